@@ -1,0 +1,5 @@
+//! The operator behind `Microservice` resources.
+//!
+//! The tree is the pipeline: watch event → [`observe`] → [`validate`] → [`plan`] → [`apply`] → [`status`] → requeue.
+
+pub mod api;

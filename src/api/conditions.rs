@@ -1,0 +1,42 @@
+//! Types and reasons of the conditions in a Microservice's status.
+
+/// The newest spec is fully reached.
+pub const READY: &str = "Ready";
+/// Every class of requests has a ready version.
+pub const AVAILABLE: &str = "Available";
+/// kstatus: the operator works towards the spec.
+pub const RECONCILING: &str = "Reconciling";
+/// kstatus: nothing goes on until a person changes something.
+pub const STALLED: &str = "Stalled";
+/// Routes, weights and traffic policies stand as declared.
+pub const ROUTES_READY: &str = "RoutesReady";
+/// The services in `dependencies` exist and are ready. Never affects `Ready`.
+pub const DEPENDENCIES_READY: &str = "DependenciesReady";
+
+/// Reasons, grouped by the condition they appear on first.
+pub mod reason {
+    pub const SPEC_REACHED: &str = "SpecReached";
+    pub const PROGRESSING: &str = "Progressing";
+    pub const VERSION_NOT_READY: &str = "VersionNotReady";
+    pub const VERSION_HELD_OUT: &str = "VersionHeldOut";
+    pub const DRAINING: &str = "Draining";
+    pub const PROPAGATING: &str = "Propagating";
+    pub const INVALID_SPEC: &str = "InvalidSpec";
+    pub const NAME_CLASH: &str = "NameClash";
+    pub const APPLY_FAILED: &str = "ApplyFailed";
+    pub const VERSIONS_READY: &str = "VersionsReady";
+    pub const NO_READY_VERSION: &str = "NoReadyVersion";
+    pub const SCALED_TO_ZERO: &str = "ScaledToZero";
+    pub const ROUTES_APPLIED: &str = "RoutesApplied";
+    pub const NO_ROUTES: &str = "NoRoutes";
+    pub const ROUTE_LEFT_OUT: &str = "RouteLeftOut";
+    pub const ROUTE_CONFLICT: &str = "RouteConflict";
+    pub const MESH_NOT_INSTALLED: &str = "MeshNotInstalled";
+    pub const PROVIDER_NONE: &str = "ProviderNone";
+    pub const PROVIDER_CHANGING: &str = "ProviderChanging";
+    pub const NO_DEPENDENCIES: &str = "NoDependencies";
+    pub const DEPENDENCIES_READY: &str = "DependenciesReady";
+    pub const DEPENDENCY_NOT_FOUND: &str = "DependencyNotFound";
+    pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
+    pub const DEPENDENCY_PORT_MISMATCH: &str = "DependencyPortMismatch";
+}

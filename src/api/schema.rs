@@ -1,0 +1,218 @@
+//! The CustomResourceDefinition: what the derive makes, bounded, with short docs, list maps and rules.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps,
+};
+use kube::CustomResourceExt;
+use serde_json::{Map, Value, json};
+
+use super::{Microservice, duration, rules::RULES};
+
+/// Lists whose entries have an identity, with the fields that make it.
+const LIST_MAPS: &[(&str, &[&str])] = &[
+    ("spec.ports", &["name"]),
+    ("spec.versions", &["name"]),
+    ("spec.versions[].ports", &["name"]),
+    ("spec.traffic.ports", &["name"]),
+    ("status.conditions", &["type"]),
+    ("status.traffic", &["version"]),
+];
+
+/// The same, for lists among the pod settings.
+const POD_LIST_MAPS: &[(&str, &[&str])] = &[
+    ("env", &["name"]),
+    ("volumes", &["name"]),
+    ("mounts", &["path"]),
+    ("sidecars", &["name"]),
+    ("sidecars[].env", &["name"]),
+    ("sidecars[].mounts", &["path"]),
+    ("initContainers", &["name"]),
+    ("initContainers[].env", &["name"]),
+    ("initContainers[].mounts", &["path"]),
+];
+
+/// Where pod settings stand.
+pub(super) const POD_PATHS: [&str; 2] = ["spec", "spec.versions[]"];
+
+const MAX_ITEMS: u64 = 64;
+const MAX_PROPERTIES: u64 = 64;
+const MAX_LENGTH: u64 = 4096;
+
+/// Fields of types that Kubernetes documents at length. Their own docs are ours; those below are cut to this many
+/// characters, and to fewer where a version repeats them, so that the whole CRD stays below 256 KiB.
+const EMBEDDED: &[&str] = &[
+    "affinity",
+    "configMap",
+    "downwardApi",
+    "emptyDir",
+    "env",
+    "envFrom",
+    "lifecycle",
+    "livenessProbe",
+    "persistentVolumeClaim",
+    "podSecurityContext",
+    "projected",
+    "readinessProbe",
+    "resources",
+    "secret",
+    "securityContext",
+    "startupProbe",
+    "tolerations",
+    "topologySpreadConstraints",
+];
+const EMBEDDED_DOC: usize = 100;
+const REPEATED_DOC: usize = 60;
+
+/// The CustomResourceDefinition of `Microservice`, as it is installed.
+///
+/// # Errors
+/// When the adjusted schema is no longer one, which a test excludes.
+pub fn crd() -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = Microservice::crd();
+    for version in &mut crd.spec.versions {
+        if let Some(schema) = version.schema.as_mut() {
+            let props = schema.open_api_v3_schema.take().unwrap_or_default();
+            let mut root = serde_json::to_value(props)?;
+            adjust(&mut root);
+            schema.open_api_v3_schema = Some(serde_json::from_value::<JSONSchemaProps>(root)?);
+        }
+    }
+    Ok(crd)
+}
+
+/// The schema alone, as JSON, for checks without a cluster.
+///
+/// # Errors
+/// As [`crd`].
+pub fn open_api_schema() -> Result<Value, serde_json::Error> {
+    let crd = crd()?;
+    let schema = crd.spec.versions.into_iter().next().and_then(|version| version.schema);
+    serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema))
+}
+
+fn adjust(root: &mut Value) {
+    walk(root);
+    shorten_embedded(root);
+    if let Some(versions) = node_mut(root, "spec.versions[]") {
+        children(versions).for_each(|setting| shorten_below(setting, REPEATED_DOC));
+    }
+    root["properties"]["metadata"] = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 43, "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"}},
+    });
+    for (path, keys) in LIST_MAPS {
+        list_map(root, path, keys);
+    }
+    for pod in POD_PATHS {
+        for (path, keys) in POD_LIST_MAPS {
+            list_map(root, &format!("{pod}.{path}"), keys);
+        }
+    }
+    for (path, rule) in RULES.iter().flat_map(|rules| rules()) {
+        if let Some(node) = node_mut(root, &path).and_then(Value::as_object_mut) {
+            let rules = node.entry("x-kubernetes-validations").or_insert_with(|| json!([]));
+            if let (Some(rules), Ok(rule)) = (rules.as_array_mut(), serde_json::to_value(rule)) {
+                rules.push(rule);
+            }
+        }
+    }
+}
+
+fn list_map(root: &mut Value, path: &str, keys: &[&str]) {
+    if let Some(node) = node_mut(root, path).and_then(Value::as_object_mut) {
+        node.insert("x-kubernetes-list-type".into(), "map".into());
+        node.insert("x-kubernetes-list-map-keys".into(), json!(keys));
+    }
+}
+
+/// The schema at a path such as `spec.versions[].env`.
+fn node_mut<'a>(root: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    let mut node = root;
+    for segment in path.split('.').filter(|segment| !segment.is_empty()) {
+        let (name, items) = segment.strip_suffix("[]").map_or((segment, false), |name| (name, true));
+        node = node.get_mut("properties")?.get_mut(name)?;
+        if items {
+            node = node.get_mut("items")?;
+        }
+    }
+    Some(node)
+}
+
+/// Bounds, short docs and what structural schemas ask for, on every node.
+fn walk(node: &mut Value) {
+    let Some(map) = node.as_object_mut() else { return };
+    map.remove("nullable");
+    map.remove("default").filter(|default| !default.is_null()).map(|default| map.insert("default".into(), default));
+    if let Some(Value::String(doc)) = map.get_mut("description") {
+        *doc = doc.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
+    match map.get("format").and_then(Value::as_str) {
+        Some("date-time" | "int32" | "int64" | "double" | "byte") | None => {}
+        Some(_) => {
+            map.remove("format");
+        }
+    }
+    bound(map);
+    children(node).for_each(walk);
+}
+
+/// The schemas directly below a schema.
+fn children(node: &mut Value) -> impl Iterator<Item = &mut Value> {
+    node.as_object_mut().into_iter().flat_map(Map::iter_mut).flat_map(|(key, value)| match key.as_str() {
+        "properties" => value.as_object_mut().map(|map| map.values_mut().collect()).unwrap_or_default(),
+        "items" | "additionalProperties" => vec![value],
+        _ => Vec::new(),
+    })
+}
+
+fn bound(map: &mut Map<String, Value>) {
+    let (key, limit) = match map.get("type").and_then(Value::as_str) {
+        Some("array") => ("maxItems", MAX_ITEMS),
+        Some("string") if !map.contains_key("enum") && !map.contains_key("format") => ("maxLength", MAX_LENGTH),
+        Some("object") if map.contains_key("additionalProperties") => ("maxProperties", MAX_PROPERTIES),
+        _ => return,
+    };
+    map.entry(key).or_insert_with(|| limit.into());
+    if map.get("pattern").and_then(Value::as_str) == Some(duration::PATTERN) {
+        map.insert(
+            "x-kubernetes-validations".into(),
+            json!([{"rule": "duration(self) >= duration('1ms')", "message": "must be at least 1ms"}]),
+        );
+    }
+}
+
+fn shorten_embedded(node: &mut Value) {
+    if let Some(properties) = node.get_mut("properties").and_then(Value::as_object_mut) {
+        for (name, child) in properties {
+            if EMBEDDED.contains(&name.as_str()) {
+                shorten_below(child, EMBEDDED_DOC);
+            } else {
+                shorten_embedded(child);
+            }
+        }
+    }
+    if let Some(items) = node.get_mut("items") {
+        shorten_embedded(items);
+    }
+}
+
+/// Shortens the docs below a node to their first sentence and at most `limit` characters.
+fn shorten_below(node: &mut Value, limit: usize) {
+    for child in children(node) {
+        if let Some(Value::String(doc)) = child.get_mut("description") {
+            *doc = short(doc, limit);
+        }
+        shorten_below(child, limit);
+    }
+}
+
+/// The first sentence, on one line.
+fn short(doc: &str, limit: usize) -> String {
+    let line = doc.split_whitespace().collect::<Vec<_>>().join(" ");
+    let sentence = line.split_once(". ").map_or(line.as_str(), |(first, _)| first).trim_end_matches('.');
+    if sentence.chars().count() <= limit {
+        return sentence.to_owned();
+    }
+    let cut: String = sentence.chars().take(limit).collect();
+    cut.rsplit_once(' ').map_or_else(|| cut.clone(), |(words, _)| format!("{words} …"))
+}

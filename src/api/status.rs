@@ -1,0 +1,137 @@
+//! Where a service is, and what holds it back.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Provider;
+
+/// Where the service is, and what holds it back. Written by the operator alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MicroserviceStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Progressing, Degraded or Stalled; for people, scripts should read the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// One sentence: what happens, what holds it, what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Ready, Available, Reconciling, Stalled, RoutesReady, DependenciesReady.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Effective weights in one line, such as `v1=90 v2=10`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// Each version's traffic, with what limits it. Versions that were removed stay until they have drained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<VersionTraffic>,
+    /// Pods of the largest-weight version that has no replicas of its own; what the scale subresource reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Selects the pods that `replicas` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_selector: Option<String>,
+    /// What carries the traffic now: Istio or None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// When the Service began to select what the provider needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_since: Option<Time>,
+    /// Name of the ControllerRevision with the last accepted spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_revision: Option<String>,
+}
+
+/// A word for the state as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// The spec is fully reached.
+    Ready,
+    /// On its way to the spec.
+    Progressing,
+    /// Something fails that was or should be well; the message names it.
+    Degraded,
+    /// Nothing goes on until a person changes something.
+    Stalled,
+}
+
+/// A version's traffic and readiness.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionTraffic {
+    /// Name of the version.
+    pub version: String,
+    /// Weight that the spec asks for, in percent.
+    #[serde(default)]
+    pub requested: i32,
+    /// Weight that the routes carry, in percent.
+    #[serde(default)]
+    pub effective: i32,
+    /// Pods that are ready.
+    #[serde(default)]
+    pub ready: i32,
+    /// Pods that are wanted.
+    #[serde(default)]
+    pub desired: i32,
+    /// What keeps `effective` from `requested`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited_by: Option<LimitedBy>,
+    /// When `effective` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// When the version's subset was given to the mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset_since: Option<Time>,
+    /// When the last weight or route that referred to the version went away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreferenced_since: Option<Time>,
+    /// When the subset of a removed version was taken from the mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset_removed_since: Option<Time>,
+    /// Since when the version is complete and free of restarts at its requested weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean_since: Option<Time>,
+    /// Whether it once stayed so for 10 minutes; restarts never take weight from a proven version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proven: bool,
+    /// Restarts before this time are no longer held against the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts_since: Option<Time>,
+    /// How often the version lost its weight without 10 clean minutes in between.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub losses: i32,
+    /// Until when the version gets no weight after it lost it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<Time>,
+    /// `<number of the set of template defaults>-<digest of the user's pod settings>` of the version's Deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+/// What keeps a version's effective weight from the requested one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LimitedBy {
+    /// Its Deployment is not complete.
+    NotReady,
+    /// Its subset was given to the mesh too short a time ago.
+    Propagation,
+    /// It lost its weight and is held out for a while.
+    HeldOut,
+    /// It has no ready pod, or too many of its pods restart.
+    Lost,
+    /// It carries what another version cannot take yet.
+    OtherVersion,
+    /// It was removed from the spec and drains.
+    Draining,
+    /// There is no mesh that could weigh the requests.
+    NoMesh,
+    /// The newest spec is invalid or cannot be applied; the last accepted one stands.
+    Stalled,
+}
