@@ -23,18 +23,9 @@ use super::{Duration, MicroserviceStatus, PodSettings, Route, Traffic};
         status_replicas_path = ".status.replicas",
         label_selector_path = ".status.labelSelector"
     ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(
-        name = "Traffic",
-        type_ = "string",
-        json_path = ".status.weights",
-        description = "Effective weights"
-    ),
+    printcolumn(name = "Traffic", type_ = "string", json_path = ".status.weights", description = "Effective weights"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

@@ -18,16 +18,13 @@ pub mod traffic;
 pub use container::{Container, InitContainer, Sidecar, SidecarLifecycle};
 pub use duration::Duration;
 pub use microservice::{
-    BoundedContext, Dependency, Microservice, MicroserviceSpec, Port, PortOverride, Protocol,
-    Subdomain, VersionSpec,
+    BoundedContext, Dependency, Microservice, MicroserviceSpec, Port, PortOverride, Protocol, Subdomain, VersionSpec,
 };
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::crd;
 pub use status::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic};
-pub use traffic::{
-    CircuitBreaker, ConnectionPool, OutlierDetection, PortTraffic, Provider, Retries, Traffic,
-};
+pub use traffic::{CircuitBreaker, ConnectionPool, OutlierDetection, PortTraffic, Provider, Retries, Traffic};
 
 /// API group of the operator's resources.
 pub const GROUP: &str = "microservice-operator.dev";

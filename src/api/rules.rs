@@ -51,7 +51,8 @@ fn versions() -> Vec<Placed> {
 
 fn ports() -> Vec<Placed> {
     const TWICE: &str = "p, self.ports.exists(q, q.name != p.name && q.port == p.port)";
-    const UNKNOWN: &str = "v, has(v.ports) && v.ports.exists(p, !has(self.ports) || !self.ports.exists(q, q.name == p.name))";
+    const UNKNOWN: &str =
+        "v, has(v.ports) && v.ports.exists(p, !has(self.ports) || !self.ports.exists(q, q.name == p.name))";
     const TRAFFIC: &str = "t, !has(self.ports) || !self.ports.exists(p, p.name == t.name)";
     vec![
         told(
@@ -108,7 +109,11 @@ fn routes() -> Vec<Placed> {
             "!has(self.routes) || self.routes.size() == 0 || (has(self.ports) && self.ports.exists(p, p.protocol != 'TCP'))",
             "routes need at least one port whose protocol is HTTP, HTTP2 or GRPC",
         ),
-        rule("spec.routes[]", "self.name != 'default'", "default is the name of the operator's own route: choose another"),
+        rule(
+            "spec.routes[]",
+            "self.name != 'default'",
+            "default is the name of the operator's own route: choose another",
+        ),
         told(
             "spec.routes[]",
             "has(self.version) != (has(self.weights) && self.weights.size() > 0)",
@@ -170,10 +175,7 @@ fn one_of_rule(expression: &str) -> Rule {
 }
 
 fn one_of(path: &str) -> Placed {
-    (
-        path.into(),
-        one_of_rule("[has(self.exact), has(self.prefix), has(self.regex)].filter(x, x).size() == 1"),
-    )
+    (path.into(), one_of_rule("[has(self.exact), has(self.prefix), has(self.regex)].filter(x, x).size() == 1"))
 }
 
 fn dependencies() -> Vec<Placed> {

@@ -1,8 +1,6 @@
 //! The CustomResourceDefinition: what the derive makes, bounded, with short docs, list maps and rules.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 

@@ -1,0 +1,90 @@
+//! What the plan is made from: a Microservice whose inheritance and defaults are resolved.
+
+use crate::api::{BoundedContext, CircuitBreaker, Duration, PodSettings, Port, Protocol, Provider, Retries, Route};
+
+/// Which object this is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    pub namespace: String,
+    /// Empty when there is no cluster, as in `render`.
+    pub uid: String,
+    pub generation: i64,
+}
+
+impl Identity {
+    /// The name by which clients in every namespace reach the service.
+    pub fn host(&self) -> String {
+        host(&self.name, &self.namespace)
+    }
+}
+
+/// The fully qualified name of a Service in a cluster whose domain is the default one.
+pub fn host(name: &str, namespace: &str) -> String {
+    format!("{name}.{namespace}.svc.cluster.local")
+}
+
+/// A Microservice that passed all checks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated {
+    pub identity: Identity,
+    pub context: Option<BoundedContext>,
+    /// In the order of the spec. Empty for a worker.
+    pub ports: Vec<Port>,
+    /// In the order of the spec, never empty; the requested weights sum to 100.
+    pub versions: Vec<Version>,
+    pub routes: Vec<Route>,
+    pub provider: Provider,
+    /// One entry a port, in the order of `ports`.
+    pub port_policies: Vec<PortPolicy>,
+    /// Limits of all ports that have none of their own.
+    pub circuit_breaker: Option<CircuitBreaker>,
+    pub dependencies: Vec<Dependency>,
+    /// How long a removed version runs on without references.
+    pub drain: Duration,
+}
+
+impl Validated {
+    /// The version of that name.
+    pub fn version(&self, name: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.name == name)
+    }
+}
+
+/// One version with its settings as they apply: the service's, overridden by its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Version {
+    pub name: String,
+    pub image: String,
+    /// Requested weight in percent.
+    pub weight: i32,
+    pub replicas: i32,
+    /// Whether `replicas` is the version's own and not the service's.
+    pub own_replicas: bool,
+    /// The service's ports with this version's target ports, which are always given.
+    pub ports: Vec<Port>,
+    pub pod: PodSettings,
+}
+
+/// How one port's requests are treated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortPolicy {
+    pub name: String,
+    pub port: i32,
+    pub protocol: Protocol,
+    pub timeout: Option<Duration>,
+    pub retries: Option<Retries>,
+    /// Only what the port itself declares.
+    pub circuit_breaker: Option<CircuitBreaker>,
+}
+
+/// A service that this one calls, and the environment variable that says where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    pub name: String,
+    pub namespace: String,
+    pub port: i32,
+    pub protocol: Protocol,
+    pub env: String,
+    pub url: String,
+}

@@ -1,0 +1,182 @@
+//! Inheritance and defaults. Total: it never fails, so the checks can look at its result.
+
+use std::collections::BTreeMap;
+
+use crate::api::{
+    Duration, Microservice, MicroserviceSpec, PodSettings, Port, Protocol, Provider, Traffic, VersionSpec,
+};
+
+use super::model::{Dependency, Identity, PortPolicy, Validated, Version};
+
+/// How long a removed version runs on without references, unless the spec says.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Resolves a Microservice as it stands.
+pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
+    let spec = &microservice.spec;
+    let meta = &microservice.metadata;
+    let identity = Identity {
+        name: meta.name.clone().unwrap_or_default(),
+        namespace: meta.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        uid: meta.uid.clone().unwrap_or_default(),
+        generation: meta.generation.unwrap_or_default(),
+    };
+    let traffic = spec.traffic.clone().unwrap_or_default();
+    Validated {
+        context: spec.bounded_context.clone(),
+        ports: spec.ports.iter().map(|port| with_target(port, None)).collect(),
+        versions: spec.versions.iter().map(|version| resolve_version(spec, version)).collect(),
+        routes: spec.routes.clone(),
+        provider: traffic.provider.unwrap_or(provider),
+        port_policies: spec.ports.iter().map(|port| port_policy(port, &traffic)).collect(),
+        circuit_breaker: traffic.circuit_breaker,
+        dependencies: dependencies(spec, &identity.namespace),
+        drain: spec.drain.unwrap_or(DRAIN),
+        identity,
+    }
+}
+
+fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec) -> Version {
+    let target = |port: &Port| version.ports.iter().find(|own| own.name == port.name).map(|own| own.target_port);
+    Version {
+        name: version.name.clone(),
+        image: version.image.clone(),
+        weight: if spec.versions.len() == 1 { 100 } else { version.weight.unwrap_or(0) },
+        replicas: version.replicas.unwrap_or(spec.replicas),
+        own_replicas: version.replicas.is_some(),
+        ports: spec.ports.iter().map(|port| with_target(port, target(port))).collect(),
+        pod: inherit(&spec.pod, &version.pod),
+    }
+}
+
+fn with_target(port: &Port, own: Option<i32>) -> Port {
+    Port { target_port: own.or(port.target_port).or(Some(port.port)), ..port.clone() }
+}
+
+fn port_policy(port: &Port, traffic: &Traffic) -> PortPolicy {
+    let own = traffic.ports.iter().find(|own| own.name == port.name);
+    let general_timeout =
+        matches!(port.protocol, Protocol::Http | Protocol::Http2).then_some(traffic.timeout).flatten();
+    PortPolicy {
+        name: port.name.clone(),
+        port: port.port,
+        protocol: port.protocol,
+        timeout: own.and_then(|own| own.timeout).or(general_timeout),
+        retries: own.and_then(|own| own.retries.clone()).or_else(|| traffic.retries.clone()),
+        circuit_breaker: own.and_then(|own| own.circuit_breaker.clone()),
+    }
+}
+
+fn dependencies(spec: &MicroserviceSpec, namespace: &str) -> Vec<Dependency> {
+    spec.dependencies
+        .iter()
+        .map(|dependency| {
+            let namespace = dependency.namespace.clone().unwrap_or_else(|| namespace.to_owned());
+            let scheme = match dependency.protocol {
+                Protocol::Http | Protocol::Http2 => "http",
+                Protocol::Grpc => "grpc",
+                Protocol::Tcp => "tcp",
+            };
+            Dependency {
+                url: format!("{scheme}://{}.{namespace}.svc:{}", dependency.name, dependency.port),
+                env: dependency.env.clone().unwrap_or_else(|| url_variable(&dependency.name)),
+                name: dependency.name.clone(),
+                namespace,
+                port: dependency.port,
+                protocol: dependency.protocol,
+            }
+        })
+        .collect()
+}
+
+fn url_variable(service: &str) -> String {
+    format!("{}_URL", service.to_uppercase().replace('-', "_"))
+}
+
+/// The service's settings, overridden by the version's: scalars and objects whole, keyed lists and maps by key.
+fn inherit(base: &PodSettings, own: &PodSettings) -> PodSettings {
+    let PodSettings {
+        image_pull_policy,
+        image_pull_secrets,
+        command,
+        args,
+        env,
+        env_from,
+        resources,
+        health,
+        startup_probe,
+        readiness_probe,
+        liveness_probe,
+        lifecycle,
+        termination_grace_period_seconds,
+        min_ready_seconds,
+        volumes,
+        mounts,
+        sidecars,
+        init_containers,
+        security_context,
+        pod_security_context,
+        service_account_name,
+        automount_service_account_token,
+        node_selector,
+        affinity,
+        tolerations,
+        topology_spread_constraints,
+        priority_class_name,
+        pod_labels,
+        pod_annotations,
+        restarted_at,
+    } = own.clone();
+    PodSettings {
+        image_pull_policy: image_pull_policy.or_else(|| base.image_pull_policy.clone()),
+        image_pull_secrets: whole(&base.image_pull_secrets, image_pull_secrets),
+        command: whole(&base.command, command),
+        args: whole(&base.args, args),
+        env: by_key(&base.env, env, |env| env.name.clone()),
+        env_from: whole(&base.env_from, env_from),
+        resources: resources.or_else(|| base.resources.clone()),
+        health: health.or_else(|| base.health.clone()),
+        startup_probe: startup_probe.or_else(|| base.startup_probe.clone()),
+        readiness_probe: readiness_probe.or_else(|| base.readiness_probe.clone()),
+        liveness_probe: liveness_probe.or_else(|| base.liveness_probe.clone()),
+        lifecycle: lifecycle.or_else(|| base.lifecycle.clone()),
+        termination_grace_period_seconds: termination_grace_period_seconds.or(base.termination_grace_period_seconds),
+        min_ready_seconds: min_ready_seconds.or(base.min_ready_seconds),
+        volumes: by_key(&base.volumes, volumes, |volume| volume.name.clone()),
+        mounts: by_key(&base.mounts, mounts, |mount| mount.path.clone()),
+        sidecars: by_key(&base.sidecars, sidecars, |sidecar| sidecar.container.name.clone()),
+        init_containers: by_key(&base.init_containers, init_containers, |init| init.container.name.clone()),
+        security_context: security_context.or_else(|| base.security_context.clone()),
+        pod_security_context: pod_security_context.or_else(|| base.pod_security_context.clone()),
+        service_account_name: service_account_name.or_else(|| base.service_account_name.clone()),
+        automount_service_account_token: automount_service_account_token.or(base.automount_service_account_token),
+        node_selector: by_name(&base.node_selector, node_selector),
+        affinity: affinity.or_else(|| base.affinity.clone()),
+        tolerations: whole(&base.tolerations, tolerations),
+        topology_spread_constraints: whole(&base.topology_spread_constraints, topology_spread_constraints),
+        priority_class_name: priority_class_name.or_else(|| base.priority_class_name.clone()),
+        pod_labels: by_name(&base.pod_labels, pod_labels),
+        pod_annotations: by_name(&base.pod_annotations, pod_annotations),
+        restarted_at: restarted_at.or_else(|| base.restarted_at.clone()),
+    }
+}
+
+fn whole<T: Clone>(base: &[T], own: Vec<T>) -> Vec<T> {
+    if own.is_empty() { base.to_vec() } else { own }
+}
+
+/// The base's entries in their order, each replaced by the version's of the same key; then the version's new ones.
+fn by_key<T: Clone>(base: &[T], own: Vec<T>, key: impl Fn(&T) -> String) -> Vec<T> {
+    let mut merged = base.to_vec();
+    for entry in own {
+        match merged.iter_mut().find(|old| key(old) == key(&entry)) {
+            Some(old) => *old = entry,
+            None => merged.push(entry),
+        }
+    }
+    merged
+}
+
+fn by_name(base: &BTreeMap<String, String>, own: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    base.clone().into_iter().chain(own).collect()
+}
