@@ -6,6 +6,7 @@
 pub mod conditions;
 pub mod container;
 pub mod duration;
+mod embedded;
 pub mod labels;
 pub mod microservice;
 pub mod pod;

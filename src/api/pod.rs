@@ -182,7 +182,7 @@ pub struct Volume {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<core::SecretVolumeSource>,
     /// Fields of the pod itself, as files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "downwardAPI", default, skip_serializing_if = "Option::is_none")]
     pub downward_api: Option<core::DownwardAPIVolumeSource>,
     /// Several sources in one directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]

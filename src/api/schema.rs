@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomR
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use super::{Microservice, duration, rules::RULES};
+use super::{Microservice, duration, embedded, rules::RULES};
 
 /// Lists whose entries have an identity, with the fields that make it.
 const LIST_MAPS: &[(&str, &[&str])] = &[
@@ -21,6 +21,7 @@ const POD_LIST_MAPS: &[(&str, &[&str])] = &[
     ("env", &["name"]),
     ("volumes", &["name"]),
     ("mounts", &["path"]),
+    ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
     ("sidecars", &["name"]),
     ("sidecars[].env", &["name"]),
     ("sidecars[].mounts", &["path"]),
@@ -35,13 +36,15 @@ pub(super) const POD_PATHS: [&str; 2] = ["spec", "spec.versions[]"];
 const MAX_ITEMS: u64 = 64;
 const MAX_PROPERTIES: u64 = 64;
 const MAX_LENGTH: u64 = 4096;
+/// Port names and quantities are short.
+const MAX_INT_OR_STRING: u64 = 63;
 
 /// Fields of types that Kubernetes documents at length. Their own docs are ours; those below are cut to this many
 /// characters, and to fewer where a version repeats them, so that the whole CRD stays below 256 KiB.
 const EMBEDDED: &[&str] = &[
     "affinity",
     "configMap",
-    "downwardApi",
+    "downwardAPI",
     "emptyDir",
     "env",
     "envFrom",
@@ -89,6 +92,7 @@ pub fn open_api_schema() -> Result<Value, serde_json::Error> {
 }
 
 fn adjust(root: &mut Value) {
+    embedded::tighten(root);
     walk(root);
     shorten_embedded(root);
     if let Some(versions) = node_mut(root, "spec.versions[]") {
@@ -123,15 +127,17 @@ fn list_map(root: &mut Value, path: &str, keys: &[&str]) {
     }
 }
 
-/// The schema at a path such as `spec.versions[].env`.
+/// The schema at a path such as `spec.versions[].env`; `{}` stands for the values of a map.
 fn node_mut<'a>(root: &'a mut Value, path: &str) -> Option<&'a mut Value> {
     let mut node = root;
     for segment in path.split('.').filter(|segment| !segment.is_empty()) {
-        let (name, items) = segment.strip_suffix("[]").map_or((segment, false), |name| (name, true));
+        let name = segment.trim_end_matches(['[', ']', '{', '}']);
         node = node.get_mut("properties")?.get_mut(name)?;
-        if items {
-            node = node.get_mut("items")?;
-        }
+        node = match segment.strip_prefix(name)? {
+            "" => node,
+            "[]" => node.get_mut("items")?,
+            _ => node.get_mut("additionalProperties")?,
+        };
     }
     Some(node)
 }
@@ -141,6 +147,9 @@ fn walk(node: &mut Value) {
     let Some(map) = node.as_object_mut() else { return };
     map.remove("nullable");
     map.remove("default").filter(|default| !default.is_null()).map(|default| map.insert("default".into(), default));
+    if let Some(Value::Array(values)) = map.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
     if let Some(Value::String(doc)) = map.get_mut("description") {
         *doc = doc.split_whitespace().collect::<Vec<_>>().join(" ");
     }
@@ -164,6 +173,10 @@ fn children(node: &mut Value) -> impl Iterator<Item = &mut Value> {
 }
 
 fn bound(map: &mut Map<String, Value>) {
+    if map.get("x-kubernetes-int-or-string").is_some() {
+        map.insert("maxLength".into(), MAX_INT_OR_STRING.into());
+        return;
+    }
     let (key, limit) = match map.get("type").and_then(Value::as_str) {
         Some("array") => ("maxItems", MAX_ITEMS),
         Some("string") if !map.contains_key("enum") && !map.contains_key("format") => ("maxLength", MAX_LENGTH),
@@ -213,4 +226,20 @@ fn short(doc: &str, limit: usize) -> String {
     }
     let cut: String = sentence.chars().take(limit).collect();
     cut.rsplit_once(' ').map_or_else(|| cut.clone(), |(words, _)| format!("{words} …"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_and_list_map_has_a_place() {
+        let mut root = open_api_schema().unwrap();
+        let pods = POD_PATHS.iter().flat_map(|pod| POD_LIST_MAPS.iter().map(move |(path, _)| format!("{pod}.{path}")));
+        let rules = RULES.iter().flat_map(|rules| rules()).map(|(path, _)| path);
+        let lists = LIST_MAPS.iter().map(|(path, _)| (*path).to_owned());
+        for path in rules.chain(lists).chain(pods) {
+            assert!(node_mut(&mut root, &path).is_some(), "nothing at {path}");
+        }
+    }
 }

@@ -1,0 +1,119 @@
+//! What the schema asks of Kubernetes' own types beyond what they say of themselves: the limits that the API server
+//! would set only when it meets the pod, and fields left out because nothing here could honour or allow them.
+
+use serde_json::{Map, Value, json};
+
+/// Fields left out, by the field that holds them.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("securityContext", "windowsOptions"),
+    ("podSecurityContext", "windowsOptions"),
+    ("resources", "claims"),
+    // A probe or hook that names a host makes the kubelet a client of whatever the user names.
+    ("httpGet", "host"),
+    ("tcpSocket", "host"),
+    ("postStart", "tcpSocket"),
+    ("preStop", "tcpSocket"),
+    ("lifecycle", "stopSignal"),
+    ("readinessProbe", "terminationGracePeriodSeconds"),
+];
+
+/// Limits, by the end of a field's path.
+fn limits() -> Vec<(&'static str, Value)> {
+    let at_least = |least: i64| json!({"minimum": least});
+    let between = |least: i64, most: i64| json!({"minimum": least, "maximum": most});
+    let one_of = |values: &[&str]| json!({"enum": values});
+    let matching = |pattern: &str| json!({"pattern": pattern});
+    let name = || json!({"minLength": 1, "maxLength": 253});
+    let id = || between(0, 2_147_483_647);
+    let mode = || between(0, 0o777);
+    let selector = || one_of(&["In", "NotIn", "Exists", "DoesNotExist"]);
+    let node_selector = || one_of(&["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]);
+    vec![
+        ("imagePullSecrets.name", name()),
+        ("env.name", json!({"minLength": 1, "maxLength": 253, "pattern": "^[-._a-zA-Z][-._a-zA-Z0-9]*$"})),
+        ("configMapKeyRef.name", name()),
+        ("secretKeyRef.name", name()),
+        ("configMapRef.name", name()),
+        ("secretRef.name", name()),
+        ("configMap.name", name()),
+        ("secret.name", name()),
+        ("secret.secretName", name()),
+        ("persistentVolumeClaim.claimName", name()),
+        (
+            "env.valueFrom.fieldRef.fieldPath",
+            matching(
+                r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$",
+            ),
+        ),
+        ("items.fieldRef.fieldPath", matching(r"^metadata\.(name|namespace|uid|(labels|annotations)(\['[^']+'\])?)$")),
+        ("resourceFieldRef.resource", matching(r"^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)$")),
+        ("emptyDir.medium", matching(r"^(Memory|HugePages(-[0-9]+[KMGT]i)?)?$")),
+        ("defaultMode", mode()),
+        ("items.mode", mode()),
+        ("projected.sources", json!({"maxItems": 16})),
+        ("downwardAPI.items", json!({"maxItems": 32})),
+        ("serviceAccountToken.expirationSeconds", at_least(600)),
+        ("Probe.initialDelaySeconds", at_least(0)),
+        ("Probe.periodSeconds", at_least(1)),
+        ("Probe.timeoutSeconds", at_least(1)),
+        ("Probe.failureThreshold", at_least(1)),
+        ("Probe.terminationGracePeriodSeconds", at_least(1)),
+        ("readinessProbe.successThreshold", at_least(1)),
+        ("startupProbe.successThreshold", between(1, 1)),
+        ("livenessProbe.successThreshold", between(1, 1)),
+        ("grpc.port", between(1, 65535)),
+        ("httpGet.scheme", one_of(&["HTTP", "HTTPS"])),
+        ("sleep.seconds", between(1, 86400)),
+        ("runAsUser", id()),
+        ("runAsGroup", id()),
+        ("fsGroup", id()),
+        ("fsGroupChangePolicy", one_of(&["Always", "OnRootMismatch"])),
+        ("supplementalGroupsPolicy", one_of(&["Merge", "Strict"])),
+        ("seLinuxChangePolicy", one_of(&["MountOption", "Recursive"])),
+        ("tolerations.operator", one_of(&["Equal", "Exists", "Lt", "Gt"])),
+        ("tolerations.effect", one_of(&["", "NoSchedule", "PreferNoSchedule", "NoExecute"])),
+        ("topologySpreadConstraints.maxSkew", at_least(1)),
+        ("topologySpreadConstraints.minDomains", at_least(1)),
+        ("topologySpreadConstraints.whenUnsatisfiable", one_of(&["DoNotSchedule", "ScheduleAnyway"])),
+        ("topologySpreadConstraints.nodeAffinityPolicy", one_of(&["Honor", "Ignore"])),
+        ("topologySpreadConstraints.nodeTaintsPolicy", one_of(&["Honor", "Ignore"])),
+        ("topologyKey", name()),
+        ("preferredDuringSchedulingIgnoredDuringExecution.weight", between(1, 100)),
+        ("labelSelector.matchExpressions.operator", selector()),
+        ("namespaceSelector.matchExpressions.operator", selector()),
+        ("preference.matchExpressions.operator", node_selector()),
+        ("nodeSelectorTerms.matchExpressions.operator", node_selector()),
+    ]
+}
+
+/// Takes out what is left out and sets the limits, everywhere below a schema.
+pub(super) fn tighten(root: &mut Value) {
+    descend(root, "", &limits());
+}
+
+fn descend(node: &mut Value, path: &str, limits: &[(&str, Value)]) {
+    let Some(map) = node.as_object_mut() else { return };
+    for (_, limit) in limits.iter().filter(|(end, _)| path.ends_with(end)) {
+        set(map, limit);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(below) = map.get_mut(key) {
+            descend(below, path, limits);
+        }
+    }
+    let Some(properties) = map.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (_, field) in LEFT_OUT.iter().filter(|(holder, _)| path.rsplit('.').next() == Some(holder)) {
+        properties.remove(*field);
+    }
+    for (name, child) in properties {
+        descend(child, &format!("{path}.{name}"), limits);
+    }
+}
+
+/// Of a list, only the limit of its length belongs to the list itself.
+fn set(map: &mut Map<String, Value>, limit: &Value) {
+    let list = map.get("type").and_then(Value::as_str) == Some("array");
+    for (key, value) in limit.as_object().into_iter().flatten().filter(|(key, _)| list == (*key == "maxItems")) {
+        map.insert(key.clone(), value.clone());
+    }
+}

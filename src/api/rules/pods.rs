@@ -1,0 +1,279 @@
+//! Rules of the pod settings, of the service and of each version.
+
+use super::{super::schema::POD_PATHS, Placed, first, none, one_of, rule, told, told_at};
+
+/// Prefixes whose labels and annotations would let a pod join what is not its own. `validate` refuses every other
+/// subdomain of the same owners; a rule for them would exceed the budget, because keys have no greatest length.
+const RESERVED: &str = "['microservice-operator.dev/', 'app.kubernetes.io/', 'kubernetes.io/', 'k8s.io/', \
+                        'kubectl.kubernetes.io/', 'pod.kubernetes.io/', 'istio.io/', 'sidecar.istio.io/', \
+                        'traffic.sidecar.istio.io/', 'networking.istio.io/', 'service.istio.io/', \
+                        'security.istio.io/', 'topology.istio.io/', 'proxy.istio.io/', 'inject.istio.io/', \
+                        'ambient.istio.io/']";
+
+fn each_pod(rules: impl Fn(&str) -> Vec<Placed>) -> Vec<Placed> {
+    POD_PATHS.iter().flat_map(|pod| rules(pod)).collect()
+}
+
+/// The same for the service's container and for every list of further ones.
+fn each_container(rules: impl Fn(&str) -> Vec<Placed>) -> Vec<Placed> {
+    each_pod(|pod| {
+        ["", ".sidecars[]", ".initContainers[]"].iter().flat_map(|list| rules(&format!("{pod}{list}"))).collect()
+    })
+}
+
+/// Labels and annotations.
+pub(super) fn metadata() -> Vec<Placed> {
+    let reserved = format!("k, {RESERVED}.exists(p, k.startsWith(p))");
+    let label = format!("{reserved} || k in ['app', 'version']");
+    each_pod(|pod| {
+        vec![
+            told_at(
+                ".podLabels",
+                told(
+                    pod,
+                    none("podLabels", &label),
+                    "label %s is reserved, because it decides which Service, policy or mesh setting the pod falls \
+                     under: choose another key",
+                    &[&first("podLabels.map(k, k)", &label)],
+                ),
+            ),
+            told_at(
+                ".podAnnotations",
+                told(
+                    pod,
+                    none("podAnnotations", &reserved),
+                    "annotation %s is reserved, because it decides how the cluster or the mesh treats the pod: choose \
+                     another key",
+                    &[&first("podAnnotations.map(k, k)", &reserved)],
+                ),
+            ),
+        ]
+    })
+}
+
+/// Environment variables.
+pub(super) fn environment() -> Vec<Placed> {
+    const OWN: &str = "e, e.name in ['SERVICE_NAME', 'SERVICE_VERSION']";
+    let mut rules = each_pod(|pod| {
+        vec![told_at(
+            ".env",
+            told(
+                pod,
+                none("env", OWN),
+                "%s is set by the operator: remove it or choose another name",
+                &[&format!("{}.name", first("env", OWN))],
+            ),
+        )]
+    });
+    rules.extend(each_container(|container| {
+        vec![
+            told(
+                format!("{container}.env[]"),
+                "!has(self.valueFrom) || !has(self.value) || self.value == ''",
+                "%s has both value and valueFrom: keep one of them",
+                &["self.name"],
+            ),
+            rule(
+                format!("{container}.env[].valueFrom"),
+                one_of(&["configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef", "fileKeyRef"]),
+                "valueFrom needs exactly one of configMapKeyRef, secretKeyRef, fieldRef, resourceFieldRef and fileKeyRef",
+            ),
+            rule(
+                format!("{container}.envFrom[]"),
+                one_of(&["configMapRef", "secretRef"]),
+                "an entry of envFrom needs exactly one of configMapRef and secretRef",
+            ),
+        ]
+    }));
+    rules
+}
+
+/// Probes and lifecycle hooks: each asks or does exactly one thing.
+pub(super) fn handlers() -> Vec<Placed> {
+    let probe = |path: String| {
+        rule(
+            path,
+            one_of(&["exec", "grpc", "httpGet", "tcpSocket"]),
+            "a probe needs exactly one of exec, grpc, httpGet and tcpSocket",
+        )
+    };
+    let hook = |path: String| {
+        rule(
+            path,
+            one_of(&["exec", "httpGet", "sleep"]),
+            "a lifecycle hook needs exactly one of exec, httpGet and sleep",
+        )
+    };
+    each_pod(|pod| {
+        let probes =
+            ["startupProbe", "readinessProbe", "livenessProbe", "sidecars[].startupProbe", "sidecars[].readinessProbe"];
+        let hooks = ["lifecycle.postStart", "lifecycle.preStop"];
+        let at = |field: &str| format!("{pod}.{field}");
+        probes.map(|field| probe(at(field))).into_iter().chain(hooks.map(|field| hook(at(field)))).collect()
+    })
+}
+
+/// Volumes and what they project.
+pub(super) fn volumes() -> Vec<Placed> {
+    each_pod(|pod| {
+        vec![
+            told(
+                format!("{pod}.volumes[]"),
+                one_of(&["emptyDir", "configMap", "secret", "downwardAPI", "projected", "persistentVolumeClaim"]),
+                "volume %s needs exactly one source: emptyDir, configMap, secret, downwardAPI, projected or \
+                 persistentVolumeClaim",
+                &["self.name"],
+            ),
+            rule(format!("{pod}.volumes[].secret"), "has(self.secretName)", "secretName is needed"),
+            rule(
+                format!("{pod}.volumes[].projected.sources[]"),
+                one_of(&[
+                    "clusterTrustBundle",
+                    "configMap",
+                    "downwardAPI",
+                    "podCertificate",
+                    "secret",
+                    "serviceAccountToken",
+                ]),
+                "an entry of projected.sources needs exactly one source",
+            ),
+            rule(
+                format!("{pod}.volumes[].downwardAPI.items[]"),
+                one_of(&["fieldRef", "resourceFieldRef"]),
+                "an entry of downwardAPI.items needs exactly one of fieldRef and resourceFieldRef",
+            ),
+            rule(
+                format!("{pod}.volumes[].projected.sources[].downwardAPI.items[]"),
+                one_of(&["fieldRef", "resourceFieldRef"]),
+                "an entry of downwardAPI.items needs exactly one of fieldRef and resourceFieldRef",
+            ),
+        ]
+    })
+}
+
+/// Health and scheduling.
+pub(super) fn settings() -> Vec<Placed> {
+    each_pod(|pod| {
+        vec![
+            rule(
+                format!("{pod}.health"),
+                "!has(self.path) || !has(self.protocol) || self.protocol == 'HTTP'",
+                "path goes with the protocol HTTP only: remove one of them",
+            ),
+            rule(
+                format!("{pod}.health"),
+                "has(self.path) || !has(self.protocol) || self.protocol != 'HTTP'",
+                "the protocol HTTP needs a path",
+            ),
+            rule(
+                format!("{pod}.health"),
+                "!has(self.service) || (has(self.protocol) ? self.protocol == 'GRPC' : !has(self.path))",
+                "service goes with the protocol GRPC only: remove one of them",
+            ),
+            rule(
+                format!("{pod}.tolerations[]"),
+                "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
+                "the operator Exists takes no value: remove it, or use Equal",
+            ),
+            rule(
+                format!("{pod}.tolerations[]"),
+                "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
+                "a toleration without a key tolerates every taint: that needs the operator Exists",
+            ),
+            rule(
+                format!("{pod}.tolerations[]"),
+                "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+                "tolerationSeconds goes with the effect NoExecute only",
+            ),
+            rule(
+                format!("{pod}.topologySpreadConstraints[]"),
+                "!has(self.minDomains) || self.whenUnsatisfiable == 'DoNotSchedule'",
+                "minDomains goes with whenUnsatisfiable: DoNotSchedule only",
+            ),
+        ]
+    })
+}
+
+/// Names and images of containers.
+pub(super) fn containers() -> Vec<Placed> {
+    // As registries and container runtimes read it: registry, path in lower case, tag, digest.
+    const IMAGE: &str = "^([a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*\
+                         (:[a-zA-Z0-9_][-a-zA-Z0-9_.]{0,127})?(@[a-z0-9]+([+._-][a-z0-9]+)*:[0-9a-f]{32,})?$";
+    let image = |path: String| {
+        told(
+            path,
+            format!("self.matches(r'{IMAGE}')"),
+            "%s is not the name of an image: write registry/path:tag or registry/path@digest, the path in lower case",
+            &["self"],
+        )
+    };
+    let mut rules = vec![image("spec.versions[].image".to_owned())];
+    rules.extend(each_pod(|pod| {
+        ["sidecars[]", "initContainers[]"]
+            .into_iter()
+            .flat_map(|list| {
+                [
+                    image(format!("{pod}.{list}.image")),
+                    rule(
+                        format!("{pod}.{list}.name"),
+                        "self != 'app'",
+                        "app is the name of the service's own container: choose another",
+                    ),
+                ]
+            })
+            .collect()
+    }));
+    rules
+}
+
+/// Nothing that the Pod Security profile `baseline` forbids, and no gain of privileges.
+pub(super) fn security() -> Vec<Placed> {
+    const CAPABILITIES: &str = "['AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'MKNOD', \
+                                'NET_BIND_SERVICE', 'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT']";
+    let mut rules = each_container(|container| {
+        let context = format!("{container}.securityContext");
+        let forbidden = format!("c, !(c in {CAPABILITIES})");
+        vec![
+            rule(format!("{context}.privileged"), "!self", "privileged: true is not allowed"),
+            rule(
+                format!("{context}.allowPrivilegeEscalation"),
+                "!self",
+                "allowPrivilegeEscalation: true is not allowed",
+            ),
+            rule(format!("{context}.procMount"), "self == 'Default'", "procMount must be Default"),
+            told(
+                format!("{context}.capabilities"),
+                none("add", &forbidden),
+                "capability %s is not allowed",
+                &[&first("add", &forbidden)],
+            ),
+        ]
+    });
+    rules.extend(each_container(|container| confinement(&format!("{container}.securityContext"))));
+    rules.extend(each_pod(|pod| confinement(&format!("{pod}.podSecurityContext"))));
+    rules.extend(each_pod(|pod| {
+        vec![rule(format!("{pod}.podSecurityContext.sysctls"), "self.size() == 0", "sysctls are not allowed")]
+    }));
+    rules
+}
+
+/// Of containers and of pods: the kernel's confinement stays on.
+fn confinement(context: &str) -> Vec<Placed> {
+    let profile = |name: &str| {
+        rule(
+            format!("{context}.{name}"),
+            "self.type == 'RuntimeDefault' || (self.type == 'Localhost' && has(self.localhostProfile))",
+            "the type must be RuntimeDefault, or Localhost with a localhostProfile: Unconfined is not allowed",
+        )
+    };
+    vec![
+        profile("seccompProfile"),
+        profile("appArmorProfile"),
+        rule(
+            format!("{context}.seLinuxOptions"),
+            "!has(self.user) && !has(self.role) && (!has(self.type) || self.type in ['container_t', \
+             'container_init_t', 'container_kvm_t', 'container_engine_t'])",
+            "of seLinuxOptions, only level and a type of containers are allowed",
+        ),
+    ]
+}
