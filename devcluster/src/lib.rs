@@ -1,0 +1,46 @@
+//! The development and test cluster of microservice-operator: a real control plane, with nodes that run nothing.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), devcluster::Error> {
+//! use devcluster::{Cluster, Options};
+//!
+//! let cluster = Cluster::start(Options::default()).await?;
+//! let mark = cluster.settled_mark().await?;
+//! // … work with cluster.client() …
+//! let writes = cluster.audit()?.since(mark, |event| event.is_write())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A started [`Cluster`] ends when it is dropped, and when its process dies, however it dies.
+
+mod audit;
+mod bootstrap;
+mod client;
+mod cluster;
+mod components;
+mod control_plane;
+mod error;
+mod files;
+mod kind;
+mod kubeconfig;
+mod lifecycle;
+mod options;
+pub mod paths;
+mod pki;
+pub mod process;
+pub mod progress;
+pub mod record;
+pub mod supervisor;
+pub mod tools;
+
+pub use audit::{AuditError, AuditEvent, AuditLog, AuditMark};
+pub use cluster::Cluster;
+pub use components::Component;
+pub use components::kwok::BEHAVIOR;
+pub use control_plane::TENANTS;
+pub use error::Error;
+pub use lifecycle::{Up, down, kubeconfig_of, up};
+pub use options::{Nodes, Options};
+pub use progress::Progress;
+pub use tools::{Tool, tool};

@@ -1,0 +1,51 @@
+//! The API server: RBAC for everybody, and a log of every request.
+
+use std::path::{Path, PathBuf};
+
+use super::{ConfigError, path_flag, write_config};
+use crate::pki::Pki;
+
+/// Every request, once, when it is answered.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+";
+
+/// The audit log of the cluster in this folder.
+pub fn audit_log(cluster: &Path) -> PathBuf {
+    cluster.join("audit.log")
+}
+
+/// The API server's arguments; writes its audit policy.
+pub fn arguments(cluster: &Path, pki: &Pki, port: u16, etcd_port: u16) -> Result<Vec<String>, ConfigError> {
+    let policy = write_config(cluster, "audit-policy.yaml", AUDIT_POLICY)?;
+    Ok(vec![
+        "--bind-address=127.0.0.1".into(),
+        "--advertise-address=127.0.0.1".into(),
+        // A loopback address can't be an endpoint of the Service `kubernetes`.
+        "--endpoint-reconciler-type=none".into(),
+        format!("--secure-port={port}"),
+        format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
+        path_flag("tls-cert-file", &pki.server_certificate()),
+        path_flag("tls-private-key-file", &pki.server_key()),
+        path_flag("client-ca-file", &pki.ca_certificate()),
+        path_flag("token-auth-file", &pki.token_file()),
+        "--authorization-mode=Node,RBAC".into(),
+        "--service-account-issuer=https://kubernetes.default.svc".into(),
+        path_flag("service-account-key-file", &pki.service_account_key()),
+        path_flag("service-account-signing-key-file", &pki.service_account_key()),
+        "--service-cluster-ip-range=10.96.0.0/16".into(),
+        "--allow-privileged=true".into(),
+        path_flag("audit-policy-file", &policy),
+        path_flag("audit-log-path", &audit_log(cluster)),
+        // In MiB: never rotated, so that positions in it stay valid.
+        "--audit-log-maxsize=1000000".into(),
+        "--max-requests-inflight=1000".into(),
+        "--max-mutating-requests-inflight=500".into(),
+        // At the end there is nobody to wait for.
+        "--shutdown-delay-duration=0s".into(),
+    ])
+}

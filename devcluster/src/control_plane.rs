@@ -1,0 +1,328 @@
+//! Starts the programs of an embedded cluster in their order, and furnishes it.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::Client;
+use tokio::time::{Instant, sleep};
+
+use crate::bootstrap::{self, BootstrapError};
+use crate::client::{self, ClientError};
+use crate::components::{self, Component, ConfigError};
+use crate::files;
+use crate::kubeconfig::{self, KubeconfigError};
+use crate::options::{Nodes, Options};
+use crate::pki::{Pki, PkiError, User};
+use crate::record::{Processes, RecordError};
+use crate::supervisor::{Command, Supervisor, SupervisorError};
+use crate::tools::{self, ManifestError, ToolError};
+
+/// The control plane did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlPlaneError {
+    /// A program is missing.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// Manifests are missing.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// No credentials.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// A kubeconfig was not written.
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigError),
+    /// A configuration was not written.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The record was not read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The supervisor failed.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// A client could not be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The cluster could not be furnished.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// No port.
+    #[error("cannot find a free port on 127.0.0.1: {0}")]
+    Port(#[source] std::io::Error),
+    /// A program ended early.
+    #[error("{component} ended at once ({exit}); the end of its log:\n{log}")]
+    Ended {
+        /// The program.
+        component: Component,
+        /// How.
+        exit: String,
+        /// Its last words.
+        log: String,
+    },
+    /// The API server is not ready.
+    #[error("the API server was not ready in {} s ({last}); the end of its log:\n{log}", READY_WITHIN.as_secs())]
+    NotReady {
+        /// What it answered last.
+        last: String,
+        /// Its last words.
+        log: String,
+    },
+}
+
+const READY_WITHIN: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(50);
+/// Another process may take a port between the choice and its use.
+const ATTEMPTS: usize = 4;
+/// How many tenants have tokens.
+pub const TENANTS: usize = 10;
+
+/// A running control plane, and how each of its programs is run.
+pub struct ControlPlane {
+    /// Owns the programs.
+    pub supervisor: Supervisor,
+    /// How they are run.
+    pub commands: Vec<(Component, Command)>,
+    /// The API server's address.
+    pub server: String,
+}
+
+/// The administrator's kubeconfig of the cluster in this folder.
+pub fn admin_kubeconfig(cluster: &Path) -> PathBuf {
+    cluster.join("kubeconfig")
+}
+
+/// Another user's kubeconfig.
+pub fn user_kubeconfig(cluster: &Path, user: &str) -> PathBuf {
+    cluster.join("kubeconfigs").join(user)
+}
+
+/// The name of the tenant with this number.
+pub fn tenant(number: usize) -> String {
+    format!("tenant-{number}")
+}
+
+/// A component's log.
+pub fn log_of(cluster: &Path, component: Component) -> PathBuf {
+    cluster.join("logs").join(format!("{component}.log"))
+}
+
+/// The components that a cluster with these nodes has.
+pub fn components_of(nodes: Nodes) -> Vec<Component> {
+    Component::ALL.into_iter().filter(|&c| c != Component::Kwok || nodes != Nodes::None).collect()
+}
+
+const ADMIN: &str = "admin";
+const KWOK: &str = "kwok";
+const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+const SCHEDULER: &str = "kube-scheduler";
+
+struct Users {
+    /// Makes the others what they are; its token is in no kubeconfig.
+    bootstrap: User,
+    /// Users with a kubeconfig, by its name.
+    named: Vec<(String, User)>,
+}
+
+impl Users {
+    fn new() -> Result<Self, PkiError> {
+        let mut named = vec![
+            (ADMIN.to_owned(), User::new(ADMIN, &[])?),
+            (KWOK.to_owned(), User::new(KWOK, &[])?),
+            (CONTROLLER_MANAGER.to_owned(), User::new("system:kube-controller-manager", &[])?),
+            (SCHEDULER.to_owned(), User::new("system:kube-scheduler", &[])?),
+        ];
+        for number in 0..TENANTS {
+            named.push((tenant(number), User::new(tenant(number), &["tenants"])?));
+        }
+        Ok(Self { bootstrap: User::new("devcluster-bootstrap", &["system:masters"])?, named })
+    }
+
+    fn all(&self) -> Vec<User> {
+        self.named.iter().map(|(_, user)| user).chain([&self.bootstrap]).cloned().collect()
+    }
+}
+
+/// One start of a control plane.
+struct Start<'a> {
+    folder: &'a Path,
+    pki: Pki,
+    users: Users,
+    programs: Vec<(Component, PathBuf)>,
+    supervisor: Supervisor,
+    commands: Vec<(Component, Command)>,
+}
+
+/// Starts a control plane in `folder`, which it then owns, with the tools of [`components_of`] in their order.
+pub async fn start(
+    folder: &Path,
+    options: &Options,
+    programs: Vec<(Component, PathBuf)>,
+    definitions: &[PathBuf],
+) -> Result<ControlPlane, ControlPlaneError> {
+    let progress = options.progress;
+    let pki = Pki::below(folder);
+    let users = Users::new()?;
+    pki.create(&users.all())?;
+    create_kubeconfig_folder(folder)?;
+    let supervisor = Supervisor::start(folder)?;
+    let mut start = Start { folder, pki, users, programs, supervisor, commands: Vec::new() };
+
+    progress.step("starting etcd and the API server");
+    let (server, client) = start.api_server().await?;
+
+    progress.step("starting the controllers and the scheduler");
+    start.controllers()?;
+    bootstrap::grant_cluster_admin(&client, ADMIN).await?;
+    if let Nodes::Simulated { count } = options.nodes {
+        bootstrap::grant_cluster_admin(&client, KWOK).await?;
+        bootstrap::register_nodes(&client, count).await?;
+        start.kwok()?;
+    }
+
+    progress.step("defining resources, waiting for nodes");
+    let nodes = async {
+        match options.nodes {
+            Nodes::None => Ok(()),
+            Nodes::Simulated { count } => bootstrap::wait_for_nodes(&client, count).await,
+        }
+    };
+    let furnished = futures::future::try_join3(
+        bootstrap::define_resources(&client, definitions),
+        nodes,
+        bootstrap::wait_for_service_account(&client),
+    );
+    tokio::select! {
+        furnished = furnished => { furnished?; }
+        ended = first_end(folder) => return Err(ended),
+    }
+    Ok(ControlPlane { supervisor: start.supervisor, commands: start.commands, server })
+}
+
+fn create_kubeconfig_folder(folder: &Path) -> Result<(), ControlPlaneError> {
+    let path = folder.join("kubeconfigs");
+    files::create_private_dir(&path).map_err(|source| KubeconfigError::File { action: "create", path, source }.into())
+}
+
+impl Start<'_> {
+    /// Tries until etcd and the API server have got their ports.
+    async fn api_server(&mut self) -> Result<(String, Client), ControlPlaneError> {
+        let mut attempt = 1;
+        loop {
+            let [port, etcd, peer] = free_ports().map_err(ControlPlaneError::Port)?;
+            let server = format!("https://127.0.0.1:{port}");
+            self.write_kubeconfigs(&server)?;
+            let client = self.client(&server).await?;
+            self.commands.clear();
+            self.run(Component::Etcd, components::etcd::arguments(self.folder, etcd, peer))?;
+            let arguments = components::apiserver::arguments(self.folder, &self.pki, port, etcd)?;
+            self.run(Component::ApiServer, arguments)?;
+            let outcome = tokio::select! {
+                ready = wait_until_ready(self.folder, &client) => ready,
+                ended = first_end(self.folder) => Err(ended),
+            };
+            match outcome {
+                Ok(()) => return Ok((server, client)),
+                Err(ControlPlaneError::Ended { log, .. }) if attempt < ATTEMPTS && lost_port(&log) => self.clear()?,
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+
+    fn clear(&mut self) -> Result<(), ControlPlaneError> {
+        for component in [Component::ApiServer, Component::Etcd] {
+            self.supervisor.stop(component.name())?;
+            // What is missing is cleared.
+            let _ = fs::remove_file(log_of(self.folder, component));
+        }
+        let _ = fs::remove_dir_all(self.folder.join("etcd"));
+        Ok(())
+    }
+
+    fn controllers(&mut self) -> Result<(), ControlPlaneError> {
+        let kubeconfig = user_kubeconfig(self.folder, CONTROLLER_MANAGER);
+        self.run(Component::ControllerManager, components::controller_manager::arguments(&kubeconfig, &self.pki))?;
+        let kubeconfig = user_kubeconfig(self.folder, SCHEDULER);
+        self.run(Component::Scheduler, components::scheduler::arguments(self.folder, &kubeconfig)?)
+    }
+
+    fn kwok(&mut self) -> Result<(), ControlPlaneError> {
+        let kubeconfig = user_kubeconfig(self.folder, KWOK);
+        self.run(Component::Kwok, components::kwok::arguments(self.folder, &kubeconfig)?)
+    }
+
+    fn run(&mut self, component: Component, arguments: Vec<String>) -> Result<(), ControlPlaneError> {
+        let program = self.programs.iter().find(|(c, _)| *c == component).map(|(_, path)| path.clone());
+        let program = program.ok_or(ToolError::Missing { program: component.name() })?;
+        let command = Command { name: component.name().to_owned(), program, arguments };
+        self.supervisor.run(command.clone())?;
+        self.commands.push((component, command));
+        Ok(())
+    }
+
+    fn write_kubeconfigs(&self, server: &str) -> Result<(), ControlPlaneError> {
+        let ca = self.pki.ca_certificate();
+        for (name, user) in &self.users.named {
+            let path = if name == ADMIN { admin_kubeconfig(self.folder) } else { user_kubeconfig(self.folder, name) };
+            kubeconfig::write(&path, &kubeconfig::render(server, &ca, &user.token)?)?;
+        }
+        Ok(())
+    }
+
+    async fn client(&self, server: &str) -> Result<Client, ControlPlaneError> {
+        let config = kubeconfig::render(server, &self.pki.ca_certificate(), &self.users.bootstrap.token)?;
+        Ok(client::from_value(config, self.folder).await?)
+    }
+}
+
+/// Waits until the API server says that it is ready.
+pub async fn wait_until_ready(folder: &Path, client: &Client) -> Result<(), ControlPlaneError> {
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        let Err(last) = bootstrap::readyz(client).await else { return Ok(()) };
+        if Instant::now() >= deadline {
+            let log = tools::tail(&log_of(folder, Component::ApiServer));
+            return Err(ControlPlaneError::NotReady { last: last.to_string(), log });
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Waits for a component's end, which is an error while the cluster starts.
+async fn first_end(folder: &Path) -> ControlPlaneError {
+    loop {
+        match ended_component(folder) {
+            Ok(None) => sleep(POLL).await,
+            Ok(Some(error)) => return error,
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+fn ended_component(folder: &Path) -> Result<Option<ControlPlaneError>, RecordError> {
+    let Some(processes) = Processes::read(folder)? else { return Ok(None) };
+    Ok(Component::ALL.into_iter().find_map(|component| {
+        let record = processes.components.iter().find(|record| record.name == component.name())?;
+        let exit = record.exit.clone()?;
+        Some(ControlPlaneError::Ended { component, exit, log: tools::tail(&log_of(folder, component)) })
+    }))
+}
+
+fn lost_port(log: &str) -> bool {
+    log.contains("address already in use")
+}
+
+fn free_ports<const N: usize>() -> std::io::Result<[u16; N]> {
+    // All are held until all are known, so that they differ.
+    let mut listeners = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        *port = listener.local_addr()?.port();
+        listeners.push(listener);
+    }
+    Ok(ports)
+}

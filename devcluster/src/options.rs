@@ -1,0 +1,53 @@
+//! What kind of cluster is wanted.
+
+use std::path::PathBuf;
+
+use crate::progress::Progress;
+
+/// The nodes of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nodes {
+    /// None: pods stay Pending.
+    None,
+    /// Nodes that run nothing; their pods become Ready at once, or misbehave as their annotations say.
+    Simulated {
+        /// How many, up to 64.
+        count: u8,
+    },
+}
+
+impl Nodes {
+    /// The usual three simulated nodes.
+    pub const SIMULATED: Self = Self::Simulated { count: 3 };
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The cluster's name; a random one if absent.
+    pub name: Option<String>,
+    /// Its nodes.
+    pub nodes: Nodes,
+    /// Whether Istio's resources are defined.
+    pub istio_crds: bool,
+    /// Whether the Gateway API's resources are defined.
+    pub gateway_crds: bool,
+    /// Files of further CustomResourceDefinitions.
+    pub crds: Vec<PathBuf>,
+    /// How much is told meanwhile.
+    pub progress: Progress,
+}
+
+impl Default for Options {
+    /// Three simulated nodes, and the resources of Istio and the Gateway API.
+    fn default() -> Self {
+        Self {
+            name: None,
+            nodes: Nodes::SIMULATED,
+            istio_crds: true,
+            gateway_crds: true,
+            crds: Vec::new(),
+            progress: Progress::default(),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The programs a cluster is made of, built from Go modules once a machine and kept in a cache folder.
+
+mod build;
+mod go;
+mod manifests;
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+pub use build::{ToolError, tail};
+pub use manifests::{ManifestError, gateway_crds, istio_crds};
+
+/// A program that can be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Tool {
+    /// The cluster's database.
+    Etcd,
+    /// The API server.
+    KubeApiserver,
+    /// The built-in controllers.
+    KubeControllerManager,
+    /// The scheduler.
+    KubeScheduler,
+    /// The command-line client.
+    Kubectl,
+    /// The controller of simulated nodes.
+    Kwok,
+    /// The package manager.
+    Helm,
+}
+
+/// Go packages that one `go.mod` pins together.
+struct ToolSet {
+    name: &'static str,
+    go_mod: &'static str,
+    go_sum: &'static str,
+    /// What `-X` sets, so that the programs tell their versions.
+    link_variables: &'static [&'static str],
+}
+
+macro_rules! tool_set {
+    ($name:literal, $variables:expr) => {
+        ToolSet {
+            name: $name,
+            go_mod: include_str!(concat!("../../tools/", $name, "/go.mod")),
+            go_sum: include_str!(concat!("../../tools/", $name, "/go.sum")),
+            link_variables: $variables,
+        }
+    };
+}
+
+static ETCD: ToolSet = tool_set!("etcd", &[]);
+static HELM: ToolSet = tool_set!("helm", &["helm.sh/helm/v4/internal/version.version=v4.3.1"]);
+static KWOK: ToolSet = tool_set!("kwok", &[]);
+static KUBERNETES: ToolSet = tool_set!(
+    "kubernetes",
+    &[
+        "k8s.io/component-base/version.gitVersion=v1.37.2",
+        "k8s.io/component-base/version.gitMajor=1",
+        "k8s.io/component-base/version.gitMinor=37",
+        "k8s.io/component-base/version.gitTreeState=clean",
+    ]
+);
+static CRDS: ToolSet = tool_set!("crds", &[]);
+
+impl Tool {
+    /// Every tool, those that build fast first.
+    pub const ALL: [Self; 7] = [
+        Self::Etcd,
+        Self::Kwok,
+        Self::Kubectl,
+        Self::KubeScheduler,
+        Self::KubeApiserver,
+        Self::KubeControllerManager,
+        Self::Helm,
+    ];
+
+    /// The file name of the program.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::KubeApiserver => "kube-apiserver",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Kubectl => "kubectl",
+            Self::Kwok => "kwok",
+            Self::Helm => "helm",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
+            Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+            Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
+            Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok",
+            Self::Helm => "helm.sh/helm/v4/cmd/helm",
+        }
+    }
+
+    fn set(self) -> &'static ToolSet {
+        match self {
+            Self::Etcd => &ETCD,
+            Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubectl => &KUBERNETES,
+            Self::Kwok => &KWOK,
+            Self::Helm => &HELM,
+        }
+    }
+}
+
+/// The path of a tool's program, building it first if this machine has not done so yet.
+pub fn tool(tool: Tool) -> Result<PathBuf, ToolError> {
+    let mut paths = tools(&[tool])?;
+    paths.pop().ok_or(ToolError::Missing { program: tool.program() })
+}
+
+/// The paths of several tools' programs, in the order asked for.
+pub fn tools(wanted: &[Tool]) -> Result<Vec<PathBuf>, ToolError> {
+    build::ensure(wanted)
+}
