@@ -1,0 +1,165 @@
+//! Reading manifests: files, directories and standard input, YAML or JSON, several documents and lists.
+//!
+//! Tells Microservices from everything else and says where each was found. Looks at nothing inside them.
+
+mod files;
+
+use std::{
+    fmt,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::api::GROUP;
+
+/// Most bytes that one file may have; the API server takes no object of more than a tenth of it.
+const MAX_BYTES: usize = 16 << 20;
+
+/// Where a manifest was found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// Path as given or found, or `<stdin>`.
+    pub file: String,
+    /// Number of the document in the file, from 1; empty documents do not count.
+    pub document: usize,
+    /// Number of the item, from 1, when the document is a list.
+    pub item: Option<usize>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.document)?;
+        self.item.map_or(Ok(()), |item| write!(f, "[{item}]"))
+    }
+}
+
+/// A manifest of a Microservice, as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    pub origin: Origin,
+    pub value: Value,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Input {
+    pub documents: Vec<Document>,
+    /// Manifests of other kinds, which nobody looked at.
+    pub passed_over: usize,
+    /// What could not be read. The rest is complete all the same.
+    pub errors: Vec<InputError>,
+}
+
+/// Something that could not be read.
+#[derive(Debug, Error)]
+pub enum InputError {
+    #[error("{file}: cannot be read: {source}")]
+    Unreadable { file: String, source: io::Error },
+    #[error("{file}: larger than {} MiB", MAX_BYTES >> 20)]
+    TooLarge { file: String },
+    #[error("{origin}: not valid YAML: {}", Located(.source))]
+    Syntax { origin: Origin, source: Box<serde_yaml::Error> },
+    #[error("{origin}: not a manifest: a mapping with apiVersion and kind is expected")]
+    NotAManifest { origin: Origin },
+    #[error("{file}: no files named *.yaml, *.yml or *.json in this directory")]
+    EmptyDirectory { file: String },
+}
+
+/// A YAML error on one line, with its place.
+struct Located<'a>(&'a serde_yaml::Error);
+
+impl fmt::Display for Located<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.without_snippet().to_string();
+        let text = text.lines().next().unwrap_or_default();
+        match self.0.location() {
+            Some(place) if !text.contains("line ") => write!(f, "line {}: {text}", place.line()),
+            _ => f.write_str(text),
+        }
+    }
+}
+
+/// Reads all manifests of the given files and directories; `-` is standard input.
+///
+/// Never fails as a whole: what cannot be read is in [`Input::errors`].
+pub fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> Input {
+    let mut input = Input::default();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            input.read_one("<stdin>", stdin);
+            continue;
+        }
+        match files::below(path) {
+            Ok(files) if files.is_empty() => {
+                input.errors.push(InputError::EmptyDirectory { file: path.display().to_string() });
+            }
+            Ok(files) => files.iter().for_each(|file| input.read_file(file)),
+            Err((path, source)) => {
+                input.errors.push(InputError::Unreadable { file: path.display().to_string(), source });
+            }
+        }
+    }
+    input
+}
+
+impl Input {
+    fn read_file(&mut self, path: &Path) {
+        let name = path.display().to_string();
+        match std::fs::File::open(path) {
+            Ok(mut file) => self.read_one(&name, &mut file),
+            Err(source) => self.errors.push(InputError::Unreadable { file: name, source }),
+        }
+    }
+
+    fn read_one(&mut self, name: &str, source: &mut dyn Read) {
+        let mut bytes = Vec::new();
+        if let Err(source) = source.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes) {
+            return self.errors.push(InputError::Unreadable { file: name.to_owned(), source });
+        }
+        if bytes.len() > MAX_BYTES {
+            return self.errors.push(InputError::TooLarge { file: name.to_owned() });
+        }
+        self.parse(name, &bytes);
+    }
+
+    fn parse(&mut self, name: &str, bytes: &[u8]) {
+        let options = serde_yaml::options! {
+            // As kubectl reads YAML: 0644 is octal.
+            legacy_octal_numbers: true,
+            with_snippet: false,
+        };
+        let mut cursor = io::Cursor::new(bytes);
+        for (index, parsed) in serde_yaml::read_with_options::<_, Value>(&mut cursor, options).enumerate() {
+            let origin = Origin { file: name.to_owned(), document: index + 1, item: None };
+            match parsed {
+                Ok(value) => self.sort(origin, value),
+                Err(source) => self.errors.push(InputError::Syntax { origin, source: Box::new(source) }),
+            }
+        }
+    }
+
+    /// Keeps a Microservice, takes a list apart, counts the rest.
+    fn sort(&mut self, origin: Origin, value: Value) {
+        let text = |key: &str| value.get(key).and_then(Value::as_str);
+        let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
+            return self.errors.push(InputError::NotAManifest { origin });
+        };
+        let ours = api_version.split('/').next() == Some(GROUP);
+        match kind {
+            "Microservice" if ours => self.documents.push(Document { origin, value }),
+            "List" | "MicroserviceList" if ours || api_version == "v1" => {
+                let items = value.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+                for (index, item) in items.into_iter().enumerate() {
+                    self.sort(Origin { item: Some(index + 1), ..origin.clone() }, item);
+                }
+            }
+            _ => self.passed_over += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

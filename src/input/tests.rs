@@ -1,0 +1,70 @@
+use std::fs;
+
+use super::*;
+
+fn from_stdin(text: &str) -> Input {
+    read(&["-".into()], &mut text.as_bytes())
+}
+
+const ONE: &str = "apiVersion: microservice-operator.dev/v1alpha1\nkind: Microservice\nmetadata: {name: a}\n";
+
+#[test]
+fn keeps_microservices_and_passes_over_the_rest() {
+    let input = from_stdin(&format!("{ONE}---\n---\napiVersion: v1\nkind: Secret\n---\n{ONE}"));
+    let origins: Vec<_> = input.documents.iter().map(|document| document.origin.to_string()).collect();
+    assert_eq!(origins, ["<stdin>:1", "<stdin>:3"]);
+    assert_eq!((input.passed_over, input.errors.len()), (1, 0));
+}
+
+#[test]
+fn takes_lists_apart() {
+    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service}\n\
+                - {apiVersion: microservice-operator.dev/v1alpha1, kind: Microservice}\n";
+    let input = from_stdin(list);
+    assert_eq!(input.documents[0].origin.to_string(), "<stdin>:1[2]");
+    assert_eq!(input.passed_over, 1);
+}
+
+#[test]
+fn reads_json_and_what_yaml_1_1_means() {
+    let input = from_stdin(
+        r#"{"apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice", "spec": {"a": "yes"}}"#,
+    );
+    assert_eq!(input.documents[0].value["spec"]["a"], "yes");
+    let input = from_stdin(&format!("{ONE}spec: {{mode: 0644, on: yes, text: 'yes'}}\n"));
+    assert_eq!(input.documents[0].value["spec"]["mode"], 0o644);
+}
+
+#[test]
+fn one_bad_document_hides_no_other() {
+    let input = from_stdin(&format!("{ONE}---\nkind: Microservice\nkind: Twice\n---\n- a list\n---\n{ONE}"));
+    assert_eq!(input.documents.len(), 2);
+    let errors: Vec<_> = input.errors.iter().map(ToString::to_string).collect();
+    assert!(errors[0].starts_with("<stdin>:2: not valid YAML: ") && errors[0].contains("line 6"), "{errors:?}");
+    assert_eq!(errors[1], "<stdin>:3: not a manifest: a mapping with apiVersion and kind is expected");
+}
+
+#[test]
+fn walks_directories_in_order_without_hidden_files() {
+    let root = std::env::temp_dir().join(format!("input-{}", std::process::id()));
+    fs::create_dir_all(root.join("sub")).unwrap();
+    for file in ["b.yaml", "a.json", "sub/c.yml", ".hidden.yaml", "notes.txt"] {
+        fs::write(root.join(file), ONE).unwrap();
+    }
+    let input = read(&[root.clone(), root.join("absent.yaml")], &mut io::empty());
+    let files: Vec<_> = input.documents.iter().map(|document| document.origin.file.clone()).collect();
+    let expected = ["a.json", "b.yaml", "sub/c.yml"].map(|file| root.join(file).display().to_string());
+    assert_eq!(files, expected);
+    assert!(matches!(&input.errors[..], [InputError::Unreadable { .. }]), "{:?}", input.errors);
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn aliases_cannot_blow_up() {
+    let mut bomb = String::from("apiVersion: v1\nkind: A\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..9 {
+        let alias = format!("*a{}", level - 1);
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(", ")));
+    }
+    assert_eq!(from_stdin(&bomb).errors.len(), 1);
+}
