@@ -1,0 +1,122 @@
+# `make` lists what there is. `make test` proves the project; `make demo` shows it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+OPERATOR := cargo run --quiet --locked --package microservice-operator --bin microservice-operator --
+DEVCLUSTER := cargo run --quiet --locked --package devcluster --
+# Where the text of the CustomResourceDefinition is kept: to apply, in the chart, and for kustomize.
+CRDS := crds/microservices.yaml charts/microservice-operator/files/microservices.yaml config/crd/microservices.yaml
+IMAGE ?= microservice-operator:0.1.0
+
+# Integration tests by what they need: helm, a cluster, or nothing.
+TESTS := $(basename $(notdir $(wildcard tests/*.rs devcluster/tests/*.rs)))
+CLUSTER_TESTS := $(filter e2e%,$(TESTS))
+PLAIN_TESTS := $(filter-out chart $(CLUSTER_TESTS),$(TESTS))
+
+# $(call step,title,command): says what it does, does it, and tells how long that took.
+step = @printf '\n==> %s\n' '$(1)'; if $(2); then printf '==> %s: ok after %d s\n' '$(1)' "$$SECONDS"; \
+	else status=$$?; printf '==> %s: FAILED after %d s\n' '$(1)' "$$SECONDS" >&2; exit "$$status"; fi
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ See it
+
+.PHONY: demo
+demo: prereq ## Bring a cluster up, run the shop and Bookinfo, move weights and show what happens
+	@cargo run --quiet --locked --example demo
+
+##@ Prove it
+
+.PHONY: test
+test: prereq format clippy docs unit lint-examples tools chart e2e ## Everything below, in this order
+	@printf '\nAll checks passed.\n'
+
+.PHONY: format
+format: ## Check the formatting
+	$(call step,Formatting,cargo fmt --all --check)
+
+.PHONY: clippy
+clippy: ## Check with clippy; warnings are errors
+	$(call step,Clippy,cargo clippy --workspace --all-targets --locked -- -D warnings)
+
+.PHONY: docs
+docs: ## Build the documentation; warnings are errors
+	$(call step,Documentation,RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked)
+
+.PHONY: unit
+unit: ## Run the tests that need no cluster: units, golden files, drift of generated files
+	$(call step,Unit tests,cargo test --workspace --locked --lib --bins $(PLAIN_TESTS:%=--test %))
+	$(call step,Documentation tests,cargo test --workspace --locked --doc)
+
+.PHONY: lint-examples
+lint-examples: ## Lint the examples with the operator's own linter
+	$(call step,Examples,$(OPERATOR) lint -f examples/shop -f examples/bookinfo -f config/samples/microservice.yaml)
+
+.PHONY: tools
+tools: ## Build the programs of the embedded cluster, once a machine
+	$(call step,Cluster programs,$(DEVCLUSTER) build)
+
+.PHONY: chart
+chart: ## Check the chart with helm, and that kustomize gives the same objects
+	$(call step,Chart,cargo test --locked --test chart)
+
+.PHONY: e2e
+e2e: ## Run the end-to-end tests on embedded clusters, or on the one that E2E_KUBECONFIG names
+	$(call step,End-to-end tests,cargo test --workspace --locked $(CLUSTER_TESTS:%=--test %))
+
+##@ Work on it
+
+.PHONY: generate
+generate: ## Write the CustomResourceDefinition to crds/ and its copies
+	@mkdir -p crds
+	@$(OPERATOR) crd > target/crd.yaml
+	@for file in $(CRDS); do cp target/crd.yaml "$$file"; printf 'wrote %s\n' "$$file"; done
+
+.PHONY: up
+up: ## Start the embedded cluster, with simulated nodes
+	@$(DEVCLUSTER) up
+
+.PHONY: run
+run: ## Run the operator on this machine, against the embedded cluster
+	@env=$$($(DEVCLUSTER) env); export "$$env"; "$$($(DEVCLUSTER) tool kubectl)" apply --server-side -f crds/; \
+		$(OPERATOR) run --leader-election=false --log-format=text --listen=127.0.0.1:8080
+
+.PHONY: shell
+shell: ## Open a shell with kubectl, helm and KUBECONFIG set for the embedded cluster
+	@env=$$($(DEVCLUSTER) env); export "$$env"; kubectl=$$($(DEVCLUSTER) tool kubectl); helm=$$($(DEVCLUSTER) tool helm); \
+		PATH="$${kubectl%/*}:$${helm%/*}:$$PATH" PS1='cluster dev \$$ ' $(SHELL) --norc
+
+.PHONY: down
+down: ## End the embedded cluster
+	@$(DEVCLUSTER) down
+
+.PHONY: fmt
+fmt: ## Format the code
+	@cargo fmt --all
+
+.PHONY: image
+image: ## Build the image with Docker: make image IMAGE=registry.example/platform/microservice-operator:0.1.0
+	docker build --tag $(IMAGE) .
+
+.PHONY: clean
+clean: ## Remove what was built; the cluster's programs stay in their cache
+	cargo clean
+
+.PHONY: prereq
+prereq: ## Check that this machine has what is needed
+	@missing=0; need() { printf 'missing: %s\n' "$$1" >&2; missing=1; }; \
+	atleast() { [ "$$(printf '%s\n%s\n' "$$1" "$$2" | sort -V | head -n 1)" = "$$1" ]; }; \
+	command -v cc > /dev/null || need 'a C compiler: apt-get install build-essential'; \
+	{ cargo fmt --version && cargo clippy --version; } > /dev/null 2>&1 || need 'rustfmt and clippy: rustup component add rustfmt clippy'; \
+	rust=$$(cargo --version 2> /dev/null | awk '{print $$2}') || true; \
+	atleast 1.91 "$${rust:-0}" || need "Rust 1.91 or newer (found: $${rust:-none}): https://rustup.rs"; \
+	go=$$(go env GOVERSION 2> /dev/null) || true; go=$${go#go}; \
+	atleast 1.26 "$${go:-0}" || need "Go 1.26 or newer, for the cluster's programs (found: $${go:-none}): https://go.dev/dl"; \
+	exit "$$missing"
