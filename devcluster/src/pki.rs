@@ -70,6 +70,11 @@ impl Pki {
         self.folder.join("service-accounts.key")
     }
 
+    /// The public half of it, by which they are checked.
+    pub fn service_account_public_key(&self) -> PathBuf {
+        self.folder.join("service-accounts.pub")
+    }
+
     /// The API server's list of static tokens.
     pub fn token_file(&self) -> PathBuf {
         self.folder.join("tokens.csv")
@@ -96,6 +101,7 @@ impl Pki {
 
         let account_key = KeyPair::generate().map_err(certificate("service account key"))?;
         self.write(&self.service_account_key(), account_key.serialize_pem())?;
+        self.write(&self.service_account_public_key(), account_key.public_key_pem())?;
         self.write(&self.token_file(), users.iter().map(User::csv_line).collect())
     }
 

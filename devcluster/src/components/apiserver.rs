@@ -35,7 +35,7 @@ pub fn arguments(cluster: &Path, pki: &Pki, port: u16, etcd_port: u16) -> Result
         path_flag("token-auth-file", &pki.token_file()),
         "--authorization-mode=Node,RBAC".into(),
         "--service-account-issuer=https://kubernetes.default.svc".into(),
-        path_flag("service-account-key-file", &pki.service_account_key()),
+        path_flag("service-account-key-file", &pki.service_account_public_key()),
         path_flag("service-account-signing-key-file", &pki.service_account_key()),
         "--service-cluster-ip-range=10.96.0.0/16".into(),
         "--allow-privileged=true".into(),
