@@ -1,7 +1,19 @@
 //! The operator behind `Microservice` resources.
 //!
-//! The tree is the pipeline: watch event → observe → validate → plan → apply → status → requeue.
+//! The tree is the pipeline: watch event → [`observe`] → [`validate`] → [`plan`] → [`apply`] → [`status`] → requeue;
+//! [`controller`] wires it, [`runtime`] and [`telemetry`] are the process around it. [`render`] and the checks of
+//! manifests run the pure part of it without a cluster.
 
 pub mod api;
+pub mod apply;
+pub mod cli;
+pub mod controller;
+pub mod foreign;
+pub mod input;
+pub mod observe;
 pub mod plan;
+pub mod render;
+pub mod runtime;
+pub mod status;
+pub mod telemetry;
 pub mod validate;

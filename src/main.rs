@@ -1,4 +1,30 @@
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("{}", serde_json::to_string(&microservice_operator::api::crd()?)?);
-    Ok(())
+//! The process: reads the arguments, calls the command, and turns its outcome into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use microservice_operator::cli::{Cli, Command};
+
+mod commands;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => commands::run(args).await,
+        Command::Crd => commands::crd(),
+        Command::Render(args) => commands::render(&args),
+        Command::Healthz { url } => commands::healthz(&url).await,
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  because: {cause}");
+                source = cause.source();
+            }
+            ExitCode::from(2)
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Where a service is, and what holds it back.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ pub struct MicroserviceStatus {
     pub provider: Option<Provider>,
     /// When the Service began to select what the provider needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_since: Option<Time>,
+    pub provider_since: Option<MicroTime>,
     /// Name of the ControllerRevision with the last accepted spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_revision: Option<String>,
@@ -81,31 +81,29 @@ pub struct VersionTraffic {
     pub limited_by: Option<LimitedBy>,
     /// When `effective` last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
+    pub since: Option<MicroTime>,
     /// When the version's subset was given to the mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subset_since: Option<Time>,
+    pub subset_since: Option<MicroTime>,
     /// When the last weight or route that referred to the version went away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unreferenced_since: Option<Time>,
+    pub unreferenced_since: Option<MicroTime>,
     /// When the subset of a removed version was taken from the mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subset_removed_since: Option<Time>,
-    /// Since when the version is complete and free of restarts at its requested weight.
+    pub subset_removed_since: Option<MicroTime>,
+    /// Since when the version is complete and free of restarts at its requested weight. After 10 minutes it is proven:
+    /// restarts no longer take weight from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clean_since: Option<Time>,
-    /// Whether it once stayed so for 10 minutes; restarts never take weight from a proven version.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub proven: bool,
+    pub clean_since: Option<MicroTime>,
     /// Restarts before this time are no longer held against the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restarts_since: Option<Time>,
+    pub restarts_since: Option<MicroTime>,
     /// How often the version lost its weight without 10 clean minutes in between.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: i32,
     /// Until when the version gets no weight after it lost it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_until: Option<Time>,
+    pub held_until: Option<MicroTime>,
     /// `<number of the set of template defaults>-<digest of the user's pod settings>` of the version's Deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,

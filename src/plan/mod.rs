@@ -1,3 +1,147 @@
 //! Plan: from a validated Microservice and what was observed to what should be written next. Pure.
+//!
+//! `now` is a parameter; "not ready yet" is an outcome here, never an error; waiting is a requeue.
 
+pub mod children;
+pub mod holds;
+pub mod object;
 pub mod resources;
+pub mod rollout;
+pub mod traffic;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use crate::{
+    api::{MicroserviceSpec, Provider, VersionTraffic},
+    observe::{ChildRef, Observed},
+    validate::Validated,
+};
+
+pub use holds::{Availability, Hold, RoutesState};
+use object::Object;
+use resources::Stamp;
+use rollout::{Circumstances, Rollout, size::SizeRule};
+use traffic::provider::{Placement, Stage};
+
+/// What does not depend on the Microservice.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Provider of Microservices that do not say.
+    pub provider: Provider,
+    /// Time that the mesh is given to learn of a change.
+    pub propagation: SignedDuration,
+    /// Labels of this operator on the children.
+    pub stamp: Stamp,
+}
+
+/// What is to be written next, and what the status should say.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// To be applied in this order.
+    pub objects: Vec<Object>,
+    /// To be deleted after that, in this order.
+    pub removals: Vec<ChildRef>,
+    pub traffic: Vec<VersionTraffic>,
+    pub provider: Option<Provider>,
+    pub provider_since: Option<MicroTime>,
+    /// Name of the ControllerRevision that keeps the spec.
+    pub accepted_revision: String,
+    /// The version that the scale subresource speaks of.
+    pub scaled: Option<String>,
+    /// What keeps the service from its spec, the weightiest first; empty when the spec is reached.
+    pub holds: Vec<Hold>,
+    pub availability: Availability,
+    pub routes: RoutesState,
+    /// Versions that lost their weight just now.
+    pub lost: Vec<String>,
+    /// When time alone will change the plan.
+    pub next: Option<Timestamp>,
+}
+
+/// Plans the next writes. `spec` is the accepted spec, from which `service` was made.
+pub fn plan(
+    service: &Validated,
+    spec: &MicroserviceSpec,
+    observed: &Observed,
+    settings: &Settings,
+    now: Timestamp,
+) -> Plan {
+    let stage = Stage::of(service, observed, settings.propagation, now);
+    let around = Circumstances {
+        now,
+        propagation: settings.propagation,
+        subsets: stage.uses_subsets().then_some(&observed.subsets),
+    };
+    let templates = children::templates(service, observed);
+    let template = |name: &str| templates.get(name).map(|template| template.id.clone());
+    let mut rollout = rollout::advance(service, observed, &around, template, stage.freezes(), stage.routes());
+    let placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
+    let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
+    let rule = SizeRule {
+        idle_without_weight: match stage {
+            Stage::Worker => true,
+            Stage::Plain => placement.pin.is_none(),
+            Stage::Mesh | Stage::Settling | Stage::Entering | Stage::Leaving => false,
+        },
+    };
+    let built = children::build(service, spec, &rollout, &placement, &subsets, &templates, rule, settings);
+    let removals = children::removals(service, observed, &rollout, &placement, &built, rule, &around);
+    let clashes = holds::clashes(&built.objects, observed);
+    let waits = waits(&rollout, &placement, service, &around);
+    Plan {
+        holds: holds::holds(service, observed, &rollout, &stage, &clashes),
+        availability: holds::availability(service, &rollout),
+        routes: holds::routes(service, observed, &rollout, &stage),
+        scaled: scaled(service, &rollout),
+        traffic: memories(&rollout, &built.sizes),
+        provider: placement.provider,
+        provider_since: placement.provider_since,
+        accepted_revision: built.revision,
+        objects: built
+            .objects
+            .into_iter()
+            .filter(|object| !clashes.contains(&(object.kind, object.name.clone())))
+            .collect(),
+        removals,
+        lost: rollout.lost,
+        next: waits,
+    }
+}
+
+fn memories(rollout: &Rollout<'_>, sizes: &children::Sizes) -> Vec<VersionTraffic> {
+    rollout
+        .standings
+        .iter()
+        .map(|standing| VersionTraffic {
+            requested: standing.requested(),
+            ready: standing.ready,
+            desired: sizes.get(standing.name).copied().unwrap_or(standing.replicas),
+            limited_by: standing.limited_by(),
+            ..standing.memory.clone()
+        })
+        .collect()
+}
+
+/// The largest-weight version without replicas of its own; what an autoscaler sees and changes.
+fn scaled(service: &Validated, rollout: &Rollout<'_>) -> Option<String> {
+    let mut best: Option<(&str, i32)> = None;
+    for version in service.versions.iter().filter(|version| !version.own_replicas) {
+        let weight = rollout.weight(&version.name);
+        if best.is_none_or(|(_, most)| weight > most) {
+            best = Some((&version.name, weight));
+        }
+    }
+    best.map(|(name, _)| name.to_owned())
+}
+
+fn waits(
+    rollout: &Rollout<'_>,
+    placement: &Placement,
+    service: &Validated,
+    around: &Circumstances<'_>,
+) -> Option<Timestamp> {
+    let versions = rollout.standings.iter().filter_map(|standing| standing.next_change(around));
+    let drains = rollout.standings.iter().filter_map(|standing| children::next_removal(standing, service, around));
+    versions.chain(drains).chain(placement.next).filter(|at| *at > around.now).min()
+}

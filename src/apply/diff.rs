@@ -1,0 +1,252 @@
+//! Whether a live object is as it should be: all that the operator applied is there, and nothing it applied before
+//! and no longer wants.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::api::labels;
+
+use super::applied_mark;
+
+/// Fields by which the entries of a list are told apart, in the order in which they are tried.
+const IDENTITIES: &[&str] = &["uid", "mountPath", "containerPort", "topologyKey", "name", "port"];
+
+/// Lists whose order and whole content mean something: they are replaced, never merged.
+const ATOMIC: &[&str] = &["http", "tcp", "subsets", "hosts", "command", "args", "envFrom", "tolerations", "items"];
+
+/// Maps that admit no foreign entries.
+const EXACT: &[&str] = &["selector", "matchLabels"];
+
+/// Objects whose live form still differed right after they were applied: the cluster rewrites them (an admission
+/// webhook, a default), and to apply them again would never end.
+#[derive(Default)]
+pub struct Settled {
+    rewritten: Mutex<HashMap<String, Rewritten>>,
+}
+
+struct Rewritten {
+    mark: String,
+    /// Digest of the live values of the fields that were applied.
+    live: String,
+}
+
+impl Settled {
+    /// Whether `live` needs no write to be as `desired`.
+    pub fn is_so(&self, uid: &str, desired: &Value, live: &Value) -> bool {
+        let mark = applied_mark(desired);
+        if mark.is_none() || applied_mark(live) != mark {
+            return false;
+        }
+        if covers(live, desired, "") {
+            return true;
+        }
+        let rewritten = self.rewritten.lock().unwrap_or_else(PoisonError::into_inner);
+        rewritten
+            .get(uid)
+            .is_some_and(|known| Some(known.mark.as_str()) == mark && known.live == digest(&project(live, desired)))
+    }
+
+    /// Notes how the cluster answered a write.
+    pub fn note(&self, uid: &str, desired: &Value, answer: &Value) {
+        let mut rewritten = self.rewritten.lock().unwrap_or_else(PoisonError::into_inner);
+        if covers(answer, desired, "") {
+            rewritten.remove(uid);
+        } else {
+            let mark = applied_mark(desired).unwrap_or_default().to_owned();
+            rewritten.insert(uid.to_owned(), Rewritten { mark, live: digest(&project(answer, desired)) });
+        }
+    }
+
+    /// Forgets a deleted object.
+    pub fn forget(&self, uid: &str) {
+        self.rewritten.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+/// The object with its own digest as an annotation, so that a field which is no longer wanted is noticed too.
+pub fn stamped(object: &Value) -> Value {
+    let mut stamped = object.clone();
+    let mark = digest(object);
+    stamped["metadata"]["annotations"][labels::APPLIED] = mark.into();
+    stamped
+}
+
+fn digest(value: &Value) -> String {
+    let hash = Sha256::digest(value.to_string().as_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether everything in `desired` is in `live`. `name` is the field's name.
+pub fn covers(live: &Value, desired: &Value, name: &str) -> bool {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            let exact = !EXACT.contains(&name) || live.len() == desired.len();
+            exact && desired.iter().all(|(key, wanted)| field_covers(live.get(key), wanted, key))
+        }
+        (Value::Array(live), Value::Array(desired)) => list_covers(live, desired, name),
+        (Value::String(live), Value::String(desired)) => live == desired || same_quantity(live, desired),
+        (Value::Number(live), Value::Number(desired)) => live == desired || live.as_f64() == desired.as_f64(),
+        (live, desired) => live == desired,
+    }
+}
+
+/// The API server writes quantities in one form: `1000m` comes back as `1`.
+fn same_quantity(live: &str, desired: &str) -> bool {
+    matches!((amount(live), amount(desired)), (Some(live), Some(desired)) if live == desired)
+}
+
+fn amount(text: &str) -> Option<f64> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
+    let (_, factor) = [
+        ("", 1.0),
+        ("n", 1e-9),
+        ("u", 1e-6),
+        ("m", 1e-3),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("P", 1e15),
+        ("E", 1e18),
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+    ]
+    .into_iter()
+    .find(|(name, _)| *name == unit)?;
+    Some(number * factor)
+}
+
+/// An empty value is as good as an absent one: the API server drops it.
+fn field_covers(live: Option<&Value>, desired: &Value, name: &str) -> bool {
+    match (live, desired) {
+        (Some(live), desired) => covers(live, desired, name),
+        (None, Value::Null) => true,
+        (None, Value::Array(entries)) => entries.is_empty(),
+        (None, _) => false,
+    }
+}
+
+fn list_covers(live: &[Value], desired: &[Value], name: &str) -> bool {
+    let identity = identity_of(desired);
+    if ATOMIC.contains(&name) || identity.is_none() {
+        return live.len() == desired.len() && live.iter().zip(desired).all(|(live, wanted)| same(live, wanted));
+    }
+    desired.iter().all(|wanted| counterpart(live, wanted, identity).is_some_and(|live| covers(live, wanted, "")))
+}
+
+/// Within a replaced list, an entry with more in it than was applied is another entry.
+fn same(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            live.len() == desired.len()
+                && desired.iter().all(|(key, wanted)| live.get(key).is_some_and(|live| same(live, wanted)))
+        }
+        (Value::Array(live), Value::Array(desired)) => {
+            live.len() == desired.len() && live.iter().zip(desired).all(|(live, wanted)| same(live, wanted))
+        }
+        (live, desired) => covers(live, desired, ""),
+    }
+}
+
+fn identity_of(list: &[Value]) -> Option<&'static str> {
+    IDENTITIES.iter().copied().find(|key| !list.is_empty() && list.iter().all(|entry| entry.get(key).is_some()))
+}
+
+fn counterpart<'a>(live: &'a [Value], wanted: &Value, identity: Option<&str>) -> Option<&'a Value> {
+    let key = identity?;
+    live.iter().find(|entry| entry.get(key) == wanted.get(key))
+}
+
+/// The part of `live` that `desired` speaks of.
+fn project(live: &Value, desired: &Value) -> Value {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            let fields =
+                desired.iter().filter_map(|(key, wanted)| Some((key.clone(), project(live.get(key)?, wanted))));
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+        (Value::Array(live), Value::Array(desired)) if identity_of(desired).is_some() => {
+            let identity = identity_of(desired);
+            let entries =
+                desired.iter().filter_map(|wanted| Some(project(counterpart(live, wanted, identity)?, wanted)));
+            Value::Array(entries.collect())
+        }
+        (live, _) => live.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn drift_is_an_applied_field_that_changed() {
+        let desired = json!({"spec": {"replicas": 3, "template": {"containers": [
+            {"name": "app", "image": "a:1", "resources": {"limits": {"cpu": "1000m"}}, "env": [{"name": "A", "value": "1"}]}
+        ]}}});
+        let base = json!({"spec": {"replicas": 3, "paused": false, "template": {"containers": [
+            {"name": "injected", "image": "proxy"},
+            {"name": "app", "image": "a:1", "imagePullPolicy": "Always", "resources": {"limits": {"cpu": "1"}},
+             "env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]}
+        ]}}});
+        assert!(covers(&base, &desired, ""), "what others added stays");
+        for (pointer, value) in [
+            ("/spec/replicas", json!(4)),
+            ("/spec/template/containers/1/image", json!("a:2")),
+            ("/spec/template/containers/1/env/1/value", json!("x")),
+            ("/spec/template/containers/1/resources/limits/cpu", json!("2")),
+        ] {
+            let mut live = base.clone();
+            *live.pointer_mut(pointer).unwrap() = value;
+            assert!(!covers(&live, &desired, ""), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn routes_and_selectors_admit_nothing_foreign() {
+        let desired =
+            json!({"spec": {"selector": {"a": "b"}, "http": [{"name": "default", "route": [{"weight": 90}]}]}});
+        assert!(covers(&desired, &desired, ""));
+        let mut live = desired.clone();
+        live["spec"]["selector"]["c"] = json!("d");
+        assert!(!covers(&live, &desired, ""));
+        let mut live = desired.clone();
+        live["spec"]["http"][0]["fault"] = json!({"abort": {}});
+        assert!(!covers(&live, &desired, ""));
+        let mut live = desired.clone();
+        live["spec"]["http"].as_array_mut().unwrap().push(json!({"name": "more"}));
+        assert!(!covers(&live, &desired, ""));
+    }
+
+    #[test]
+    fn what_the_cluster_rewrites_is_applied_once() {
+        let settled = Settled::default();
+        let desired = stamped(&json!({"metadata": {"name": "x"}, "spec": {"image": "a:1"}}));
+        let mut live = desired.clone();
+        live["spec"]["image"] = json!("mirror/a:1");
+        assert!(!settled.is_so("u", &desired, &live));
+        settled.note("u", &desired, &live);
+        assert!(settled.is_so("u", &desired, &live));
+        live["spec"]["image"] = json!("evil");
+        assert!(!settled.is_so("u", &desired, &live));
+    }
+
+    #[test]
+    fn a_field_no_longer_wanted_is_noticed() {
+        let settled = Settled::default();
+        let before = stamped(&json!({"metadata": {"name": "x"}, "spec": {"a": 1, "b": 2}}));
+        let after = stamped(&json!({"metadata": {"name": "x"}, "spec": {"a": 1}}));
+        assert!(settled.is_so("u", &before, &before));
+        assert!(!settled.is_so("u", &after, &before));
+    }
+}

@@ -1,0 +1,175 @@
+//! Apply: writes the planned objects, in order, then removes what may go. Skips what is already so.
+
+pub mod diff;
+pub mod error;
+
+use std::sync::Arc;
+
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{MANAGER, labels},
+    observe::{
+        Caches, ChildRef, Key, Source, Written,
+        caches::{adoptable, belongs},
+        views::Child,
+    },
+    plan::object::{Kind, Object},
+    validate::Identity,
+};
+
+pub use error::Error;
+
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub created: Vec<(Kind, String)>,
+    pub changed: Vec<(Kind, String)>,
+    pub removed: Vec<(Kind, String)>,
+}
+
+impl Applied {
+    /// Whether nothing had to be written.
+    pub fn is_empty(&self) -> bool {
+        let Self { created, changed, removed } = self;
+        created.is_empty() && changed.is_empty() && removed.is_empty()
+    }
+}
+
+/// Writes children of Microservices.
+#[derive(Clone)]
+pub struct Applier {
+    client: Client,
+    caches: Arc<Caches>,
+    settled: Arc<diff::Settled>,
+}
+
+/// How an object is to be written, given what is there.
+#[derive(Debug, PartialEq, Eq)]
+enum Write {
+    /// It is as it should be.
+    Skip,
+    /// Nothing is there: without force, so that what appears meanwhile is not overwritten.
+    Create,
+    /// It is ours and differs: with force, on just this uid, and for routes on just this version.
+    Change { uid: String, resource_version: Option<String> },
+}
+
+impl Applier {
+    pub fn new(client: Client, caches: Arc<Caches>) -> Self {
+        Self { client, caches, settled: Arc::default() }
+    }
+
+    /// Applies the objects in their order, then deletes the removals in theirs.
+    ///
+    /// # Errors
+    /// The first write that fails, with the object's kind and name; the writes before it stand.
+    pub async fn apply(
+        &self,
+        identity: &Identity,
+        objects: &[Object],
+        removals: &[ChildRef],
+    ) -> Result<Applied, Error> {
+        let mut applied = Applied::default();
+        for object in objects {
+            self.apply_one(identity, object, &mut applied).await?;
+        }
+        for child in removals {
+            self.remove(identity, child).await?;
+            applied.removed.push((child.kind, child.name.clone()));
+        }
+        Ok(applied)
+    }
+
+    async fn apply_one(&self, identity: &Identity, object: &Object, applied: &mut Applied) -> Result<(), Error> {
+        let key = Key::new(&identity.namespace, &object.name);
+        let live = self.caches.child(object.kind, &key);
+        let desired = diff::stamped(&object.value);
+        let write = self.decide(identity, object, &desired, live.as_ref())?;
+        let (mut params, mut body) = (PatchParams::apply(MANAGER), desired.clone());
+        match &write {
+            Write::Skip => return Ok(()),
+            Write::Create => {}
+            Write::Change { uid, resource_version } => {
+                params = params.force();
+                body["metadata"]["uid"] = json!(uid);
+                if let Some(version) = resource_version {
+                    body["metadata"]["resourceVersion"] = json!(version);
+                }
+            }
+        }
+        let round = self.caches.rounds(Source::Children(object.kind));
+        let api = self.api(object.kind, &identity.namespace);
+        let answer = api.patch(&object.name, &params, &Patch::Apply(&body)).await;
+        let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
+        self.note(identity, object, &desired, &answer, round);
+        match write {
+            Write::Create => applied.created.push((object.kind, object.name.clone())),
+            Write::Change { .. } | Write::Skip => applied.changed.push((object.kind, object.name.clone())),
+        }
+        Ok(())
+    }
+
+    fn decide(
+        &self,
+        identity: &Identity,
+        object: &Object,
+        desired: &Value,
+        live: Option<&Child>,
+    ) -> Result<Write, Error> {
+        let Some(live) = live else { return Ok(Write::Create) };
+        if live.deleting {
+            return Err(Error::Leaving { kind: object.kind, name: object.name.clone() });
+        }
+        let ours = belongs(live, identity);
+        if !ours && !adoptable(live, identity) {
+            return Err(Error::Foreign { kind: object.kind, name: object.name.clone() });
+        }
+        if ours && self.settled.is_so(&live.uid, desired, &live.object) {
+            return Ok(Write::Skip);
+        }
+        let guarded = object.kind.guards_traffic();
+        Ok(Write::Change { uid: live.uid.clone(), resource_version: guarded.then(|| live.resource_version.clone()) })
+    }
+
+    fn note(&self, identity: &Identity, object: &Object, desired: &Value, answer: &DynamicObject, round: u64) {
+        let uid = answer.metadata.uid.clone().unwrap_or_default();
+        self.settled.note(&uid, desired, &serde_json::to_value(answer).unwrap_or_default());
+        let written =
+            Written::Applied { resource_version: answer.metadata.resource_version.clone().unwrap_or_default(), round };
+        let of = Key::new(&identity.namespace, &identity.name);
+        self.caches.expect(&of, Source::Children(object.kind), Key::new(&identity.namespace, &object.name), written);
+    }
+
+    async fn remove(&self, identity: &Identity, child: &ChildRef) -> Result<(), Error> {
+        let preconditions = Preconditions { uid: Some(child.uid.clone()), resource_version: None };
+        let params = DeleteParams::background().preconditions(preconditions);
+        match self.api(child.kind, &identity.namespace).delete(&child.name, &params).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            Err(source) => return Err(Error::write(child.kind, &child.name, source)),
+        }
+        self.settled.forget(&child.uid);
+        self.caches.expect(
+            &Key::new(&identity.namespace, &identity.name),
+            Source::Children(child.kind),
+            Key::new(&identity.namespace, &child.name),
+            Written::Deleted { uid: child.uid.clone() },
+        );
+        Ok(())
+    }
+
+    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
+    }
+}
+
+/// The digest that marks what was last applied.
+pub(crate) fn applied_mark(object: &Value) -> Option<&str> {
+    object.get("metadata")?.get("annotations")?.get(labels::APPLIED)?.as_str()
+}

@@ -1,0 +1,88 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::{api, api::Provider, telemetry::LogFormat};
+
+/// Runs services from one Microservice resource each: workloads, routes, weights and an honest status.
+#[derive(Debug, Parser)]
+#[command(name = "microservice-operator", version, about, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator against the cluster of KUBECONFIG, or the one that it runs in.
+    Run(RunArgs),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crd,
+    /// Print the objects that Microservices become once everything is ready. Needs no cluster.
+    Render(RenderArgs),
+    /// Ask an HTTP endpoint and exit with 0 when it answers 200.
+    #[command(hide = true)]
+    Healthz {
+        #[arg(long)]
+        url: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Namespace to watch; may be given more than once, or as a comma-separated list. Default: all namespaces.
+    #[arg(long = "namespace", env = "MSO_NAMESPACE", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// What carries the traffic of Microservices that do not say.
+    #[arg(long, env = "MSO_PROVIDER", value_enum, default_value_t)]
+    pub provider: Provider,
+    /// Time that the mesh is given to learn of a change.
+    #[arg(long, env = "MSO_MESH_PROPAGATION", default_value = "5s", value_parser = duration)]
+    pub mesh_propagation: Duration,
+    /// Whether only one of several processes works, by a Lease.
+    #[arg(long, env = "MSO_LEADER_ELECTION", default_value_t = true, action = ArgAction::Set)]
+    pub leader_election: bool,
+    /// Name of the Lease.
+    #[arg(long, env = "MSO_LEASE_NAME", default_value = "microservice-operator")]
+    pub lease_name: String,
+    /// Namespace of the Lease. Default: POD_NAMESPACE, else `default`.
+    #[arg(long, env = "MSO_LEASE_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// Address that serves /healthz, /readyz and /metrics.
+    #[arg(long, env = "MSO_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// How logs are written.
+    #[arg(long, env = "MSO_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// Which logs are written: error, warn, info, debug, trace, or a filter such as info,kube=debug.
+    #[arg(long, env = "MSO_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Reconciliations under way at once.
+    #[arg(long, env = "MSO_CONCURRENCY", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub concurrency: u16,
+    /// Value of the label helm.sh/chart on the children.
+    #[arg(long, env = "MSO_CHART")]
+    pub chart: Option<String>,
+    /// Value of the label microservice-operator.dev/operator-version on the children.
+    #[arg(long, env = "MSO_OPERATOR_VERSION", default_value = env!("CARGO_PKG_VERSION"), hide = true)]
+    pub operator_version: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// File, directory, or `-` for standard input; may be given more than once.
+    #[arg(short = 'f', long = "filename", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Namespace of Microservices that have none.
+    #[arg(short = 'n', long, default_value = "default")]
+    pub namespace: String,
+    /// What carries the traffic of Microservices that do not say.
+    #[arg(long, value_enum, default_value_t)]
+    pub provider: Provider,
+}
+
+fn duration(text: &str) -> Result<Duration, api::duration::ParseDurationError> {
+    text.parse::<api::Duration>().map(api::Duration::as_std)
+}

@@ -1,0 +1,105 @@
+//! The commands, as far as they print and exit.
+
+use std::{
+    error::Error,
+    io::Write,
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use jiff::SignedDuration;
+use microservice_operator::{
+    api,
+    cli::{RenderArgs, RunArgs},
+    input,
+    plan::{Settings, resources::Stamp},
+    render,
+    runtime::{self, RunOptions},
+    telemetry,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// Runs the operator.
+pub async fn run(args: RunArgs) -> Outcome {
+    telemetry::logs::init(args.log_format, &args.log_level)?;
+    let namespace = args.lease_namespace.or_else(|| std::env::var("POD_NAMESPACE").ok());
+    let lease = args.leader_election.then(|| (namespace.unwrap_or_else(|| "default".to_owned()), args.lease_name));
+    let options = RunOptions {
+        namespaces: args.namespaces,
+        provider: args.provider,
+        mesh_propagation: args.mesh_propagation,
+        concurrency: args.concurrency,
+        lease,
+        listen: args.listen,
+        identity: identity(),
+        operator_version: args.operator_version,
+        chart: args.chart,
+    };
+    runtime::run(options).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pod's name, or this machine's with the process id and the time, so that no two processes share it.
+fn identity() -> String {
+    let host = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME"));
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    format!("{}-{}-{started:x}", host.unwrap_or_else(|_| "local".to_owned()), std::process::id())
+}
+
+/// Prints the CustomResourceDefinitions.
+pub fn crd() -> Outcome {
+    let text = serde_yaml::to_string(&api::crd()?)?;
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the objects of the given Microservices, one document each.
+pub fn render(args: &RenderArgs) -> Outcome {
+    let input = input::read(&args.files, &mut std::io::stdin());
+    if !input.errors.is_empty() {
+        input.errors.iter().for_each(|error| eprintln!("error: {error}"));
+        return Ok(ExitCode::from(2));
+    }
+    let settings = Settings {
+        provider: args.provider,
+        propagation: SignedDuration::from_secs(5),
+        stamp: Stamp { operator_version: env!("CARGO_PKG_VERSION").to_owned(), chart: None },
+    };
+    match render::render_documents(&input.documents, &args.namespace, &settings) {
+        Ok(objects) => {
+            let mut out = std::io::stdout().lock();
+            for object in objects {
+                write!(out, "---\n{}", serde_yaml::to_string(&object)?)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Asks an HTTP endpoint, for `helm test`: succeeds when it answers 200.
+pub async fn healthz(url: &str) -> Outcome {
+    let (host, path) =
+        url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).ok_or("write http://HOST:PORT/PATH")?;
+    let ask = async {
+        let mut stream = TcpStream::connect(host).await?;
+        stream
+            .write_all(format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
+            .await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(10), ask).await.map_err(|_| "no answer within 10 s")??;
+    let status = answer.lines().next().unwrap_or_default();
+    println!("{url}: {status}");
+    Ok(if status.contains(" 200 ") { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

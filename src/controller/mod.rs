@@ -1,0 +1,92 @@
+//! Wiring: what is watched, how one Microservice is reconciled, and what follows an error.
+
+pub mod accept;
+pub mod backoff;
+pub mod reconcile;
+pub mod watches;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    Api, Client,
+    core::DeserializeGuard,
+    runtime::{
+        Controller, WatchStreamExt,
+        controller::Config,
+        reflector::{self, ObjectRef},
+        watcher,
+    },
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::{
+    api::Microservice,
+    observe::{Caches, views::Peer},
+    plan::Settings,
+    telemetry::Metrics,
+};
+
+use reconcile::Context;
+use watches::Trigger;
+
+/// What the controllers of all scopes share.
+#[derive(Clone)]
+pub struct Options {
+    pub settings: Settings,
+    /// Reconciliations under way at once.
+    pub concurrency: u16,
+    /// Identity of this process in events.
+    pub instance: String,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Reconciles the Microservices of one namespace, or of all, until `shutdown` resolves; then the reconciliations
+/// under way are finished.
+pub async fn run(
+    client: Client,
+    caches: Arc<Caches>,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let (trigger, triggered) = mpsc::unbounded_channel();
+    let trigger = Trigger::new(trigger);
+    let watching = watches::spawn(&client, &caches, &trigger);
+    let api: Api<DeserializeGuard<Microservice>> = match &caches.scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let (reader, writer) = reflector::store();
+    let peers = caches.clone();
+    let stream = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
+        .inspect(move |event| {
+            if let Ok(event) = event {
+                let changes = peers.microservices.take(event, Peer::of);
+                changes.iter().for_each(|change| trigger.peer(&peers, change));
+            }
+        })
+        .touched_objects();
+    let context = Arc::new(Context::new(client, caches, &options));
+    Controller::for_stream(stream, reader)
+        .with_config(Config::default().concurrency(options.concurrency))
+        .reconcile_on(
+            UnboundedReceiverStream::new(triggered)
+                .map(|key| ObjectRef::<DeserializeGuard<Microservice>>::new(&key.name).within(&key.namespace)),
+        )
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile::reconcile, reconcile::error_policy, context)
+        .for_each(|result| async {
+            if let Err(error) = result {
+                tracing::debug!(%error, "not reconciled");
+            }
+        })
+        .await;
+    drop(watching);
+}
+
+/// How long a reconciliation is put off that waits for a cache to see the operator's own write. The watch event
+/// itself comes first, as a rule.
+const CACHE_WAIT: Duration = Duration::from_secs(1);

@@ -1,0 +1,214 @@
+//! Reconciling one Microservice: the pipeline, step by step.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Client, Resource,
+    core::DeserializeGuard,
+    runtime::{
+        controller::Action,
+        events::{Event, EventType, Recorder, Reporter},
+    },
+};
+use thiserror::Error;
+
+use crate::{
+    api::{MANAGER, Microservice, MicroserviceStatus},
+    apply::{self, Applied, Applier},
+    observe::{Caches, Key, Source, Written},
+    plan::{Plan, Settings, plan},
+    status::{self, Notice, Outcome, compute::Subject},
+    telemetry::Metrics,
+    validate::{Identity, resolve},
+};
+
+use super::{
+    CACHE_WAIT, Options,
+    accept::{Accepted, accept},
+    backoff::Backoff,
+};
+
+/// Changes of mere counts are written at most this often.
+const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// Longest note that the API server takes in an event.
+const MAX_NOTE: usize = 1_000;
+
+/// What every reconciliation needs.
+pub struct Context {
+    client: Client,
+    caches: Arc<Caches>,
+    applier: Applier,
+    settings: Settings,
+    recorder: Recorder,
+    backoff: Backoff,
+    metrics: Arc<Metrics>,
+    /// When each status was last written.
+    written: Mutex<HashMap<Key, Timestamp>>,
+}
+
+impl Context {
+    pub fn new(client: Client, caches: Arc<Caches>, options: &Options) -> Self {
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.instance.clone()) };
+        Self {
+            applier: Applier::new(client.clone(), caches.clone()),
+            recorder: Recorder::new(client.clone(), reporter),
+            settings: options.settings.clone(),
+            metrics: options.metrics.clone(),
+            backoff: Backoff::default(),
+            written: Mutex::default(),
+            client,
+            caches,
+        }
+    }
+}
+
+/// Why a reconciliation must be tried again.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    #[error("cannot write the status: {0}")]
+    Status(#[source] Box<kube::Error>),
+    #[error("the object cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Reconciles one Microservice: accept → observe → plan → apply → status → requeue.
+pub async fn reconcile(object: Arc<DeserializeGuard<Microservice>>, context: Arc<Context>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let result = run(&object, &context).await;
+    context.metrics.reconciled(started.elapsed(), &result.as_ref().map(|_| ()).map_err(ToString::to_string));
+    if result.is_ok() {
+        context.backoff.succeeded(&Key::of(object.as_ref()));
+    }
+    result
+}
+
+async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Result<Action, Error> {
+    let newest = object.0.as_ref().map_err(|invalid| Error::Unreadable(invalid.error.clone()))?;
+    let key = Key::of(newest);
+    if newest.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    if !context.caches.served() || !context.caches.have_seen_writes(&key) {
+        return Ok(Action::requeue(CACHE_WAIT));
+    }
+    let now = Timestamp::now();
+    let identity = resolve::resolve(newest, context.settings.provider).identity;
+    let old = newest.status.clone().unwrap_or_default();
+    let accepted = accept(newest, context.settings.provider, || context.caches.accepted_spec(&identity, &old));
+    let Accepted { spec, service, invalid } = match accepted {
+        Ok(accepted) => accepted,
+        Err(invalid) => {
+            let subject = Subject { generation: identity.generation, service: None, observed: None, now };
+            let new = status::compute(&old, subject, &Outcome::Refused { invalid: &invalid });
+            conclude(context, newest, &identity, (&old, &new), None, &Applied::default(), now).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    let observed = context.caches.observe(&service, old.clone());
+    let planned = plan(&service, &spec, &observed, &context.settings, now);
+    let applied = context.applier.apply(&identity, &planned.objects, &planned.removals).await;
+    let applied = match applied {
+        Err(error) if error.passes() => return Err(error.into()),
+        other => other,
+    };
+    let subject = Subject { generation: identity.generation, service: Some(&service), observed: Some(&observed), now };
+    let outcome = match &applied {
+        Ok(_) => Outcome::Applied { plan: &planned, invalid: invalid.as_ref() },
+        Err(error) => Outcome::Failed { plan: &planned, invalid: invalid.as_ref(), error },
+    };
+    let new = status::compute(&old, subject, &outcome);
+    let done = applied.as_ref().cloned().unwrap_or_default();
+    let again = conclude(context, newest, &identity, (&old, &new), Some(&planned), &done, now).await?;
+    applied?;
+    Ok(requeue(&planned, again, now))
+}
+
+/// Writes the status, unless nothing changed or the change can wait, and tells the events. Answers when a change that
+/// waits is due.
+async fn conclude(
+    context: &Context,
+    newest: &Microservice,
+    identity: &Identity,
+    (old, new): (&MicroserviceStatus, &MicroserviceStatus),
+    plan: Option<&Plan>,
+    applied: &Applied,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    if old == new {
+        return Ok(None);
+    }
+    let key = Key::of(newest);
+    let last = context.written.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+    let due = last.and_then(|last| last.checked_add(COUNTS_EVERY).ok()).filter(|due| *due > now);
+    if let Some(due) = due
+        && status::compute::counts_only(old, new)
+    {
+        return Ok(Some(due));
+    }
+    let round = context.caches.rounds(Source::Microservices);
+    let resource_version = match status::write::write(&context.client, identity, new).await {
+        Ok(version) => version,
+        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(None),
+        Err(source) => return Err(Error::Status(Box::new(source))),
+    };
+    context.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
+    let written = Written::Applied { resource_version, round };
+    context.caches.expect(&key, Source::Microservices, key.clone(), written);
+    for notice in status::notices(old, new, plan, applied) {
+        publish(context, newest, notice).await;
+    }
+    Ok(None)
+}
+
+/// An event that is lost harms nobody; it is only logged.
+async fn publish(context: &Context, about: &Microservice, notice: Notice) {
+    let event = Event {
+        type_: if notice.warning { EventType::Warning } else { EventType::Normal },
+        reason: notice.reason.to_owned(),
+        note: Some(notice.note.chars().take(MAX_NOTE).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    tracing::info!(microservice = %Key::of(about), reason = notice.reason, "{}", notice.note);
+    if let Err(error) = context.recorder.publish(&event, &about.object_ref(&())).await {
+        tracing::warn!(%error, "an event was not published");
+    }
+}
+
+fn requeue(plan: &Plan, again: Option<Timestamp>, now: Timestamp) -> Action {
+    match plan.next.into_iter().chain(again).min() {
+        Some(at) => {
+            let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+            Action::requeue(wait.max(Duration::from_millis(10)))
+        }
+        None => Action::await_change(),
+    }
+}
+
+/// What follows an error: a conflict is looked at again at once, an unreadable object waits for a change, the rest
+/// backs off.
+pub fn error_policy(object: Arc<DeserializeGuard<Microservice>>, error: &Error, context: Arc<Context>) -> Action {
+    let key = Key::of(object.as_ref());
+    match error {
+        Error::Unreadable(why) => {
+            tracing::error!(microservice = %key, "cannot be read, its children stay as they are: {why}");
+            Action::await_change()
+        }
+        Error::Apply(error) if error.passes() => {
+            tracing::debug!(microservice = %key, %error, "tried again");
+            Action::requeue(context.backoff.failed(&key))
+        }
+        Error::Apply(_) | Error::Status(_) => {
+            let wait = context.backoff.failed(&key);
+            tracing::warn!(microservice = %key, %error, ?wait, "tried again");
+            Action::requeue(wait)
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What is watched beside the Microservices, and which of them an event concerns.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::{
+    api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client,
+    core::{DynamicObject, PartialObjectMeta},
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::{sync::mpsc::UnboundedSender, task::JoinSet};
+
+use crate::{
+    observe::{
+        Caches, Key, Mesh,
+        cache::Change,
+        caches::pod_selector,
+        views::{Child, Owner, Peer, PodView, owner_term},
+    },
+    plan::object::Kind,
+};
+
+/// How often the mesh's kinds are looked for when their definitions cannot be watched (a namespaced installation).
+const MESH_POLL: Duration = Duration::from_secs(60);
+
+/// Asks for reconciliations.
+#[derive(Clone)]
+pub struct Trigger {
+    sender: UnboundedSender<Key>,
+}
+
+impl Trigger {
+    pub fn new(sender: UnboundedSender<Key>) -> Self {
+        Self { sender }
+    }
+
+    fn ask(&self, caches: &Caches, key: Key) {
+        if caches.microservices.contains(&key) {
+            // A closed channel means that the controller is shutting down.
+            let _closed = self.sender.send(key);
+        }
+    }
+
+    /// A Microservice changed: those that depend on it may have to tell so.
+    pub fn peer(&self, caches: &Caches, change: &Change<Peer>) {
+        if Peer::differs(change.before.as_ref(), change.after.as_ref()) {
+            self.dependents(caches, &change.key);
+        }
+    }
+
+    fn dependents(&self, caches: &Caches, of: &Key) {
+        for (key, _) in caches.microservices.find(&owner_term(&of.namespace, &of.name)) {
+            self.ask(caches, key);
+        }
+    }
+
+    fn pod(&self, caches: &Caches, change: &Change<PodView>) {
+        let (before, after) = (change.before.as_ref(), change.after.as_ref());
+        let face = |pod: &PodView| (pod.version.clone(), pod.deleting, pod.facts.clone());
+        if before.map(face) != after.map(face)
+            && let Some(pod) = after.or(before)
+        {
+            self.ask(caches, Key::new(&pod.namespace, &pod.service));
+        }
+    }
+
+    fn child(&self, caches: &Caches, change: &Change<Child>) {
+        let views = [change.before.as_ref(), change.after.as_ref()];
+        for child in views.into_iter().flatten() {
+            match &child.owner {
+                Owner::Microservice { name, .. } => self.ask(caches, Key::new(&child.namespace, name)),
+                Owner::Other => self.foreign(caches, &change.key, child),
+            }
+            for host in &child.hosts {
+                self.host(caches, host);
+            }
+        }
+        let is_service = views.into_iter().flatten().any(|child| child.kind == Kind::Service);
+        let ports = |child: Option<&Child>| child.map(|child| child.ports.clone());
+        if is_service && ports(change.before.as_ref()) != ports(change.after.as_ref()) {
+            self.dependents(caches, &change.key);
+        }
+    }
+
+    /// Somebody else's object may have, or give back, a name that a Microservice needs: its own, or `<name>-<version>`.
+    fn foreign(&self, caches: &Caches, key: &Key, child: &Child) {
+        let prefixes = key.name.match_indices('-').map(|(at, _)| key.name.get(..at).unwrap_or_default());
+        match child.kind {
+            Kind::Deployment | Kind::PodDisruptionBudget => {
+                prefixes.for_each(|name| self.ask(caches, Key::new(&key.namespace, name)));
+            }
+            _ => self.ask(caches, key.clone()),
+        }
+    }
+
+    fn host(&self, caches: &Caches, host: &str) {
+        let mut parts = host.splitn(3, '.');
+        if let (Some(name), Some(namespace)) = (parts.next(), parts.next()) {
+            self.ask(caches, Key::new(namespace, name));
+        }
+    }
+}
+
+/// Starts all watches; they end when the set is dropped.
+pub fn spawn(client: &Client, caches: &Arc<Caches>, trigger: &Trigger) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.of_mesh()) {
+        tasks.spawn(feed_children(client.clone(), caches.clone(), trigger.clone(), kind));
+    }
+    tasks.spawn(feed_pods(client.clone(), caches.clone(), trigger.clone()));
+    tasks.spawn(follow_mesh(client.clone(), caches.clone(), trigger.clone()));
+    tasks
+}
+
+async fn feed_children(client: Client, caches: Arc<Caches>, trigger: Trigger, kind: Kind) {
+    let Some(cache) = caches.of(kind) else { return };
+    let resource = kind.api_resource();
+    let api: Api<DynamicObject> = match &caches.scope {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    cache.feed(events, |object| Child::of(kind, object), |change| trigger.child(&caches, &change)).await;
+}
+
+async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
+    let api: Api<Pod> = match &caches.scope {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let events = watcher(api, watcher::Config::default().labels(&pod_selector())).default_backoff();
+    caches.pods.feed(events, PodView::of, |change| trigger.pod(&caches, &change)).await;
+}
+
+/// Watches the mesh's kinds for as long as the cluster has them.
+async fn follow_mesh(client: Client, caches: Arc<Caches>, trigger: Trigger) {
+    let mesh_kinds = || Kind::ALL.into_iter().filter(|kind| kind.of_mesh());
+    let mut known: BTreeMap<Kind, bool> = BTreeMap::new();
+    let mut feeding = JoinSet::new();
+    let (sender, mut found) = tokio::sync::mpsc::unbounded_channel();
+    let mut watching = JoinSet::new();
+    for kind in mesh_kinds() {
+        watching.spawn(watch_definition(client.clone(), caches.scope.clone(), kind, sender.clone()));
+    }
+    while let Some((kind, present)) = found.recv().await {
+        known.insert(kind, present);
+        let installed = mesh_kinds().all(|kind| known.get(&kind) == Some(&true));
+        let decided = mesh_kinds().all(|kind| known.contains_key(&kind));
+        if !decided || (installed && !feeding.is_empty()) {
+            continue;
+        }
+        if installed {
+            tracing::info!("the mesh's kinds are installed");
+            for kind in mesh_kinds() {
+                feeding.spawn(feed_children(client.clone(), caches.clone(), trigger.clone(), kind));
+            }
+        } else {
+            tracing::info!("the mesh's kinds are not installed");
+            feeding.shutdown().await;
+            for cache in mesh_kinds().filter_map(|kind| caches.of(kind)) {
+                cache.clear();
+            }
+        }
+        caches.set_mesh(if installed { Mesh::Installed } else { Mesh::Absent });
+        caches.microservices.keys().into_iter().for_each(|key| trigger.ask(&caches, key));
+    }
+}
+
+/// Tells whether a kind's definition is there, each time that this changes.
+async fn watch_definition(client: Client, scope: Option<String>, kind: Kind, found: UnboundedSender<(Kind, bool)>) {
+    let resource = kind.api_resource();
+    let name = format!("{}.{}", resource.plural, resource.group);
+    if scope.is_some() {
+        return poll_kind(client, scope, kind, found).await;
+    }
+    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let events = watcher(api, config).default_backoff();
+    futures::pin_mut!(events);
+    let mut listed = false;
+    while let Some(event) = events.next().await {
+        let present = match event {
+            Ok(watcher::Event::Init) => {
+                listed = false;
+                continue;
+            }
+            Ok(watcher::Event::InitApply(definition) | watcher::Event::Apply(definition)) => {
+                listed = is_staying(&definition);
+                listed
+            }
+            Ok(watcher::Event::InitDone) => listed,
+            Ok(watcher::Event::Delete(_)) => false,
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch the definition of {name}; it is tried again");
+                continue;
+            }
+        };
+        if found.send((kind, present)).is_err() {
+            return;
+        }
+    }
+}
+
+fn is_staying(definition: &PartialObjectMeta<CustomResourceDefinition>) -> bool {
+    definition.metadata.deletion_timestamp.is_none()
+}
+
+/// Without the right to see definitions, the kind itself is asked for.
+async fn poll_kind(client: Client, scope: Option<String>, kind: Kind, found: UnboundedSender<(Kind, bool)>) {
+    let namespace = scope.unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &kind.api_resource());
+    let one = kube::api::ListParams::default().limit(1);
+    loop {
+        let present = match api.list_metadata(&one).await {
+            Ok(_) => Some(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Some(false),
+            Err(error) => {
+                tracing::warn!(%error, ?kind, "cannot see whether the mesh's kind is there; it is tried again");
+                None
+            }
+        };
+        if let Some(present) = present
+            && found.send((kind, present)).is_err()
+        {
+            return;
+        }
+        if present == Some(true) {
+            return;
+        }
+        tokio::time::sleep(MESH_POLL).await;
+    }
+}

@@ -1,0 +1,315 @@
+//! One watched kind in memory, with indexes, and with the knowledge of how far the watch has come.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use futures::{Stream, StreamExt};
+use kube::{ResourceExt, runtime::watcher};
+
+/// Namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Key {
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    pub fn of<K: ResourceExt>(object: &K) -> Self {
+        Self::new(object.namespace().unwrap_or_default(), object.name_any())
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What a cache keeps of an object.
+pub trait View: Clone + Send + Sync + 'static {
+    /// Terms by which it is found.
+    fn terms(&self) -> Vec<String>;
+    fn uid(&self) -> &str;
+    fn resource_version(&self) -> &str;
+}
+
+/// A write of the operator, which a cache is to have seen before the next decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The object as it was answered; the watch must have reached this version.
+    Applied { resource_version: String, round: u64 },
+    /// The object with this uid is gone.
+    Deleted { uid: String },
+}
+
+/// Objects of one kind as the watch delivered them.
+pub struct Cache<V> {
+    inner: RwLock<Inner<V>>,
+}
+
+struct Inner<V> {
+    objects: HashMap<Key, V>,
+    terms: HashMap<String, BTreeSet<Key>>,
+    /// Objects of a listing that is under way.
+    listing: Option<BTreeSet<Key>>,
+    /// Listings completed.
+    rounds: u64,
+    /// The newest version that the watch delivered.
+    newest: u128,
+    served: bool,
+}
+
+impl<V> Default for Cache<V> {
+    fn default() -> Self {
+        Self {
+            inner: RwLock::new(Inner {
+                objects: HashMap::new(),
+                terms: HashMap::new(),
+                listing: None,
+                rounds: 0,
+                newest: 0,
+                served: false,
+            }),
+        }
+    }
+}
+
+/// What an event changed.
+pub struct Change<V> {
+    pub key: Key,
+    pub before: Option<V>,
+    pub after: Option<V>,
+}
+
+impl<V: View> Cache<V> {
+    /// The object of that name.
+    pub fn get(&self, key: &Key) -> Option<V> {
+        self.read().objects.get(key).cloned()
+    }
+
+    /// Whether an object of that name exists.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.read().objects.contains_key(key)
+    }
+
+    /// The names of all objects.
+    pub fn keys(&self) -> Vec<Key> {
+        self.read().objects.keys().cloned().collect()
+    }
+
+    /// Objects found by a term, by name.
+    pub fn find(&self, term: &str) -> Vec<(Key, V)> {
+        let inner = self.read();
+        let keys = inner.terms.get(term).into_iter().flatten();
+        keys.filter_map(|key| Some((key.clone(), inner.objects.get(key)?.clone()))).collect()
+    }
+
+    /// Whether a listing is complete since the cache was made or cleared.
+    pub fn served(&self) -> bool {
+        self.read().served
+    }
+
+    /// Listings completed so far; goes into [`Written::Applied`].
+    pub fn rounds(&self) -> u64 {
+        self.read().rounds
+    }
+
+    /// Whether the cache is past a write. A listing that began after it counts: it is a consistent read.
+    pub fn has_seen(&self, key: &Key, written: &Written) -> bool {
+        let inner = self.read();
+        match written {
+            Written::Applied { resource_version, round } => {
+                inner.rounds > *round || resource_version.parse::<u128>().is_ok_and(|version| inner.newest >= version)
+            }
+            Written::Deleted { uid } => inner.objects.get(key).is_none_or(|view| view.uid() != uid),
+        }
+    }
+
+    /// Forgets everything, for a kind that the cluster no longer has.
+    pub fn clear(&self) -> Vec<Change<V>> {
+        let mut inner = self.write();
+        let keys: Vec<Key> = inner.objects.keys().cloned().collect();
+        inner.listing = None;
+        inner.rounds += 1;
+        inner.served = false;
+        keys.into_iter().map(|key| inner.remove(key)).collect()
+    }
+
+    /// Takes one event of the watch. `view` makes what is kept.
+    pub fn take<K: ResourceExt>(&self, event: &watcher::Event<K>, view: impl Fn(&K) -> V) -> Vec<Change<V>> {
+        let mut inner = self.write();
+        match event {
+            watcher::Event::Init => {
+                inner.listing = Some(BTreeSet::new());
+                Vec::new()
+            }
+            watcher::Event::InitApply(object) => {
+                let key = Key::of(object);
+                if let Some(listing) = &mut inner.listing {
+                    listing.insert(key.clone());
+                }
+                vec![inner.insert(key, view(object))]
+            }
+            watcher::Event::InitDone => {
+                let listed = inner.listing.take().unwrap_or_default();
+                let gone: Vec<Key> = inner.objects.keys().filter(|key| !listed.contains(key)).cloned().collect();
+                inner.rounds += 1;
+                inner.served = true;
+                gone.into_iter().map(|key| inner.remove(key)).collect()
+            }
+            watcher::Event::Apply(object) => vec![inner.insert(Key::of(object), view(object))],
+            watcher::Event::Delete(object) => {
+                inner.reach(object.resource_version().as_deref().unwrap_or_default());
+                vec![inner.remove(Key::of(object))]
+            }
+        }
+    }
+
+    /// Feeds the cache from a watch and tells `changed` of every change, until the stream ends.
+    pub async fn feed<K: ResourceExt>(
+        &self,
+        events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+        view: impl Fn(&K) -> V,
+        mut changed: impl FnMut(Change<V>),
+    ) {
+        futures::pin_mut!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.take(&event, &view).into_iter().for_each(&mut changed),
+                Err(error) => tracing::warn!(%error, "watch interrupted; it is taken up again"),
+            }
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner<V>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner<V>> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<V: View> Inner<V> {
+    fn insert(&mut self, key: Key, view: V) -> Change<V> {
+        self.reach(view.resource_version());
+        let before = self.objects.get(&key).cloned();
+        self.unlist(&key, before.as_ref());
+        for term in view.terms() {
+            self.terms.entry(term).or_default().insert(key.clone());
+        }
+        self.objects.insert(key.clone(), view.clone());
+        Change { key, before, after: Some(view) }
+    }
+
+    fn remove(&mut self, key: Key) -> Change<V> {
+        let before = self.objects.remove(&key);
+        self.unlist(&key, before.as_ref());
+        Change { key, before, after: None }
+    }
+
+    fn unlist(&mut self, key: &Key, view: Option<&V>) {
+        for term in view.map(View::terms).unwrap_or_default() {
+            if let Some(keys) = self.terms.get_mut(&term) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.terms.remove(&term);
+                }
+            }
+        }
+    }
+
+    fn reach(&mut self, resource_version: &str) {
+        self.newest = self.newest.max(resource_version.parse().unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::ObjectMeta;
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct Seen {
+        version: String,
+        team: String,
+    }
+
+    impl View for Seen {
+        fn terms(&self) -> Vec<String> {
+            vec![self.team.clone()]
+        }
+        fn uid(&self) -> &str {
+            "uid"
+        }
+        fn resource_version(&self) -> &str {
+            &self.version
+        }
+    }
+
+    fn object(name: &str, version: &str, team: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some("shop".into()),
+                resource_version: Some(version.into()),
+                labels: Some([("team".into(), team.into())].into()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    fn view(object: &ConfigMap) -> Seen {
+        Seen { version: object.resource_version().unwrap(), team: object.labels()["team"].clone() }
+    }
+
+    #[test]
+    fn a_listing_replaces_what_is_gone_and_keeps_serving_meanwhile() {
+        let cache = Cache::default();
+        for event in [
+            watcher::Event::Init,
+            watcher::Event::InitApply(object("a", "1", "x")),
+            watcher::Event::InitApply(object("b", "2", "x")),
+            watcher::Event::InitDone,
+            watcher::Event::Init,
+            watcher::Event::InitApply(object("b", "7", "y")),
+        ] {
+            cache.take(&event, view);
+        }
+        assert_eq!(cache.find("x").len(), 1, "a is still served while the listing runs");
+        let gone = cache.take(&watcher::Event::<ConfigMap>::InitDone, view);
+        assert_eq!(gone.len(), 1);
+        assert_eq!(gone[0].key, Key::new("shop", "a"));
+        assert!(cache.find("x").is_empty());
+        assert_eq!(cache.find("y").len(), 1);
+    }
+
+    #[test]
+    fn knows_how_far_the_watch_has_come() {
+        let cache = Cache::default();
+        cache.take(&watcher::Event::<ConfigMap>::Init, view);
+        cache.take(&watcher::Event::<ConfigMap>::InitDone, view);
+        let key = Key::new("shop", "a");
+        let written = Written::Applied { resource_version: "9".into(), round: cache.rounds() };
+        assert!(!cache.has_seen(&key, &written));
+        cache.take(&watcher::Event::Apply(object("other", "8", "x")), view);
+        assert!(!cache.has_seen(&key, &written), "8 is before 9");
+        cache.take(&watcher::Event::Apply(object("other", "10", "x")), view);
+        assert!(cache.has_seen(&key, &written), "the watch is past 9, so a was deleted again");
+
+        let later = Written::Applied { resource_version: "99".into(), round: cache.rounds() };
+        cache.take(&watcher::Event::<ConfigMap>::Init, view);
+        assert!(!cache.has_seen(&key, &later));
+        cache.take(&watcher::Event::<ConfigMap>::InitDone, view);
+        assert!(cache.has_seen(&key, &later), "a listing that began after the write has seen it");
+    }
+}

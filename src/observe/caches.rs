@@ -1,0 +1,272 @@
+//! All caches of one engine, and the one place where they become [`Observed`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    api::{MicroserviceSpec, MicroserviceStatus, labels},
+    foreign::istio::{DestinationRule, VirtualService},
+    plan::{
+        object::Kind,
+        resources::{self, child_name},
+        traffic::DEFAULT_ROUTE,
+    },
+    validate::{Dependency, Identity, Validated},
+};
+
+use super::{
+    ChildRef, DependencyState, LiveRoutes, LiveService, Mesh, Observed, Weights,
+    cache::{Cache, Key, Written},
+    deployments,
+    views::{Child, Owner, Peer, PodView, host_term, owner_term},
+};
+
+/// What the operator watches, in memory.
+#[derive(Default)]
+pub struct Caches {
+    pub microservices: Cache<Peer>,
+    pub pods: Cache<PodView>,
+    children: BTreeMap<Kind, Cache<Child>>,
+    /// The one namespace that is watched; None for all.
+    pub scope: Option<String>,
+    /// None until it is known whether the cluster has the mesh's kinds.
+    mesh: Mutex<Option<Mesh>>,
+    /// Writes that the caches have not been checked against yet, by Microservice.
+    written: Mutex<HashMap<Key, Vec<(Source, Key, Written)>>>,
+}
+
+/// Which cache a write shows up in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Microservices,
+    Children(Kind),
+}
+
+impl Caches {
+    /// Empty caches for one namespace, or for all.
+    pub fn new(scope: Option<String>) -> Self {
+        let children = Kind::ALL.into_iter().map(|kind| (kind, Cache::default())).collect();
+        Self { children, scope, ..Self::default() }
+    }
+
+    /// The cache of a kind of children.
+    pub fn of(&self, kind: Kind) -> Option<&Cache<Child>> {
+        self.children.get(&kind)
+    }
+
+    /// An object of a kind of children, whoever owns it.
+    pub fn child(&self, kind: Kind, key: &Key) -> Option<Child> {
+        self.of(kind)?.get(key)
+    }
+
+    /// Notes whether the cluster has the mesh's kinds.
+    pub fn set_mesh(&self, mesh: Mesh) {
+        *self.mesh.lock().unwrap_or_else(PoisonError::into_inner) = Some(mesh);
+    }
+
+    /// Whether the cluster has the mesh's kinds, as far as is known.
+    pub fn mesh(&self) -> Mesh {
+        self.known_mesh().unwrap_or(Mesh::Absent)
+    }
+
+    fn known_mesh(&self) -> Option<Mesh> {
+        *self.mesh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether every cache has its first listing.
+    pub fn served(&self) -> bool {
+        let Some(mesh) = self.known_mesh() else { return false };
+        let watched = |kind: Kind| !kind.of_mesh() || mesh == Mesh::Installed;
+        let children = self.children.iter().all(|(kind, cache)| cache.served() || !watched(*kind));
+        children && self.pods.served() && self.microservices.served()
+    }
+
+    /// Listings of a cache so far, for [`Written::Applied`].
+    pub fn rounds(&self, source: Source) -> u64 {
+        match source {
+            Source::Microservices => self.microservices.rounds(),
+            Source::Children(kind) => self.of(kind).map(Cache::rounds).unwrap_or_default(),
+        }
+    }
+
+    /// Remembers a write that the next decision about the Microservice must have seen.
+    pub fn expect(&self, microservice: &Key, source: Source, key: Key, written: Written) {
+        let mut expected = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let writes = expected.entry(microservice.clone()).or_default();
+        writes.retain(|(of, name, _)| (*of, name) != (source, &key));
+        writes.push((source, key, written));
+    }
+
+    /// Whether the caches have seen all that was written for the Microservice.
+    pub fn have_seen_writes(&self, microservice: &Key) -> bool {
+        let mut expected = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writes) = expected.get_mut(microservice) else { return true };
+        writes.retain(|(source, key, written)| match source {
+            Source::Microservices => !self.microservices.has_seen(key, written),
+            Source::Children(kind) => self.of(*kind).is_some_and(|cache| !cache.has_seen(key, written)),
+        });
+        let seen = writes.is_empty();
+        if seen {
+            expected.remove(microservice);
+        }
+        seen
+    }
+
+    /// The spec that was accepted last, without the weights and sizes that its revision leaves out.
+    pub fn accepted_spec(&self, identity: &Identity, status: &MicroserviceStatus) -> Option<MicroserviceSpec> {
+        let name = status.accepted_revision.clone()?;
+        let child = self.child(Kind::ControllerRevision, &Key::new(&identity.namespace, name))?;
+        if !belongs(&child, identity) {
+            return None;
+        }
+        resources::restore(&typed::<ControllerRevision>(&child.object)?)
+    }
+
+    /// Everything about one Microservice.
+    pub fn observe(&self, service: &Validated, status: MicroserviceStatus) -> Observed {
+        let identity = &service.identity;
+        let term = owner_term(&identity.namespace, &identity.name);
+        let mut observed = Observed { status, mesh: self.mesh(), ..Observed::default() };
+        for (kind, cache) in &self.children {
+            if kind.of_mesh() && observed.mesh == Mesh::Absent {
+                continue;
+            }
+            for (key, child) in cache.find(&term) {
+                if belongs(&child, identity) && !child.deleting {
+                    note_child(&mut observed, &key, &child);
+                }
+            }
+        }
+        for (_, pod) in self.pods.find(&term).into_iter().filter(|(_, pod)| !pod.deleting) {
+            observed.versions.entry(pod.version).or_default().pods.push(pod.facts);
+        }
+        observed.route_conflicts = self.route_conflicts(identity);
+        observed.foreign = self.foreign(service);
+        observed.dependencies = service.dependencies.iter().map(|dependency| self.dependency(dependency)).collect();
+        observed
+    }
+
+    /// Names of children that somebody else's objects have.
+    fn foreign(&self, service: &Validated) -> BTreeSet<(Kind, String)> {
+        let identity = &service.identity;
+        let of_service = [Kind::ServiceAccount, Kind::DestinationRule, Kind::VirtualService, Kind::Service]
+            .map(|kind| (kind, identity.name.clone()));
+        let of_version = service.versions.iter().flat_map(|version| {
+            let name = child_name(&identity.name, &version.name);
+            [Kind::Deployment, Kind::PodDisruptionBudget].map(|kind| (kind, name.clone()))
+        });
+        let names = of_service.into_iter().chain(of_version);
+        names
+            .filter(|(kind, name)| {
+                let child = self.child(*kind, &Key::new(&identity.namespace, name));
+                child.is_some_and(|child| !belongs(&child, identity) && !adoptable(&child, identity))
+            })
+            .collect()
+    }
+
+    fn route_conflicts(&self, identity: &Identity) -> Vec<String> {
+        let Some(cache) = self.of(Kind::VirtualService) else { return Vec::new() };
+        let others = cache.find(&host_term(&identity.host())).into_iter();
+        others.filter(|(_, child)| !belongs(child, identity)).map(|(key, _)| key.to_string()).collect()
+    }
+
+    fn dependency(&self, dependency: &Dependency) -> DependencyState {
+        if self.scope.as_ref().is_some_and(|scope| *scope != dependency.namespace) {
+            return DependencyState::Unwatched;
+        }
+        let key = Key::new(&dependency.namespace, &dependency.name);
+        if let Some(peer) = self.microservices.get(&key) {
+            let ports = peer.ports.iter().map(|port| port.port).collect::<Vec<_>>();
+            return match peer.ports.iter().find(|port| port.port == dependency.port) {
+                None => DependencyState::PortMismatch(format!("its ports are {ports:?}")),
+                Some(port) if scheme_differs(port.protocol, dependency.protocol) => {
+                    DependencyState::PortMismatch(format!("its port {} speaks {:?}", port.port, port.protocol))
+                }
+                Some(_) if peer.available => DependencyState::Ready,
+                Some(_) => DependencyState::NotReady(peer.message.unwrap_or_default()),
+            };
+        }
+        match self.child(Kind::Service, &key) {
+            Some(service) if service.ports.contains(&dependency.port) => DependencyState::Ready,
+            Some(service) => DependencyState::PortMismatch(format!("its ports are {:?}", service.ports)),
+            None => DependencyState::NotFound,
+        }
+    }
+}
+
+fn scheme_differs(has: crate::api::Protocol, wanted: crate::api::Protocol) -> bool {
+    use crate::api::Protocol::{Http, Http2};
+    let plain = |protocol| matches!(protocol, Http | Http2);
+    has != wanted && !(plain(has) && plain(wanted))
+}
+
+/// Whether the object is controlled by this very Microservice, not by an earlier one of the same name.
+pub fn belongs(child: &Child, identity: &Identity) -> bool {
+    matches!(&child.owner, Owner::Microservice { uid, .. } if *uid == identity.uid)
+}
+
+/// Whether the object's annotation hands it to this Microservice.
+pub fn adoptable(child: &Child, identity: &Identity) -> bool {
+    child.owner == Owner::Other && child.adoptable_by.as_deref() == Some(identity.name.as_str())
+}
+
+fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
+    let version = child.version();
+    match child.kind {
+        Kind::Deployment => {
+            if let (Some(version), Some(deployment)) = (&version, typed::<Deployment>(&child.object)) {
+                observed.versions.entry(version.clone()).or_default().deployment =
+                    Some(deployments::facts(&deployment, child.scaled_by.clone()));
+            }
+        }
+        Kind::VirtualService => observed.routes = typed::<VirtualService>(&child.object).map(|live| live_routes(&live)),
+        Kind::DestinationRule => {
+            let live = typed::<DestinationRule>(&child.object);
+            let subsets = live.map(|live| live.spec.subsets).unwrap_or_default();
+            observed.subsets = subsets.into_iter().map(|subset| subset.name).collect();
+        }
+        Kind::Service => {
+            let pinned = child.object.pointer("/spec/selector/version").and_then(Value::as_str);
+            observed.service = Some(LiveService { pinned: pinned.map(str::to_owned) });
+        }
+        Kind::ControllerRevision | Kind::ServiceAccount | Kind::PodDisruptionBudget => {}
+    }
+    observed.children.push(ChildRef { kind: child.kind, name: key.name.clone(), uid: child.uid.clone(), version });
+}
+
+fn typed<K: DeserializeOwned>(object: &Value) -> Option<K> {
+    K::deserialize(object).ok()
+}
+
+fn live_routes(live: &VirtualService) -> LiveRoutes {
+    let weights = |destinations: &[crate::foreign::istio::RouteDestination]| -> Weights {
+        let alone = destinations.len() == 1;
+        destinations
+            .iter()
+            .filter_map(|to| Some((to.destination.subset.clone()?, to.weight.unwrap_or(if alone { 100 } else { 0 }))))
+            .collect()
+    };
+    let mut named: BTreeMap<String, Weights> = BTreeMap::new();
+    for route in &live.spec.http {
+        let name = route.name.as_deref().unwrap_or_default();
+        let name = name.split_once('/').map_or(name, |(name, _)| name);
+        named.entry(name.to_owned()).or_insert_with(|| weights(&route.route));
+    }
+    let tcp = || live.spec.tcp.first().map(|route| weights(&route.route));
+    LiveRoutes {
+        default: named.remove(DEFAULT_ROUTE).or_else(tcp).unwrap_or_default(),
+        named,
+        created: live.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
+    }
+}
+
+/// Selects the pods that are watched.
+pub fn pod_selector() -> String {
+    format!("{},{}={}", labels::SERVICE, labels::APP_MANAGED_BY, crate::api::MANAGER)
+}

@@ -1,0 +1,15 @@
+//! Observe: what the cluster holds, as plain data. Reads the caches only, never the API.
+
+pub mod cache;
+pub mod caches;
+pub mod deployments;
+pub mod model;
+pub mod pods;
+pub mod views;
+
+pub use cache::{Cache, Key, Written};
+pub use caches::{Caches, Source};
+pub use model::{
+    ChildRef, DependencyState, DeploymentFacts, LiveRoutes, LiveService, Mesh, Observed, ObservedVersion, PodFacts,
+    Weights,
+};

@@ -1,0 +1,124 @@
+//! What was observed, as plain data.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::{api::MicroserviceStatus, plan::object::Kind};
+
+/// Percentages by version name. Versions that are not named have 0.
+pub type Weights = BTreeMap<String, i32>;
+
+/// Everything about one Microservice that the plan depends on, beside its spec.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The status as it was last written.
+    pub status: MicroserviceStatus,
+    /// Versions that have a Deployment of this Microservice or pods.
+    pub versions: BTreeMap<String, ObservedVersion>,
+    /// Objects of this Microservice.
+    pub children: Vec<ChildRef>,
+    /// Objects of its namespace that belong to somebody else, under names that it may want.
+    pub foreign: BTreeSet<(Kind, String)>,
+    /// Weights that its VirtualService carries.
+    pub routes: Option<LiveRoutes>,
+    /// Names of the subsets that its DestinationRule has.
+    pub subsets: BTreeSet<String>,
+    /// Its Service.
+    pub service: Option<LiveService>,
+    pub mesh: Mesh,
+    /// `namespace/name` of somebody else's VirtualServices for its host.
+    pub route_conflicts: Vec<String>,
+    /// In the order of the spec's dependencies.
+    pub dependencies: Vec<DependencyState>,
+}
+
+/// A child that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildRef {
+    pub kind: Kind,
+    pub name: String,
+    pub uid: String,
+    /// The value of its `version` label.
+    pub version: Option<String>,
+}
+
+/// One version as it runs.
+#[derive(Clone, Debug, Default)]
+pub struct ObservedVersion {
+    pub deployment: Option<DeploymentFacts>,
+    /// Pods that are not being deleted.
+    pub pods: Vec<PodFacts>,
+}
+
+impl ObservedVersion {
+    /// Pods that can take requests.
+    pub fn ready(&self) -> i32 {
+        i32::try_from(self.pods.iter().filter(|pod| pod.ready).count()).unwrap_or(i32::MAX)
+    }
+}
+
+/// What a Deployment says of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeploymentFacts {
+    /// Wanted pods, as the Deployment has it.
+    pub replicas: i32,
+    /// Its controller has seen the newest template and size, and all pods are of it and available.
+    pub complete: bool,
+    /// Its template annotation: `<set of defaults>-<digest>`.
+    pub template: Option<String>,
+    /// Why pods cannot be made or do not progress, in the cluster's words.
+    pub trouble: Option<String>,
+    /// Another manager of `replicas`, such as an autoscaler.
+    pub scaled_by: Option<String>,
+}
+
+/// What a pod says of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PodFacts {
+    pub ready: bool,
+    /// When a container of it last ended although it should run.
+    pub restarted_at: Option<Timestamp>,
+    /// Why it is not ready, in the cluster's words.
+    pub trouble: Option<String>,
+}
+
+/// The weights of a live VirtualService.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveRoutes {
+    /// Weights of the requests that no named route takes.
+    pub default: Weights,
+    /// Weights by the name of the route.
+    pub named: BTreeMap<String, Weights>,
+    /// When the VirtualService was created.
+    pub created: Timestamp,
+}
+
+/// A live Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveService {
+    /// The one version that its selector admits; none when it selects all.
+    pub pinned: Option<String>,
+}
+
+/// Whether the cluster has Istio's kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mesh {
+    #[default]
+    Installed,
+    Absent,
+}
+
+/// How a dependency stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DependencyState {
+    Ready,
+    /// Neither a Microservice nor a Service of that name exists.
+    NotFound,
+    /// It exists, but has no ready version; with its own message.
+    NotReady(String),
+    /// It is in a namespace that this operator does not watch.
+    Unwatched,
+    /// It exists, but has no such port or another protocol on it; what it has instead.
+    PortMismatch(String),
+}

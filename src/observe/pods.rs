@@ -1,0 +1,94 @@
+//! Reads a pod: whether it is ready, when it last restarted, and what is wrong with it in the cluster's words. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+
+use super::PodFacts;
+
+/// Longest text that is taken over from a container's state.
+const MAX_TEXT: usize = 200;
+
+/// Reasons of waiting that are no trouble.
+const USUAL: &[&str] = &["ContainerCreating", "PodInitializing"];
+
+/// What the pod says of itself.
+pub fn facts(pod: &Pod) -> PodFacts {
+    let Some(status) = &pod.status else { return PodFacts::default() };
+    let ready = condition(status, "Ready").is_some_and(|(value, _, _)| value == "True");
+    PodFacts { ready, restarted_at: last_end(pod, status), trouble: if ready { None } else { trouble(status) } }
+}
+
+fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == type_)?;
+    let reason = condition.reason.as_deref().unwrap_or_default();
+    Some((condition.status.as_str(), reason, condition.message.as_deref().unwrap_or_default()))
+}
+
+/// When a container that should run on last ended. Init containers that run to their end are not counted.
+fn last_end(pod: &Pod, status: &PodStatus) -> Option<Timestamp> {
+    let native = |name: &str| {
+        let mut containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+        containers.any(|container| container.name == name && container.restart_policy.as_deref() == Some("Always"))
+    };
+    let main = status.container_statuses.iter().flatten();
+    let sidecars = status.init_container_statuses.iter().flatten().filter(|state| native(&state.name));
+    main.chain(sidecars).flat_map(ends).max()
+}
+
+fn ends(state: &ContainerStatus) -> impl Iterator<Item = Timestamp> {
+    [&state.last_state, &state.state]
+        .into_iter()
+        .filter_map(|state| state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|at| at.0))
+}
+
+fn trouble(status: &PodStatus) -> Option<String> {
+    if let Some(("False", "Unschedulable", message)) = condition(status, "PodScheduled") {
+        return Some(format!("Unschedulable: {}", cut(message)));
+    }
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers.filter_map(of_container).next().or_else(|| of_pod(status))
+}
+
+fn of_container(state: &ContainerStatus) -> Option<String> {
+    let current = state.state.as_ref()?;
+    if let Some(waiting) = &current.waiting {
+        let reason = waiting.reason.as_deref().filter(|reason| !USUAL.contains(reason))?;
+        return Some(match reason {
+            "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
+                format!("{reason} on {}", state.image)
+            }
+            "CrashLoopBackOff" => format!("CrashLoopBackOff in {}{}", state.name, last_exit(state)),
+            _ => {
+                let message = waiting.message.as_deref().unwrap_or_default();
+                format!("{reason} in {}: {}", state.name, cut(message))
+            }
+        });
+    }
+    let ended = current.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
+    Some(format!("{} ended with exit code {}", state.name, ended.exit_code))
+}
+
+fn last_exit(state: &ContainerStatus) -> String {
+    let ended = state.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+    ended.map_or_else(String::new, |ended| {
+        let why = ended.reason.as_deref().filter(|reason| *reason != "Error");
+        let why = why.map(|reason| format!(", {reason}")).unwrap_or_default();
+        format!(" (exit code {}{why}, {} restarts)", ended.exit_code, state.restart_count)
+    })
+}
+
+fn of_pod(status: &PodStatus) -> Option<String> {
+    let reason = status.reason.as_deref()?;
+    Some(format!("{reason}: {}", cut(status.message.as_deref().unwrap_or_default())))
+}
+
+/// One line of bounded length, without control characters.
+pub fn cut(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = line.trim();
+    if line.chars().count() <= MAX_TEXT {
+        return line.to_owned();
+    }
+    let head: String = line.chars().take(MAX_TEXT).collect();
+    format!("{head} …")
+}

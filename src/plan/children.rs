@@ -1,0 +1,243 @@
+//! Which children there should be: builds the objects, and decides which of those that exist may go. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::MicroserviceSpec,
+    observe::{ChildRef, Observed},
+    validate::Validated,
+};
+
+use super::{
+    Settings,
+    object::{Kind, Object},
+    resources::{
+        self, child_meta, child_name,
+        template::{TemplateDefaults, parse_template_id, template_hash, template_id},
+    },
+    rollout::{
+        Circumstances, Rollout, Standing,
+        size::{self, SizeRule},
+        version::time,
+    },
+    traffic::{self, istio, provider::Placement},
+};
+
+/// Pods by version of the spec.
+pub type Sizes = BTreeMap<String, i32>;
+
+/// Which set of defaults renders a version's pods, and the id that says so.
+#[derive(Clone, Debug)]
+pub struct Template {
+    pub defaults: TemplateDefaults,
+    pub id: String,
+}
+
+/// The objects that should exist.
+pub struct Built {
+    pub objects: Vec<Object>,
+    pub sizes: Sizes,
+    /// Name of the ControllerRevision.
+    pub revision: String,
+}
+
+/// The template of each version of the spec. Pods keep the set of defaults that they were made with until their
+/// user changes them, so that an upgrade of the operator restarts nobody.
+pub fn templates(service: &Validated, observed: &Observed) -> BTreeMap<String, Template> {
+    let made_with = |name: &str, hash: &str| {
+        let live = observed.versions.get(name).and_then(|runs| runs.deployment.as_ref()?.template.clone());
+        let told = observed.status.traffic.iter().find(|memory| memory.version == name);
+        [live, told.and_then(|memory| memory.template.clone())]
+            .into_iter()
+            .flatten()
+            .filter_map(|id| parse_template_id(&id))
+            .find(|(_, known)| known == hash)
+            .map(|(defaults, _)| defaults)
+    };
+    service
+        .versions
+        .iter()
+        .map(|version| {
+            let hash = template_hash(service, version);
+            let defaults = made_with(&version.name, &hash).unwrap_or(TemplateDefaults::CURRENT);
+            (version.name.clone(), Template { defaults, id: template_id(defaults, &hash) })
+        })
+        .collect()
+}
+
+/// Versions that the mesh must know. A version joins once it has a ready pod, all of them on creation; a removed one
+/// leaves when it has drained.
+pub fn subsets(
+    rollout: &mut Rollout<'_>,
+    observed: &Observed,
+    placement: &Placement,
+    service: &Validated,
+    around: &Circumstances<'_>,
+) -> Vec<String> {
+    if !placement.destination_rule {
+        return Vec::new();
+    }
+    let creating = observed.service.is_none();
+    let mut names = Vec::new();
+    for standing in &mut rollout.standings {
+        let known = observed.subsets.contains(standing.name);
+        let wanted = match standing.spec {
+            Some(_) => known || creating || standing.ready > 0 || standing.memory.effective > 0,
+            None => standing.memory.subset_removed_since.is_none() && !drained(standing, service, around),
+        };
+        if wanted {
+            names.push(standing.name.to_owned());
+            standing.memory.subset_removed_since = None;
+            standing.memory.subset_since.get_or_insert_with(|| time(around.now));
+        } else {
+            standing.memory.subset_since = None;
+            if standing.spec.is_none() {
+                standing.memory.subset_removed_since.get_or_insert_with(|| time(around.now));
+            }
+        }
+    }
+    names
+}
+
+/// Builds all objects, in the order of [`Kind`].
+#[allow(clippy::too_many_arguments)]
+pub fn build(
+    service: &Validated,
+    spec: &MicroserviceSpec,
+    rollout: &Rollout<'_>,
+    placement: &Placement,
+    subsets: &[String],
+    templates: &BTreeMap<String, Template>,
+    rule: SizeRule,
+    settings: &Settings,
+) -> Built {
+    let stamp = &settings.stamp;
+    let revision = resources::controller_revision(service, spec, stamp);
+    let mut objects = vec![Object::new(Kind::ControllerRevision, &revision)];
+    objects.extend(resources::service_account(service, stamp).map(|it| Object::new(Kind::ServiceAccount, &it)));
+    let mut sizes = Sizes::new();
+    let mut deployments = Vec::new();
+    for version in &service.versions {
+        let (Some(standing), Some(template)) = (rollout.standing(&version.name), templates.get(&version.name)) else {
+            continue;
+        };
+        let replicas = size::replicas(standing, rollout, rule).unwrap_or(version.replicas);
+        sizes.insert(version.name.clone(), replicas);
+        objects.extend(
+            resources::disruption_budget(service, version, replicas, stamp)
+                .map(|it| Object::new(Kind::PodDisruptionBudget, &it)),
+        );
+        let deployment = resources::deployment(service, version, replicas, template.defaults, stamp);
+        deployments.push(Object::new(Kind::Deployment, &deployment));
+    }
+    objects.extend(deployments);
+    let intent = traffic::intent(service, rollout, subsets.to_vec());
+    let meta = || child_meta(service, stamp, service.identity.name.clone(), None);
+    if placement.destination_rule {
+        objects.push(Object::new(Kind::DestinationRule, &istio::destination_rule(&intent, meta())));
+    }
+    if placement.virtual_service {
+        objects.push(Object::new(Kind::VirtualService, &istio::virtual_service(&intent, meta())));
+    }
+    if placement.service {
+        let built = resources::service(service, placement.pin.as_deref(), stamp);
+        objects.extend(built.map(|it| Object::new(Kind::Service, &it)));
+    }
+    Built { objects, sizes, revision: revision.metadata.name.unwrap_or_default() }
+}
+
+/// Children that may go, in the order in which they go.
+pub fn removals(
+    service: &Validated,
+    observed: &Observed,
+    rollout: &Rollout<'_>,
+    placement: &Placement,
+    built: &Built,
+    rule: SizeRule,
+    around: &Circumstances<'_>,
+) -> Vec<ChildRef> {
+    let wanted =
+        |child: &ChildRef| built.objects.iter().any(|object| object.kind == child.kind && object.name == child.name);
+    let removed_runs = observed.children.iter().any(|child| {
+        let version = child.version.as_deref().unwrap_or_default();
+        child.kind == Kind::Deployment && service.version(version).is_none()
+    });
+    let may_go = |child: &ChildRef| match child.kind {
+        Kind::Deployment => version_gone(child, service, rollout, placement, rule, around),
+        Kind::PodDisruptionBudget => {
+            let deployment =
+                observed.children.iter().find(|other| other.kind == Kind::Deployment && other.name == child.name);
+            deployment
+                .is_none_or(|other| wanted(other) || version_gone(other, service, rollout, placement, rule, around))
+        }
+        Kind::ServiceAccount => !removed_runs,
+        Kind::ControllerRevision | Kind::DestinationRule | Kind::VirtualService | Kind::Service => true,
+    };
+    let mut removals: Vec<ChildRef> =
+        observed.children.iter().filter(|child| !wanted(child) && may_go(child)).cloned().collect();
+    removals.sort_by_key(|child| (removal_rank(child.kind), child.name.clone()));
+    removals
+}
+
+/// What is referred to goes after what refers to it.
+fn removal_rank(kind: Kind) -> usize {
+    [
+        Kind::ControllerRevision,
+        Kind::VirtualService,
+        Kind::Service,
+        Kind::DestinationRule,
+        Kind::PodDisruptionBudget,
+        Kind::Deployment,
+        Kind::ServiceAccount,
+    ]
+    .iter()
+    .position(|other| *other == kind)
+    .unwrap_or(usize::MAX)
+}
+
+fn version_gone(
+    deployment: &ChildRef,
+    service: &Validated,
+    rollout: &Rollout<'_>,
+    placement: &Placement,
+    rule: SizeRule,
+    around: &Circumstances<'_>,
+) -> bool {
+    let version = deployment.version.as_deref().unwrap_or_default();
+    if service.version(version).is_some() {
+        return deployment.name != child_name(&service.identity.name, version);
+    }
+    let Some(standing) = rollout.standing(version) else { return true };
+    if rollout.weight(version) > 0 || standing.memory.unreferenced_since.is_none() {
+        return false;
+    }
+    if placement.destination_rule {
+        return subset_gone_at(standing, around).is_some_and(|at| at <= around.now);
+    }
+    rule.idle_without_weight || drained(standing, service, around)
+}
+
+fn drained(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> bool {
+    drained_at(standing, service, around).is_some_and(|at| at <= around.now)
+}
+
+/// When a removed version without references has run on for its drain time, and the mesh has forgotten it.
+fn drained_at(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> Option<Timestamp> {
+    let drain = SignedDuration::try_from(service.drain.as_std()).unwrap_or(SignedDuration::MAX);
+    let since = standing.memory.unreferenced_since.as_ref()?;
+    since.0.checked_add(drain.max(around.propagation)).ok()
+}
+
+fn subset_gone_at(standing: &Standing<'_>, around: &Circumstances<'_>) -> Option<Timestamp> {
+    standing.memory.subset_removed_since.as_ref()?.0.checked_add(around.propagation).ok()
+}
+
+/// When time alone lets a part of a removed version go.
+pub fn next_removal(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> Option<Timestamp> {
+    if standing.spec.is_some() {
+        return None;
+    }
+    subset_gone_at(standing, around).or_else(|| drained_at(standing, service, around))
+}

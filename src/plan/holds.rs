@@ -1,0 +1,268 @@
+//! What keeps a service from its spec, in words that tell a person what to do. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    api::{LimitedBy, Provider, conditions::reason},
+    observe::{Mesh, Observed},
+    validate::Validated,
+};
+
+use super::{
+    object::{Kind, Object},
+    rollout::{Rollout, Standing},
+    traffic::provider::Stage,
+};
+
+/// One thing that keeps the service from its spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// A reason of the conditions.
+    pub reason: &'static str,
+    /// What holds it, with values and what to do.
+    pub message: String,
+    pub severity: Severity,
+}
+
+/// What a hold means for the phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It goes on by itself.
+    Progressing,
+    /// Something fails; it may or may not go on by itself.
+    Degraded,
+    /// Nothing goes on until a person changes something.
+    Stalled,
+}
+
+/// Whether every class of requests has a ready version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Availability {
+    pub available: bool,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// Whether routes, weights and policies stand as declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutesState {
+    pub ready: bool,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// Objects that would be applied, but whose names somebody else's objects have.
+pub fn clashes(objects: &[Object], observed: &Observed) -> BTreeSet<(Kind, String)> {
+    let names = objects.iter().map(|object| (object.kind, object.name.clone()));
+    names.filter(|name| observed.foreign.contains(name)).collect()
+}
+
+/// Everything that keeps the service from its spec, the weightiest first.
+pub fn holds(
+    service: &Validated,
+    observed: &Observed,
+    rollout: &Rollout<'_>,
+    stage: &Stage,
+    clashes: &BTreeSet<(Kind, String)>,
+) -> Vec<Hold> {
+    let mut holds: Vec<Hold> = clashes.iter().map(|(kind, name)| clash(service, *kind, name)).collect();
+    holds.extend(rollout.standings.iter().filter_map(|standing| of_version(standing, rollout)));
+    holds.extend(of_provider(stage));
+    let routes = routes(service, observed, rollout, stage);
+    if !routes.ready {
+        holds.push(Hold { reason: routes.reason, message: routes.message, severity: Severity::Degraded });
+    }
+    holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
+    holds
+}
+
+fn clash(service: &Validated, kind: Kind, name: &str) -> Hold {
+    let kind = kind.api_resource().kind;
+    Hold {
+        reason: reason::NAME_CLASH,
+        message: format!(
+            "a {kind} named {name} exists and belongs to somebody else: delete or rename it, rename this Microservice, \
+             or let the operator take it over with the annotation {}: {}",
+            crate::api::labels::ADOPT,
+            service.identity.name
+        ),
+        severity: Severity::Stalled,
+    }
+}
+
+fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
+    let Some(spec) = standing.spec else { return of_removed(standing, rollout) };
+    let limited = standing.limited_by();
+    let idle = spec.replicas == 0 && standing.replicas == 0;
+    if limited.is_none() && (standing.complete || idle || (standing.exists && unneeded(standing, rollout))) {
+        return None;
+    }
+    let weights = weights_in_words(rollout);
+    let (reason, state, severity) = match limited {
+        Some(LimitedBy::HeldOut) => (
+            reason::VERSION_HELD_OUT,
+            format!(
+                "{} lost its weight and is held out until {}",
+                standing.name,
+                standing
+                    .memory
+                    .held_until
+                    .as_ref()
+                    .map(|until| until.0.strftime("%H:%M:%S UTC").to_string())
+                    .unwrap_or_default()
+            ),
+            Severity::Degraded,
+        ),
+        Some(LimitedBy::Propagation) => (
+            reason::PROPAGATING,
+            format!("{} is ready; the mesh is given time to learn of it", standing.name),
+            Severity::Progressing,
+        ),
+        Some(LimitedBy::OtherVersion) if standing.complete => return None,
+        _ => {
+            let severity = if standing.trouble.is_some()
+                || standing.restarting
+                || (standing.ready == 0 && rollout.weight(standing.name) > 0 && standing.memory.clean_since.is_some())
+            {
+                Severity::Degraded
+            } else {
+                Severity::Progressing
+            };
+            (reason::VERSION_NOT_READY, readiness_in_words(standing, spec.replicas), severity)
+        }
+    };
+    let trouble = standing.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+    Some(Hold { reason, message: format!("{state}{trouble}; {weights}"), severity })
+}
+
+/// A version without weight may be kept at no pods at all.
+fn unneeded(standing: &Standing<'_>, rollout: &Rollout<'_>) -> bool {
+    standing.replicas == 0 && rollout.weight(standing.name) == 0 && standing.requested() == 0
+}
+
+fn readiness_in_words(standing: &Standing<'_>, wanted: i32) -> String {
+    if standing.restarting {
+        return format!("{}'s pods restart ({} of {wanted} ready)", standing.name, standing.ready);
+    }
+    if standing.ready >= wanted && wanted > 0 {
+        return format!("{} is being updated ({} of {wanted} pods ready)", standing.name, standing.ready);
+    }
+    format!("{} has {} of {wanted} {} ready", standing.name, standing.ready, if wanted == 1 { "pod" } else { "pods" })
+}
+
+fn of_removed(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
+    let weight = rollout.weight(standing.name);
+    if weight > 0 {
+        let message =
+            format!("{} was removed and keeps {weight} % of the requests until the others are ready", standing.name);
+        return Some(Hold { reason: reason::DRAINING, message, severity: Severity::Progressing });
+    }
+    standing.exists.then(|| Hold {
+        reason: reason::DRAINING,
+        message: format!("{} was removed and drains; {}", standing.name, weights_in_words(rollout)),
+        severity: Severity::Progressing,
+    })
+}
+
+fn of_provider(stage: &Stage) -> Option<Hold> {
+    let message = match stage {
+        Stage::Entering | Stage::Settling => "traffic is being handed from the Service to the mesh, step by step",
+        Stage::Leaving => "traffic is being handed from the mesh to the Service, step by step",
+        Stage::Worker | Stage::Mesh | Stage::Plain => return None,
+    };
+    Some(Hold { reason: reason::PROVIDER_CHANGING, message: message.to_owned(), severity: Severity::Progressing })
+}
+
+/// `traffic stays at v1 100`, as the status' message ends.
+fn weights_in_words(rollout: &Rollout<'_>) -> String {
+    let parts: Vec<String> = rollout
+        .standings
+        .iter()
+        .map(|standing| (standing.name, rollout.weight(standing.name)))
+        .filter(|(_, weight)| *weight > 0)
+        .map(|(name, weight)| format!("{name} {weight}"))
+        .collect();
+    format!("traffic stays at {}", parts.join(", "))
+}
+
+/// Whether every class of requests has a ready version.
+pub fn availability(service: &Validated, rollout: &Rollout<'_>) -> Availability {
+    let unserved: Vec<&str> = rollout
+        .standings
+        .iter()
+        .filter(|standing| rollout.weight(standing.name) > 0 && standing.ready == 0)
+        .map(|standing| standing.name)
+        .collect();
+    if unserved.is_empty() {
+        return Availability {
+            available: true,
+            reason: reason::VERSIONS_READY,
+            message: "every version that gets requests has ready pods".to_owned(),
+        };
+    }
+    let zero = service.versions.iter().all(|version| version.replicas == 0);
+    let (reason, why) = if zero {
+        (reason::SCALED_TO_ZERO, "replicas is 0".to_owned())
+    } else {
+        let trouble = rollout.standings.iter().find_map(|standing| standing.trouble.clone());
+        (reason::NO_READY_VERSION, trouble.unwrap_or_else(|| "no pod is ready yet".to_owned()))
+    };
+    Availability { available: false, reason, message: format!("{} has no ready pod: {why}", unserved.join(", ")) }
+}
+
+/// Whether routes, weights and policies stand as declared.
+pub fn routes(service: &Validated, observed: &Observed, rollout: &Rollout<'_>, stage: &Stage) -> RoutesState {
+    let not = |reason, message: String| RoutesState { ready: false, reason, message };
+    if *stage == Stage::Worker {
+        return RoutesState { ready: true, reason: reason::NO_ROUTES, message: "a worker has no routes".to_owned() };
+    }
+    if service.provider == Provider::Istio && observed.mesh == Mesh::Absent {
+        return not(
+            reason::MESH_NOT_INSTALLED,
+            "Istio's VirtualService and DestinationRule are not installed in this cluster: the Service alone carries \
+             the requests; install Istio, or set traffic.provider to None"
+                .to_owned(),
+        );
+    }
+    if let Some(conflict) = observed.route_conflicts.first() {
+        return not(
+            reason::ROUTE_CONFLICT,
+            format!(
+                "the VirtualService {conflict} routes {} too, and which of the two decides is not defined: remove one",
+                service.identity.host()
+            ),
+        );
+    }
+    if service.provider == Provider::None {
+        return without_mesh(service, rollout);
+    }
+    let out: Vec<&str> =
+        rollout.routes.iter().filter(|(_, weights)| weights.is_none()).map(|(route, _)| route.name.as_str()).collect();
+    if !out.is_empty() {
+        return not(
+            reason::ROUTE_LEFT_OUT,
+            format!("left out until its version is ready: {}; its requests fall through", out.join(", ")),
+        );
+    }
+    RoutesState {
+        ready: true,
+        reason: reason::ROUTES_APPLIED,
+        message: "routes and weights stand in the mesh".to_owned(),
+    }
+}
+
+fn without_mesh(service: &Validated, rollout: &Rollout<'_>) -> RoutesState {
+    let weighted = rollout.standings.iter().filter(|standing| rollout.weight(standing.name) > 0).count();
+    let problem = if !service.routes.is_empty() {
+        Some("routes need a mesh: with traffic.provider None they are not applied")
+    } else if weighted > 1 {
+        Some("weights need a mesh: with traffic.provider None requests spread over all ready pods of the versions")
+    } else {
+        None
+    };
+    RoutesState {
+        ready: problem.is_none(),
+        reason: reason::PROVIDER_NONE,
+        message: problem.unwrap_or("the Service sends all requests to one version").to_owned(),
+    }
+}

@@ -1,0 +1,223 @@
+//! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
+//!
+//! [`version`] judges each version, [`settle`] does the arithmetic, [`size`] decides how many pods run meanwhile.
+
+pub mod settle;
+pub mod size;
+pub mod version;
+
+use std::collections::BTreeSet;
+
+use crate::{
+    api::{OnUnready, Route, VersionTraffic},
+    observe::{Observed, Weights},
+    validate::Validated,
+};
+
+use settle::{Candidate, settle};
+pub use version::{Circumstances, Standing};
+
+/// Where the weights go next, and how each version stands.
+#[derive(Clone, Debug)]
+pub struct Rollout<'a> {
+    /// The versions of the spec in their order, then those that were removed from it, by name.
+    pub standings: Vec<Standing<'a>>,
+    /// Effective weights of the requests that no route takes.
+    pub weights: Weights,
+    /// The spec's routes in their order, with the weights they carry; None for one that is left out.
+    pub routes: Vec<(&'a Route, Option<Weights>)>,
+    /// No version can serve anywhere: the last weights stand.
+    pub stranded: bool,
+    /// Versions that lost their weight just now.
+    pub lost: Vec<String>,
+}
+
+impl Rollout<'_> {
+    /// The version of that name.
+    pub fn standing(&self, name: &str) -> Option<&Standing<'_>> {
+        self.standings.iter().find(|standing| standing.name == name)
+    }
+
+    /// Effective weight of a version.
+    pub fn weight(&self, name: &str) -> i32 {
+        self.weights.get(name).copied().unwrap_or_default()
+    }
+
+    /// Whether every version has what is requested for it, and no removed one is left with any.
+    pub fn settled(&self) -> bool {
+        self.standings.iter().all(|standing| standing.requested() == self.weight(standing.name))
+    }
+}
+
+/// Decides the next weights.
+///
+/// `template` gives the id of the template that a version's Deployment should have. `frozen` keeps the weights as they
+/// are, while the way from one provider to another needs it. `routed` is whether a mesh carries the routes.
+pub fn advance<'a>(
+    service: &'a Validated,
+    observed: &'a Observed,
+    around: &Circumstances<'_>,
+    template: impl Fn(&str) -> Option<String>,
+    frozen: bool,
+    routed: bool,
+) -> Rollout<'a> {
+    let current = current_weights(service, observed);
+    let mut standings = judge_all(service, observed, around, current.as_ref(), template);
+    let creating = current.is_none();
+    let current = current.unwrap_or_else(|| first_weights(&standings));
+    let candidates: Vec<Candidate> = standings
+        .iter()
+        .map(|standing| standing.candidate(standing.requested(), weight_of(&current, standing.name)))
+        .collect();
+    let settled = settle(&candidates);
+    let stranded = settled.is_none();
+    let weights = match settled {
+        Some(next) if !frozen => name_weights(&standings, &next),
+        Some(_) | None => current.clone(),
+    };
+    let routes: Vec<_> = service
+        .routes
+        .iter()
+        .map(|route| {
+            let live = observed.routes.as_ref().and_then(|routes| routes.named.get(&route.name));
+            (route, if routed { route_weights(route, live, &standings, creating) } else { None })
+        })
+        .collect();
+    let lost = note_losses(&mut standings, observed, (&current, &weights), &routes, around);
+    for standing in &mut standings {
+        let effective = weight_of(&weights, standing.name);
+        let in_route =
+            routes.iter().any(|(_, weights)| weights.as_ref().is_some_and(|w| weight_of(w, standing.name) > 0));
+        let runs = observed.versions.get(standing.name);
+        standing.advance(effective, effective > 0 || in_route, runs, around.now);
+    }
+    Rollout { standings, weights, routes, stranded, lost }
+}
+
+fn judge_all<'a>(
+    service: &'a Validated,
+    observed: &'a Observed,
+    around: &Circumstances<'_>,
+    current: Option<&Weights>,
+    template: impl Fn(&str) -> Option<String>,
+) -> Vec<Standing<'a>> {
+    let weighted = |name: &str| current.is_some_and(|current| weight_of(current, name) > 0);
+    let memories = observed.status.traffic.iter().map(|memory| memory.version.as_str());
+    let removed: BTreeSet<&str> = observed
+        .versions
+        .iter()
+        .filter(|(_, runs)| runs.deployment.is_some())
+        .map(|(name, _)| name.as_str())
+        .chain(observed.subsets.iter().map(String::as_str))
+        .chain(memories.filter(|name| weighted(name)))
+        .filter(|name| service.version(name).is_none())
+        .collect();
+    let old = |name: &str| observed.status.traffic.iter().find(|memory: &&VersionTraffic| memory.version == name);
+    let judge = |name, spec| {
+        let template = service.version(name).and_then(|_| template(name));
+        Standing::judge(name, spec, observed.versions.get(name), old(name), template, around)
+    };
+    service
+        .versions
+        .iter()
+        .map(|version| judge(version.name.as_str(), Some(version)))
+        .chain(removed.into_iter().map(|name| judge(name, None)))
+        .collect()
+}
+
+/// What is in force: the live route first, then the status. None when nothing was ever routed.
+fn current_weights(service: &Validated, observed: &Observed) -> Option<Weights> {
+    let known = |name: &String| service.version(name).is_some() || observed.versions.contains_key(name);
+    let live = observed.routes.as_ref().map(|routes| routes.default.clone());
+    let remembered: Weights =
+        observed.status.traffic.iter().map(|memory| (memory.version.clone(), memory.effective)).collect();
+    [live, Some(remembered)]
+        .into_iter()
+        .flatten()
+        .find(|weights| weights.values().sum::<i32>() == 100 && weights.iter().all(|(name, w)| *w == 0 || known(name)))
+}
+
+/// All to the version with the largest request; to one that is complete, if there is any.
+fn first_weights(standings: &[Standing<'_>]) -> Weights {
+    let largest = |of: &dyn Fn(&&Standing<'_>) -> bool| {
+        let mut best: Option<&Standing<'_>> = None;
+        for standing in standings.iter().filter(of) {
+            if best.is_none_or(|best| standing.requested() > best.requested()) {
+                best = Some(standing);
+            }
+        }
+        best.map(|standing| standing.name.to_owned())
+    };
+    largest(&|standing| standing.complete && standing.requested() > 0)
+        .or_else(|| largest(&|_| true))
+        .map(|name| Weights::from([(name, 100)]))
+        .unwrap_or_default()
+}
+
+/// The weights of one route; None when it is left out because none of its versions can serve.
+fn route_weights(route: &Route, live: Option<&Weights>, standings: &[Standing<'_>], creating: bool) -> Option<Weights> {
+    let requested = requested_of(route);
+    let in_route: Vec<&Standing<'_>> = standings
+        .iter()
+        .filter(|standing| {
+            weight_of(&requested, standing.name) > 0 || live.is_some_and(|live| weight_of(live, standing.name) > 0)
+        })
+        .collect();
+    let candidates: Vec<Candidate> = in_route
+        .iter()
+        .map(|standing| {
+            let current = live.map_or(0, |live| weight_of(live, standing.name));
+            let candidate = standing.candidate(weight_of(&requested, standing.name), current);
+            Candidate { rescuer: candidate.rescuer && (live.is_some() || candidate.admitted), ..candidate }
+        })
+        .collect();
+    if let Some(next) = settle(&candidates) {
+        return Some(in_route.iter().zip(next).map(|(standing, weight)| (standing.name.to_owned(), weight)).collect());
+    }
+    match route.on_unready {
+        OnUnready::Fallback => None,
+        OnUnready::Hold if creating || in_route.iter().all(|standing| standing.routable) => Some(requested),
+        OnUnready::Hold => live.cloned(),
+    }
+}
+
+/// What a route asks for, by version.
+pub fn requested_of(route: &Route) -> Weights {
+    match &route.version {
+        Some(version) => Weights::from([(version.clone(), 100)]),
+        None => route.weights.iter().map(|share| (share.version.clone(), share.weight)).collect(),
+    }
+}
+
+/// Versions whose weight or route was taken because they cannot serve are held out for a while.
+fn note_losses(
+    standings: &mut [Standing<'_>],
+    observed: &Observed,
+    default: (&Weights, &Weights),
+    routes: &[(&Route, Option<Weights>)],
+    around: &Circumstances<'_>,
+) -> Vec<String> {
+    let live = |name: &str| observed.routes.as_ref().and_then(|routes| routes.named.get(name));
+    let mut lost = Vec::new();
+    for standing in standings.iter_mut().filter(|standing| !standing.serving()) {
+        let taken = |before: Option<&Weights>, after: Option<&Weights>| {
+            let weight = |weights: Option<&Weights>| weights.map_or(0, |weights| weight_of(weights, standing.name));
+            weight(before) > 0 && weight(after) == 0
+        };
+        let from_default = taken(Some(default.0), Some(default.1));
+        let from_route = routes.iter().any(|(route, next)| taken(live(&route.name), next.as_ref()));
+        if from_default || from_route {
+            standing.lose(observed.versions.get(standing.name), around.now);
+            lost.push(standing.name.to_owned());
+        }
+    }
+    lost
+}
+
+fn name_weights(standings: &[Standing<'_>], weights: &[i32]) -> Weights {
+    standings.iter().zip(weights).map(|(standing, weight)| (standing.name.to_owned(), *weight)).collect()
+}
+
+pub(crate) fn weight_of(weights: &Weights, name: &str) -> i32 {
+    weights.get(name).copied().unwrap_or_default()
+}

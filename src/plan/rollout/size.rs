@@ -1,0 +1,36 @@
+//! How many pods each version runs while the weights travel. Pure.
+
+use super::{Rollout, Standing};
+
+/// What decides about the sizes beside the weights.
+#[derive(Clone, Copy, Debug)]
+pub struct SizeRule {
+    /// Nothing keeps requests away from a version of weight 0 but having no pods: a plain Service that selects all
+    /// versions, or a worker that fetches its work itself.
+    pub idle_without_weight: bool,
+}
+
+/// Pods that a version of the spec should run; None for a removed one, which is left as it is.
+pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, rule: SizeRule) -> Option<i32> {
+    let spec = standing.spec?;
+    let effective = rollout.weight(standing.name);
+    if rule.idle_without_weight && effective == 0 && spec.weight == 0 {
+        return Some(0);
+    }
+    let wanted = if effective > spec.weight { spec.replicas.max(covered(rollout)) } else { spec.replicas };
+    let shrinks = wanted < standing.replicas;
+    Some(if shrinks && !rollout.settled() && standing.exists { standing.replicas } else { wanted })
+}
+
+/// The size of the largest version that cannot serve what is requested of it: what its rescuers must cover.
+fn covered(rollout: &Rollout<'_>) -> i32 {
+    rollout
+        .standings
+        .iter()
+        .filter(|standing| rollout.weight(standing.name) < standing.requested())
+        .filter(|standing| !standing.serving() || standing.held)
+        .filter_map(|standing| standing.spec)
+        .map(|spec| spec.replicas)
+        .max()
+        .unwrap_or_default()
+}

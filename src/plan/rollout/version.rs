@@ -1,0 +1,273 @@
+//! One version's standing: what may be done with it, judged from what was observed and remembered.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use crate::{
+    api::{LimitedBy, VersionTraffic},
+    observe::ObservedVersion,
+    validate::Version,
+};
+
+use super::settle::Candidate;
+
+/// First hold-out after a loss; doubles with each further one.
+const HOLD_OUT: SignedDuration = SignedDuration::from_secs(30);
+const MAX_HOLD_OUT: SignedDuration = SignedDuration::from_mins(10);
+/// Time without a fault after which a version is proven, and after which losses are forgotten.
+const CLEAN: SignedDuration = SignedDuration::from_mins(10);
+
+/// A version of the spec, or one that was removed from it and still runs.
+#[derive(Clone, Debug)]
+pub struct Standing<'a> {
+    pub name: &'a str,
+    /// None when the version was removed from the spec.
+    pub spec: Option<&'a Version>,
+    /// Whether it has a Deployment.
+    pub exists: bool,
+    pub ready: i32,
+    /// Pods that the Deployment has been told to run.
+    pub replicas: i32,
+    /// All pods are of the wanted template and available, and as many as wanted.
+    pub complete: bool,
+    /// Too many pods of an unproven version restarted.
+    pub restarting: bool,
+    pub held: bool,
+    /// The mesh has had its subset for the propagation time, or there is no mesh.
+    pub routable: bool,
+    /// What is remembered of it; becomes the status.
+    pub memory: VersionTraffic,
+    /// Why it is not as it should be, in the cluster's words.
+    pub trouble: Option<String>,
+}
+
+/// What the standing of all versions depends on.
+pub struct Circumstances<'a> {
+    pub now: Timestamp,
+    pub propagation: SignedDuration,
+    /// Subsets that the mesh has; None when no mesh carries the weights.
+    pub subsets: Option<&'a BTreeSet<String>>,
+}
+
+impl<'a> Standing<'a> {
+    /// Judges one version. `template` is the id of the template that its Deployment should have.
+    pub fn judge(
+        name: &'a str,
+        spec: Option<&'a Version>,
+        observed: Option<&ObservedVersion>,
+        old: Option<&VersionTraffic>,
+        template: Option<String>,
+        around: &Circumstances<'_>,
+    ) -> Self {
+        let deployment = observed.and_then(|observed| observed.deployment.as_ref());
+        let ready = observed.map_or(0, ObservedVersion::ready);
+        let current_template = template.is_none() || deployment.is_some_and(|facts| facts.template == template);
+        let sized = spec.is_none_or(|spec| deployment.is_some_and(|facts| facts.replicas >= spec.replicas));
+        let complete = deployment.is_some_and(|facts| facts.complete) && current_template && sized;
+        let mut memory = remember(name, old, observed, template.or_else(|| deployment?.template.clone()));
+        let held = memory.held_until.as_ref().is_some_and(|until| until.0 > around.now);
+        if memory.unreferenced_since.is_some() && !held {
+            memory.restarts_since = last_restart(observed).map(time);
+        }
+        note_subset(&mut memory, around);
+        let restarted = restarted_pods(observed, memory.restarts_since.as_ref().map(|time| time.0));
+        let pods = observed.map_or(0, |observed| observed.pods.len());
+        let proven = is_proven(&memory, around.now);
+        Self {
+            name,
+            spec,
+            exists: deployment.is_some(),
+            ready,
+            replicas: deployment.map_or(0, |facts| facts.replicas),
+            complete: complete && ready > 0,
+            restarting: !proven && restarted >= pods.div_ceil(10).max(1),
+            held,
+            routable: match (around.subsets, &memory.subset_since) {
+                (None, _) => true,
+                (Some(_), Some(since)) => around.now.duration_since(since.0) >= around.propagation,
+                (Some(_), None) => false,
+            },
+            trouble: trouble(observed),
+            memory,
+        }
+    }
+
+    /// It has a ready pod and is not lost.
+    pub fn serving(&self) -> bool {
+        self.ready > 0 && !self.restarting
+    }
+
+    /// It may be raised to what is requested.
+    pub fn admitted(&self) -> bool {
+        self.complete && self.serving() && !self.held && self.routable
+    }
+
+    pub fn requested(&self) -> i32 {
+        self.spec.map_or(0, |spec| spec.weight)
+    }
+
+    /// Its part in a set of weights.
+    pub fn candidate(&self, requested: i32, current: i32) -> Candidate {
+        Candidate {
+            requested,
+            current,
+            admitted: self.admitted(),
+            serving: self.serving(),
+            rescuer: self.serving() && (self.routable || current > 0),
+            held: self.held,
+            complete: self.complete,
+        }
+    }
+
+    /// Notes that it lost its weight: held out for 30 s, doubling with each further loss.
+    pub fn lose(&mut self, observed: Option<&ObservedVersion>, now: Timestamp) {
+        self.memory.losses += 1;
+        let doublings = u32::try_from(self.memory.losses - 1).unwrap_or(0).min(5);
+        let hold_out = HOLD_OUT.saturating_mul(1 << doublings).min(MAX_HOLD_OUT);
+        self.memory.held_until = Some(time(now.saturating_add(hold_out).unwrap_or(now)));
+        self.memory.restarts_since = last_restart(observed).map(time);
+        if self.restarting {
+            self.memory.clean_since = None;
+        }
+        self.held = true;
+    }
+
+    /// Advances what is remembered once the next weight is known. `referenced` is whether any weight or route leads
+    /// to it after this plan.
+    pub fn advance(&mut self, effective: i32, referenced: bool, observed: Option<&ObservedVersion>, now: Timestamp) {
+        let memory = &mut self.memory;
+        if memory.effective != effective || memory.since.is_none() {
+            memory.since = Some(time(now));
+        }
+        memory.effective = effective;
+        memory.unreferenced_since = match (referenced, memory.unreferenced_since.take()) {
+            (true, _) => None,
+            (false, since) => Some(since.unwrap_or_else(|| time(now))),
+        };
+        let flaps = self.held && restarted_pods(observed, memory.restarts_since.as_ref().map(|time| time.0)) > 0;
+        if flaps {
+            self.lose(observed, now);
+        }
+        self.keep_clean(now);
+    }
+
+    fn keep_clean(&mut self, now: Timestamp) {
+        let requested = self.requested();
+        let memory = &mut self.memory;
+        if !is_proven(memory, now) {
+            let clean = self.complete && !self.restarting && memory.effective == requested && requested > 0;
+            if !clean {
+                memory.clean_since = None;
+            } else if memory.clean_since.is_none() {
+                memory.clean_since = Some(time(now));
+            }
+        }
+        let over = memory.held_until.as_ref().is_some_and(|until| now.duration_since(until.0) >= CLEAN);
+        if over {
+            memory.held_until = None;
+            memory.losses = 0;
+        }
+    }
+
+    /// What keeps the effective weight from the requested one.
+    pub fn limited_by(&self) -> Option<LimitedBy> {
+        let (requested, effective) = (self.requested(), self.memory.effective);
+        if self.spec.is_none() && effective == 0 {
+            return Some(LimitedBy::Draining);
+        }
+        if effective == requested {
+            return None;
+        }
+        if effective > requested {
+            return Some(LimitedBy::OtherVersion);
+        }
+        Some(if self.held {
+            LimitedBy::HeldOut
+        } else if self.restarting {
+            LimitedBy::Lost
+        } else if !self.complete {
+            LimitedBy::NotReady
+        } else if !self.routable {
+            LimitedBy::Propagation
+        } else {
+            LimitedBy::OtherVersion
+        })
+    }
+
+    /// When time alone will change what may be done with it.
+    pub fn next_change(&self, around: &Circumstances<'_>) -> Option<Timestamp> {
+        let held = self.memory.held_until.as_ref().map(|until| until.0).filter(|until| *until > around.now);
+        let routable = self
+            .memory
+            .subset_since
+            .as_ref()
+            .filter(|_| !self.routable)
+            .and_then(|since| since.0.checked_add(around.propagation).ok());
+        held.into_iter().chain(routable).min()
+    }
+}
+
+/// 10 minutes complete and free of restarts at the requested weight.
+pub fn is_proven(memory: &VersionTraffic, now: Timestamp) -> bool {
+    memory.clean_since.as_ref().is_some_and(|since| now.duration_since(since.0) >= CLEAN)
+}
+
+/// A timestamp as statuses carry it: whole microseconds, so that it reads back as it was written.
+pub fn time(at: Timestamp) -> MicroTime {
+    MicroTime(Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at))
+}
+
+/// What the status says of the version; restarts before the version was first seen are not held against it.
+fn remember(
+    name: &str,
+    old: Option<&VersionTraffic>,
+    observed: Option<&ObservedVersion>,
+    template: Option<String>,
+) -> VersionTraffic {
+    let mut memory = old.cloned().unwrap_or_else(|| VersionTraffic {
+        version: name.to_owned(),
+        restarts_since: last_restart(observed).map(time),
+        ..VersionTraffic::default()
+    });
+    let changed = memory.template.is_some() && template.is_some() && memory.template != template;
+    if changed {
+        memory.clean_since = None;
+        memory.restarts_since = last_restart(observed).map(time);
+    }
+    memory.template = template.or(memory.template);
+    memory
+}
+
+fn note_subset(memory: &mut VersionTraffic, around: &Circumstances<'_>) {
+    match around.subsets {
+        Some(subsets) if subsets.contains(&memory.version) => {
+            memory.subset_since.get_or_insert_with(|| time(around.now));
+        }
+        Some(_) | None => memory.subset_since = None,
+    }
+}
+
+fn last_restart(observed: Option<&ObservedVersion>) -> Option<Timestamp> {
+    observed?.pods.iter().filter_map(|pod| pod.restarted_at).max()
+}
+
+/// Pods of which a container ended after `since`.
+fn restarted_pods(observed: Option<&ObservedVersion>, since: Option<Timestamp>) -> usize {
+    observed.map_or(0, |observed| {
+        observed
+            .pods
+            .iter()
+            .filter_map(|pod| pod.restarted_at)
+            .filter(|at| since.is_none_or(|since| *at > since))
+            .count()
+    })
+}
+
+/// A pod's own trouble says more than its Deployment's.
+fn trouble(observed: Option<&ObservedVersion>) -> Option<String> {
+    let observed = observed?;
+    let of_pod = observed.pods.iter().find_map(|pod| pod.trouble.clone());
+    of_pod.or_else(|| observed.deployment.as_ref()?.trouble.clone())
+}

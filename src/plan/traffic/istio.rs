@@ -1,0 +1,171 @@
+//! The intent in Istio's kinds: one VirtualService and one DestinationRule. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::{
+    api::{self, CircuitBreaker, Duration, MatchValue, RouteMatch, labels},
+    foreign::istio::{
+        ConnectionPool, Destination, DestinationRule, DestinationRuleSpec, HttpMatch, HttpRetry, HttpRoute,
+        HttpSettings, L4Match, OutlierDetection, PortSelector, PortTrafficPolicy, RouteDestination, StringMatch,
+        Subset, TcpRoute, TcpSettings, TrafficPolicy, VirtualService, VirtualServiceSpec,
+    },
+};
+
+use super::RouteIntent;
+
+/// The routes and weights.
+pub fn virtual_service(intent: &RouteIntent, metadata: ObjectMeta) -> VirtualService {
+    let spec = VirtualServiceSpec {
+        hosts: vec![intent.host.clone()],
+        gateways: Vec::new(),
+        http: intent
+            .http
+            .iter()
+            .map(|route| HttpRoute {
+                name: Some(route.name.clone()),
+                matches: route.matches.iter().map(http_match).collect(),
+                route: destinations(&intent.host, &route.backends, None),
+                timeout: route.timeout.map(Duration::to_proto),
+                retries: route.retries.as_ref().map(http_retry),
+            })
+            .collect(),
+        tcp: intent
+            .tcp
+            .iter()
+            .map(|route| TcpRoute {
+                matches: vec![L4Match { port: Some(route.port) }],
+                route: destinations(&intent.host, &route.backends, Some(route.port)),
+            })
+            .collect(),
+    };
+    VirtualService { metadata, spec }
+}
+
+/// The subsets and the limits.
+pub fn destination_rule(intent: &RouteIntent, metadata: ObjectMeta) -> DestinationRule {
+    let spec = DestinationRuleSpec {
+        host: intent.host.clone(),
+        traffic_policy: traffic_policy(intent),
+        subsets: intent
+            .subsets
+            .iter()
+            .map(|name| Subset {
+                name: name.clone(),
+                labels: BTreeMap::from([(labels::VERSION.to_owned(), name.clone())]),
+            })
+            .collect(),
+    };
+    DestinationRule { metadata, spec }
+}
+
+/// A single destination has no weight: it gets everything.
+fn destinations(host: &str, backends: &[(String, i32)], port: Option<i32>) -> Vec<RouteDestination> {
+    let several = backends.len() > 1;
+    backends
+        .iter()
+        .map(|(version, weight)| RouteDestination {
+            destination: Destination {
+                host: host.to_owned(),
+                subset: Some(version.clone()),
+                port: port.map(|number| PortSelector { number }),
+            },
+            weight: several.then_some(*weight),
+        })
+        .collect()
+}
+
+fn http_match(entry: &RouteMatch) -> HttpMatch {
+    HttpMatch {
+        headers: string_matches(&entry.headers),
+        uri: entry.path.as_ref().map(string_match),
+        method: entry.method.as_ref().map(string_match),
+        query_params: string_matches(&entry.query),
+        port: entry.port,
+    }
+}
+
+fn string_matches(values: &BTreeMap<String, MatchValue>) -> BTreeMap<String, StringMatch> {
+    values.iter().map(|(name, value)| (name.clone(), string_match(value))).collect()
+}
+
+fn string_match(value: &MatchValue) -> StringMatch {
+    StringMatch { exact: value.exact.clone(), prefix: value.prefix.clone(), regex: value.regex.clone() }
+}
+
+fn http_retry(retries: &api::Retries) -> HttpRetry {
+    HttpRetry {
+        attempts: retries.attempts,
+        per_try_timeout: retries.per_try_timeout.map(Duration::to_proto),
+        retry_on: retries.retry_on.clone(),
+    }
+}
+
+/// Settings of a port replace the general ones whole in Istio, so each is written complete.
+fn traffic_policy(intent: &RouteIntent) -> Option<TrafficPolicy> {
+    let general = intent.circuit_breaker.as_ref();
+    if general.is_none() && intent.port_breakers.is_empty() {
+        return None;
+    }
+    Some(TrafficPolicy {
+        connection_pool: general.and_then(connection_pool),
+        outlier_detection: general.and_then(outlier_detection),
+        port_level_settings: intent
+            .port_breakers
+            .iter()
+            .map(|(number, own)| PortTrafficPolicy {
+                port: PortSelector { number: *number },
+                connection_pool: connection_pool(own).or_else(|| general.and_then(connection_pool)),
+                outlier_detection: outlier_detection(own).or_else(|| general.and_then(outlier_detection)),
+            })
+            .collect(),
+    })
+}
+
+fn connection_pool(breaker: &CircuitBreaker) -> Option<ConnectionPool> {
+    let api::ConnectionPool {
+        max_connections,
+        connect_timeout,
+        max_pending_requests,
+        max_requests,
+        max_requests_per_connection,
+        max_retries,
+        idle_timeout,
+    } = breaker.connection_pool.as_ref()?;
+    let tcp = TcpSettings {
+        max_connections: *max_connections,
+        connect_timeout: connect_timeout.map(Duration::to_proto),
+        idle_timeout: None,
+    };
+    let http = HttpSettings {
+        http1_max_pending_requests: *max_pending_requests,
+        http2_max_requests: *max_requests,
+        max_requests_per_connection: *max_requests_per_connection,
+        max_retries: *max_retries,
+        idle_timeout: idle_timeout.map(Duration::to_proto),
+    };
+    Some(ConnectionPool {
+        tcp: Some(tcp).filter(|tcp| *tcp != TcpSettings::default()),
+        http: Some(http).filter(|http| *http != HttpSettings::default()),
+    })
+}
+
+fn outlier_detection(breaker: &CircuitBreaker) -> Option<OutlierDetection> {
+    let api::OutlierDetection {
+        consecutive_5xx_errors,
+        consecutive_gateway_errors,
+        interval,
+        base_ejection_time,
+        max_ejection_percent,
+        min_health_percent,
+    } = breaker.outlier_detection.as_ref()?;
+    Some(OutlierDetection {
+        consecutive_5xx_errors: *consecutive_5xx_errors,
+        consecutive_gateway_errors: *consecutive_gateway_errors,
+        interval: interval.map(Duration::to_proto),
+        base_ejection_time: base_ejection_time.map(Duration::to_proto),
+        max_ejection_percent: *max_ejection_percent,
+        min_health_percent: *min_health_percent,
+    })
+}

@@ -1,0 +1,221 @@
+//! Who carries the weights, a mesh or the plain Service, and the way from one to the other. Pure.
+//!
+//! Entering a mesh: DestinationRule, propagation, VirtualService, propagation, then the Service's selector widens and,
+//! after the propagation once more, weights move again. Leaving it goes the other way round.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use crate::{
+    api::Provider,
+    observe::{Mesh, Observed},
+    plan::{
+        object::Kind,
+        rollout::{Rollout, Standing, version::time},
+    },
+    validate::Validated,
+};
+
+/// On which part of the way the service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No ports: nothing is routed.
+    Worker,
+    /// The mesh carries the weights.
+    Mesh,
+    /// The mesh was given control, and weights wait until it has taken effect.
+    Settling,
+    /// From the plain Service to the mesh.
+    Entering,
+    /// From the mesh to the plain Service.
+    Leaving,
+    /// The Service alone.
+    Plain,
+}
+
+impl Stage {
+    /// Reads the stage off the cluster and the status.
+    pub fn of(service: &Validated, observed: &Observed, propagation: SignedDuration, now: Timestamp) -> Self {
+        let has = |kind| observed.children.iter().any(|child| child.kind == kind);
+        let routed = has(Kind::VirtualService) || has(Kind::DestinationRule);
+        if service.ports.is_empty() {
+            return Self::Worker;
+        }
+        if service.provider == Provider::None || observed.mesh == Mesh::Absent {
+            return if routed && observed.mesh == Mesh::Installed { Self::Leaving } else { Self::Plain };
+        }
+        match &observed.service {
+            None => Self::Mesh,
+            Some(live) if live.pinned.is_some() => Self::Entering,
+            Some(_) if observed.status.provider == Some(Provider::None) => Self::Entering,
+            Some(_) if younger(observed.status.provider_since.as_ref(), propagation, now) => Self::Settling,
+            Some(_) => Self::Mesh,
+        }
+    }
+
+    /// Weights stay as they are on this stage.
+    pub fn freezes(&self) -> bool {
+        matches!(self, Self::Settling | Self::Entering)
+    }
+
+    /// The mesh's subsets decide which version can be routed to.
+    pub fn uses_subsets(&self) -> bool {
+        !matches!(self, Self::Worker | Self::Plain)
+    }
+
+    /// Header routes are to be carried.
+    pub fn routes(&self) -> bool {
+        matches!(self, Self::Mesh | Self::Settling | Self::Entering)
+    }
+}
+
+/// What is to exist, and what the Service selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    pub service: bool,
+    pub destination_rule: bool,
+    pub virtual_service: bool,
+    /// The one version that the Service admits; None for all.
+    pub pin: Option<String>,
+    /// Becomes the status.
+    pub provider: Option<Provider>,
+    pub provider_since: Option<MicroTime>,
+    /// When the way goes on by time alone.
+    pub next: Option<Timestamp>,
+}
+
+/// Decides what is to exist, given where the weights go.
+pub fn place(
+    stage: &Stage,
+    observed: &Observed,
+    rollout: &Rollout<'_>,
+    propagation: SignedDuration,
+    now: Timestamp,
+) -> Placement {
+    let step = Step { observed, rollout, propagation, now };
+    match stage {
+        Stage::Worker => Placement { service: false, provider: None, ..step.plain(None) },
+        Stage::Mesh | Stage::Settling => step.mesh(),
+        Stage::Entering => step.enter(),
+        Stage::Leaving => step.leave(),
+        Stage::Plain => step.plain(step.only_version()),
+    }
+}
+
+struct Step<'a> {
+    observed: &'a Observed,
+    rollout: &'a Rollout<'a>,
+    propagation: SignedDuration,
+    now: Timestamp,
+}
+
+impl Step<'_> {
+    fn since(&self) -> Option<MicroTime> {
+        self.observed.status.provider_since.clone()
+    }
+
+    fn plain(&self, pin: Option<String>) -> Placement {
+        Placement {
+            service: true,
+            destination_rule: false,
+            virtual_service: false,
+            pin,
+            provider: Some(Provider::None),
+            provider_since: None,
+            next: None,
+        }
+    }
+
+    fn mesh(&self) -> Placement {
+        let until = self.since().and_then(|since| since.0.checked_add(self.propagation).ok());
+        Placement {
+            service: true,
+            destination_rule: true,
+            virtual_service: true,
+            pin: None,
+            provider: Some(Provider::Istio),
+            provider_since: self.since(),
+            next: until.filter(|until| *until > self.now),
+        }
+    }
+
+    fn enter(&self) -> Placement {
+        let pin = self.observed.service.as_ref().and_then(|live| live.pinned.clone());
+        let weighted = || self.rollout.standings.iter().filter(|standing| self.rollout.weight(standing.name) > 0);
+        let routable = weighted().all(|standing| standing.routable);
+        let waiting = Placement { destination_rule: true, pin: pin.clone(), ..self.plain(None) };
+        let Some(live) = &self.observed.routes else {
+            return Placement { virtual_service: routable, next: self.after_subsets(), ..waiting };
+        };
+        let due = live.created.checked_add(self.propagation).unwrap_or(self.now);
+        let stranded = weighted().all(|standing| !standing.serving());
+        if due <= self.now || stranded {
+            return Placement { provider_since: Some(time(self.now)), next: Some(self.later()), ..self.mesh() };
+        }
+        Placement { virtual_service: true, next: Some(due), ..waiting }
+    }
+
+    fn leave(&self) -> Placement {
+        let pin = self.only_version();
+        let pinned = self.observed.service.as_ref().and_then(|live| live.pinned.clone());
+        let staying = Placement { pin: pinned.clone(), next: None, ..self.mesh() };
+        if pin.is_some() && pin != pinned {
+            let due = self.quiet_at();
+            return if due <= self.now {
+                Placement { pin, provider_since: Some(time(self.now)), next: Some(self.later()), ..staying }
+            } else {
+                Placement { next: Some(due), ..staying }
+            };
+        }
+        let due = self.since().and_then(|since| since.0.checked_add(self.propagation).ok());
+        let ready = pin.is_none() || due.is_none_or(|due| due <= self.now);
+        match (&self.observed.routes, ready) {
+            (_, false) => Placement { next: due, ..staying },
+            (Some(_), true) => Placement {
+                virtual_service: false,
+                pin,
+                provider_since: Some(time(self.now)),
+                next: Some(self.later()),
+                ..staying
+            },
+            (None, true) if due.is_some_and(|due| due > self.now) => {
+                Placement { virtual_service: false, pin, next: due, ..staying }
+            }
+            (None, true) => self.plain(pin),
+        }
+    }
+
+    /// The version that gets everything, if one does.
+    fn only_version(&self) -> Option<String> {
+        let all = self.rollout.standings.iter().find(|standing| self.rollout.weight(standing.name) == 100);
+        all.map(|standing| standing.name.to_owned())
+    }
+
+    /// When no weight or route has led to any other version for the propagation time.
+    fn quiet_at(&self) -> Timestamp {
+        let changed = |standing: &Standing<'_>| {
+            let memory = &standing.memory;
+            let since = if memory.effective > 0 { &memory.since } else { &memory.unreferenced_since };
+            since.as_ref().map_or(self.now, |since| since.0)
+        };
+        let last = self.rollout.standings.iter().map(changed).max().unwrap_or(self.now);
+        last.checked_add(self.propagation).unwrap_or(last)
+    }
+
+    fn after_subsets(&self) -> Option<Timestamp> {
+        let sinces = self.rollout.standings.iter().filter(|standing| !standing.routable);
+        let due = |standing: &Standing<'_>| {
+            let since = standing.memory.subset_since.as_ref().map_or(self.now, |since| since.0);
+            since.checked_add(self.propagation).ok()
+        };
+        sinces.filter_map(due).min()
+    }
+
+    fn later(&self) -> Timestamp {
+        self.now.checked_add(self.propagation).unwrap_or(self.now)
+    }
+}
+
+fn younger(since: Option<&MicroTime>, age: SignedDuration, now: Timestamp) -> bool {
+    since.is_some_and(|since| now.duration_since(since.0) < age)
+}

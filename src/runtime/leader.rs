@@ -1,0 +1,34 @@
+//! Leadership by a Lease: of several processes only one writes.
+
+use kube::Client;
+use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// How long a lease is good for without being renewed.
+const DURATION_SECONDS: u64 = 15;
+/// How long before its end it is renewed.
+const GRACE_SECONDS: u64 = 5;
+
+/// A place in the election. Dropping `state` gives the lease back; `done` then ends.
+pub struct Candidacy {
+    /// Whether this process leads.
+    pub state: watch::Receiver<bool>,
+    pub done: JoinHandle<Result<LeaseManager, LeaseManagerError>>,
+}
+
+/// Joins the election.
+///
+/// # Errors
+/// When the lease can be neither read nor made.
+pub async fn join(client: Client, namespace: &str, name: &str, identity: &str) -> Result<Candidacy, LeaseManagerError> {
+    let manager = LeaseManagerBuilder::new(client, name)
+        .with_namespace(namespace)
+        .with_identity(identity)
+        .with_duration(DURATION_SECONDS)
+        .with_grace(GRACE_SECONDS)
+        .with_field_manager(crate::api::MANAGER)
+        .build()
+        .await?;
+    let (state, done) = manager.watch().await;
+    Ok(Candidacy { state, done })
+}

@@ -1,0 +1,7 @@
+//! The process: client, leadership, health and metrics server, shutdown.
+
+pub mod leader;
+pub mod run;
+pub mod server;
+
+pub use run::{Error, RunOptions, run};

@@ -1,0 +1,179 @@
+//! `microservice-operator run`: from the arguments to a running controller, and to a clean end.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::future;
+use jiff::SignedDuration;
+use kube::{Client, Config, client::ClientBuilder};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::{
+    api::Provider,
+    controller,
+    observe::Caches,
+    plan::{Settings, resources::Stamp},
+    telemetry::Metrics,
+};
+
+use super::{leader, server};
+
+/// What `run` needs to know.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Namespaces to watch; all when empty.
+    pub namespaces: Vec<String>,
+    pub provider: Provider,
+    pub mesh_propagation: Duration,
+    pub concurrency: u16,
+    /// Namespace and name of the lease; None without election.
+    pub lease: Option<(String, String)>,
+    pub listen: SocketAddr,
+    /// Identity in the lease and in events; unique to the process.
+    pub identity: String,
+    /// Labels on the children.
+    pub operator_version: String,
+    pub chart: Option<String>,
+}
+
+/// Why the operator cannot run on.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("no cluster is configured: {0}; set KUBECONFIG or run inside a cluster")]
+    Config(#[from] kube::config::InferConfigError),
+    #[error("the client cannot be made: {0}")]
+    Client(#[from] kube::Error),
+    #[error(
+        "the lease {namespace}/{name} cannot be used: {source}; the operator needs get, create and patch on leases there"
+    )]
+    Lease { namespace: String, name: String, source: kube_lease_manager::LeaseManagerError },
+    #[error("leadership was lost; another process has taken over")]
+    LeadershipLost,
+    #[error("cannot serve health and metrics on {address}: {source}")]
+    Serve { address: SocketAddr, source: std::io::Error },
+    #[error("signals cannot be received: {0}")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT, then finishes the writes in hand and gives the lease back.
+///
+/// # Errors
+/// See [`Error`]. A lost leadership is one: the process must end, since another one writes now.
+pub async fn run(options: RunOptions) -> Result<(), Error> {
+    let metrics = Arc::new(Metrics::default());
+    let client = client(&metrics).await?;
+    let caches: Vec<Arc<Caches>> = scopes(&options.namespaces).map(|scope| Arc::new(Caches::new(scope))).collect();
+    let candidacy = candidacy(&client, &options).await?;
+    let leads = candidacy.as_ref().map(|candidacy| candidacy.state.clone());
+    let serving = server::serve(options.listen, readiness(caches.clone(), leads.clone()), metrics.clone());
+    let working = work(client, caches, &options, leads, metrics);
+    tokio::select! {
+        ended = serving => ended.map_err(|source| Error::Serve { address: options.listen, source })?,
+        ended = working => ended?,
+    }
+    if let Some(candidacy) = candidacy {
+        drop(candidacy.state);
+        let _released = candidacy.done.await;
+        tracing::info!("the lease is given back");
+    }
+    Ok(())
+}
+
+async fn candidacy(client: &Client, options: &RunOptions) -> Result<Option<leader::Candidacy>, Error> {
+    let Some((namespace, name)) = &options.lease else { return Ok(None) };
+    let joined = leader::join(client.clone(), namespace, name, &options.identity).await;
+    joined.map(Some).map_err(|source| Error::Lease { namespace: namespace.clone(), name: name.clone(), source })
+}
+
+/// Waits for leadership, then runs the controllers until a signal, or until leadership is lost.
+async fn work(
+    client: Client,
+    caches: Vec<Arc<Caches>>,
+    options: &RunOptions,
+    mut leads: Option<watch::Receiver<bool>>,
+    metrics: Arc<Metrics>,
+) -> Result<(), Error> {
+    let signalled = signal().map_err(Error::Signals)?;
+    futures::pin_mut!(signalled);
+    if let Some(leads) = &mut leads {
+        tokio::select! {
+            () = &mut signalled => return Ok(()),
+            led = leads.wait_for(|leads| *leads) => drop(led.map_err(|_| Error::LeadershipLost)?),
+        }
+    }
+    tracing::info!("leading");
+    metrics.leads(true);
+    let (stop, stopping) = watch::channel(false);
+    let shared = controller::Options {
+        settings: Settings {
+            provider: options.provider,
+            propagation: SignedDuration::try_from(options.mesh_propagation).unwrap_or(SignedDuration::MAX),
+            stamp: Stamp { operator_version: options.operator_version.clone(), chart: options.chart.clone() },
+        },
+        concurrency: options.concurrency,
+        instance: options.identity.clone(),
+        metrics,
+    };
+    let controllers = future::join_all(
+        caches
+            .into_iter()
+            .map(|caches| controller::run(client.clone(), caches, shared.clone(), ends(stopping.clone()))),
+    );
+    futures::pin_mut!(controllers);
+    tokio::select! {
+        _ = &mut controllers => {}
+        () = lost(leads) => return Err(Error::LeadershipLost),
+        () = &mut signalled => {
+            tracing::info!("shutting down: what is under way is finished");
+            let _nobody_waits = stop.send(true);
+            controllers.await;
+        }
+    }
+    Ok(())
+}
+
+async fn ends(mut stopping: watch::Receiver<bool>) {
+    // A closed channel means the same: nobody is left who could stop it otherwise.
+    let _closed = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn lost(leads: Option<watch::Receiver<bool>>) {
+    match leads {
+        Some(mut leads) => drop(leads.wait_for(|leads| !*leads).await),
+        None => future::pending().await,
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+fn signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn client(metrics: &Metrics) -> Result<Client, Error> {
+    let config = Config::infer().await?;
+    Ok(ClientBuilder::try_from(config)?.with_layer(&metrics.layer()).build())
+}
+
+fn scopes(namespaces: &[String]) -> impl Iterator<Item = Option<String>> {
+    let all = namespaces.is_empty().then_some(None);
+    all.into_iter().chain(namespaces.iter().cloned().map(Some))
+}
+
+/// A standby is ready too: it is what an upgrade waits for.
+fn readiness(caches: Vec<Arc<Caches>>, leads: Option<watch::Receiver<bool>>) -> server::Readiness {
+    Arc::new(move || {
+        let standby = leads.as_ref().is_some_and(|leads| !*leads.borrow());
+        if standby || caches.iter().all(|caches| caches.served()) {
+            return Ok(());
+        }
+        Err("the caches are being filled; if this lasts, see the log for kinds that cannot be watched".to_owned())
+    })
+}

@@ -1,0 +1,264 @@
+//! The new status, from the old one, the plan and what came of it. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::{
+    api::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic, conditions, conditions::reason},
+    apply,
+    observe::{DependencyState, Observed},
+    plan::{Hold, Plan, holds::Severity, resources::labels::selector},
+    validate::{Invalid, Validated},
+};
+
+/// Longest message of a condition that the API server takes is 32,768; a person reads less.
+const MAX_MESSAGE: usize = 1_024;
+
+/// What came of a reconciliation.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// The plan was applied. `invalid` is what is wrong with the newest spec, while an older one is enforced.
+    Applied { plan: &'a Plan, invalid: Option<&'a Invalid> },
+    /// Applying the plan failed.
+    Failed { plan: &'a Plan, invalid: Option<&'a Invalid>, error: &'a apply::Error },
+    /// The spec is invalid and none was ever accepted.
+    Refused { invalid: &'a Invalid },
+}
+
+/// Whom the status is about, and since when.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    pub generation: i64,
+    /// None when no spec was ever accepted.
+    pub service: Option<&'a Validated>,
+    pub observed: Option<&'a Observed>,
+    pub now: Timestamp,
+}
+
+/// Computes the status.
+pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome<'_>) -> MicroserviceStatus {
+    let mut holds = holds(outcome);
+    holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
+    let mut status = match outcome {
+        Outcome::Applied { plan, .. } => carried(plan, plan.traffic.clone(), subject),
+        Outcome::Failed { plan, .. } => {
+            let kept = carried(plan, as_before(old, &plan.traffic), subject);
+            MicroserviceStatus {
+                provider: old.provider,
+                provider_since: old.provider_since.clone(),
+                accepted_revision: old.accepted_revision.clone(),
+                ..kept
+            }
+        }
+        Outcome::Refused { .. } => old.clone(),
+    };
+    if holds.iter().any(|hold| hold.severity == Severity::Stalled) {
+        mark_stalled(&mut status.traffic);
+    }
+    let board = Board { old, subject };
+    status.observed_generation = Some(subject.generation);
+    status.phase = Some(phase(&holds));
+    status.message = Some(message(&holds, &status));
+    status.conditions = board.conditions(&holds, outcome, status.message.as_deref().unwrap_or_default());
+    status
+}
+
+/// What keeps the service from its newest spec.
+fn holds(outcome: &Outcome<'_>) -> Vec<Hold> {
+    let invalid = |invalid: &Invalid, enforced: &str| Hold {
+        reason: reason::INVALID_SPEC,
+        message: format!("the spec cannot be enforced: {invalid}; {enforced}"),
+        severity: Severity::Stalled,
+    };
+    let older = "the last accepted one stays in force";
+    match outcome {
+        Outcome::Refused { invalid: problems } => vec![invalid(problems, "nothing runs yet")],
+        Outcome::Applied { plan, invalid: problems } => {
+            problems.iter().map(|problems| invalid(problems, older)).chain(plan.holds.clone()).collect()
+        }
+        Outcome::Failed { plan, invalid: problems, error } => {
+            let severity = if error.needs_a_person() { Severity::Stalled } else { Severity::Degraded };
+            let failed = Hold { reason: reason::APPLY_FAILED, message: error.to_string(), severity };
+            let problems = problems.iter().map(|problems| invalid(problems, older));
+            problems.chain([failed]).chain(plan.holds.clone()).collect()
+        }
+    }
+}
+
+fn carried(plan: &Plan, traffic: Vec<VersionTraffic>, subject: Subject<'_>) -> MicroserviceStatus {
+    let scaled = plan.scaled.as_deref();
+    let pods =
+        |name: &str| subject.observed.and_then(|observed| observed.versions.get(name)).map_or(0, |it| it.pods.len());
+    let name = subject.service.map(|service| service.identity.name.as_str()).unwrap_or_default();
+    MicroserviceStatus {
+        weights: Some(weights_line(&traffic)),
+        replicas: scaled.map(|version| i32::try_from(pods(version)).unwrap_or(i32::MAX)),
+        label_selector: scaled.map(|version| {
+            let pairs = selector(name, Some(version)).into_iter().map(|(key, value)| format!("{key}={value}"));
+            pairs.collect::<Vec<_>>().join(",")
+        }),
+        provider: plan.provider,
+        provider_since: plan.provider_since.clone(),
+        accepted_revision: Some(plan.accepted_revision.clone()),
+        traffic,
+        ..MicroserviceStatus::default()
+    }
+}
+
+/// Nothing that was planned counts as done when applying failed, but pods are counted all the same.
+fn as_before(old: &MicroserviceStatus, planned: &[VersionTraffic]) -> Vec<VersionTraffic> {
+    old.traffic
+        .iter()
+        .map(|before| match planned.iter().find(|entry| entry.version == before.version) {
+            Some(entry) => VersionTraffic { ready: entry.ready, ..before.clone() },
+            None => before.clone(),
+        })
+        .collect()
+}
+
+fn mark_stalled(traffic: &mut [VersionTraffic]) {
+    for entry in traffic.iter_mut().filter(|entry| entry.effective != entry.requested && entry.limited_by.is_none()) {
+        entry.limited_by = Some(LimitedBy::Stalled);
+    }
+}
+
+/// Effective weights as `v1=90 v2=10`; removed versions only while they carry any.
+pub fn weights_line(traffic: &[VersionTraffic]) -> String {
+    let shown = traffic.iter().filter(|entry| entry.effective > 0 || entry.limited_by != Some(LimitedBy::Draining));
+    shown.map(|entry| format!("{}={}", entry.version, entry.effective)).collect::<Vec<_>>().join(" ")
+}
+
+fn phase(holds: &[Hold]) -> Phase {
+    match holds.iter().map(|hold| hold.severity).max() {
+        None => Phase::Ready,
+        Some(Severity::Progressing) => Phase::Progressing,
+        Some(Severity::Degraded) => Phase::Degraded,
+        Some(Severity::Stalled) => Phase::Stalled,
+    }
+}
+
+fn message(holds: &[Hold], status: &MicroserviceStatus) -> String {
+    match holds.first() {
+        Some(hold) => shortened(&hold.message),
+        None => format!("all versions are as requested: {}", status.weights.as_deref().unwrap_or_default()),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= MAX_MESSAGE {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(MAX_MESSAGE).collect();
+    format!("{head} …")
+}
+
+struct Board<'a> {
+    old: &'a MicroserviceStatus,
+    subject: Subject<'a>,
+}
+
+impl Board<'_> {
+    fn conditions(&self, holds: &[Hold], outcome: &Outcome<'_>, message: &str) -> Vec<Condition> {
+        let first = holds.first();
+        let stalled = holds.iter().find(|hold| hold.severity == Severity::Stalled);
+        let moving = holds.iter().find(|hold| hold.severity != Severity::Stalled).filter(|_| stalled.is_none());
+        let mut conditions = vec![
+            self.condition(
+                conditions::READY,
+                first.is_none(),
+                first.map_or(reason::SPEC_REACHED, |h| h.reason),
+                message,
+            ),
+            match moving {
+                Some(hold) => self.condition(conditions::RECONCILING, true, hold.reason, &hold.message),
+                None => {
+                    self.condition(conditions::RECONCILING, false, first.map_or(reason::SPEC_REACHED, |h| h.reason), "")
+                }
+            },
+            match stalled {
+                Some(hold) => self.condition(conditions::STALLED, true, hold.reason, &hold.message),
+                None => self.condition(conditions::STALLED, false, reason::PROGRESSING, ""),
+            },
+        ];
+        if let Outcome::Applied { plan, .. } | Outcome::Failed { plan, .. } = outcome {
+            let available = &plan.availability;
+            conditions.push(self.condition(
+                conditions::AVAILABLE,
+                available.available,
+                available.reason,
+                &available.message,
+            ));
+            let routes = &plan.routes;
+            conditions.push(self.condition(conditions::ROUTES_READY, routes.ready, routes.reason, &routes.message));
+            conditions.push(self.dependencies());
+        } else {
+            let nothing = "no spec was ever accepted";
+            conditions.push(self.condition(conditions::AVAILABLE, false, reason::INVALID_SPEC, nothing));
+        }
+        conditions
+    }
+
+    fn dependencies(&self) -> Condition {
+        let declared = self.subject.service.map(|service| service.dependencies.as_slice()).unwrap_or_default();
+        let states = self.subject.observed.map(|observed| observed.dependencies.as_slice()).unwrap_or_default();
+        let troubled = declared.iter().zip(states).find_map(|(dependency, state)| {
+            let name = format!("{}/{}", dependency.namespace, dependency.name);
+            match state {
+                DependencyState::Ready | DependencyState::Unwatched => None,
+                DependencyState::NotFound => {
+                    Some((reason::DEPENDENCY_NOT_FOUND, format!("no Microservice or Service {name} exists")))
+                }
+                DependencyState::NotReady(_) => {
+                    Some((reason::DEPENDENCY_NOT_READY, format!("{name} has no ready version")))
+                }
+                DependencyState::PortMismatch(has) => Some((
+                    reason::DEPENDENCY_PORT_MISMATCH,
+                    format!("{name} is called at port {} with {:?}, but {has}", dependency.port, dependency.protocol),
+                )),
+            }
+        });
+        match troubled {
+            Some((reason, message)) => self.condition(conditions::DEPENDENCIES_READY, false, reason, &message),
+            None if declared.is_empty() => {
+                self.condition(conditions::DEPENDENCIES_READY, true, reason::NO_DEPENDENCIES, "")
+            }
+            None => self.condition(conditions::DEPENDENCIES_READY, true, reason::DEPENDENCIES_READY, ""),
+        }
+    }
+
+    /// The time of the last transition stays unless the status flips.
+    fn condition(&self, type_: &str, value: bool, reason: &str, message: &str) -> Condition {
+        let status = if value { "True" } else { "False" };
+        let before = self.old.conditions.iter().find(|old| old.type_ == type_ && old.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            observed_generation: Some(self.subject.generation),
+            last_transition_time: before.map_or(Time(self.subject.now), |before| before.last_transition_time.clone()),
+            reason: reason.to_owned(),
+            message: shortened(message),
+        }
+    }
+}
+
+/// Whether nothing but counts of pods differs, so that the write can wait.
+pub fn counts_only(old: &MicroserviceStatus, new: &MicroserviceStatus) -> bool {
+    without_counts(old) == without_counts(new)
+}
+
+fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
+    let mut status = status.clone();
+    status.replicas = None;
+    status.message = status.message.as_deref().map(masked);
+    for condition in &mut status.conditions {
+        condition.message = masked(&condition.message);
+    }
+    for entry in &mut status.traffic {
+        (entry.ready, entry.desired) = (0, 0);
+    }
+    status
+}
+
+fn masked(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}

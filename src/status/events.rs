@@ -1,0 +1,83 @@
+//! Which changes matter enough to be told as events. Pure.
+
+use crate::{
+    api::{LimitedBy, MicroserviceStatus, conditions},
+    apply::Applied,
+    plan::{Plan, object::Kind},
+};
+
+/// An event to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub warning: bool,
+    /// Past tense, CamelCase.
+    pub reason: &'static str,
+    pub note: String,
+}
+
+/// What changed between two statuses, and what was written.
+pub fn notices(
+    old: &MicroserviceStatus,
+    new: &MicroserviceStatus,
+    plan: Option<&Plan>,
+    applied: &Applied,
+) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let mut tell = |warning, reason, note: String| notices.push(Notice { warning, reason, note });
+    for name in plan.map(|plan| plan.lost.as_slice()).unwrap_or_default() {
+        tell(true, "VersionLost", format!("{name} cannot serve: its weight went to the other versions"));
+    }
+    if let (Some(before), Some(after)) = (&old.weights, &new.weights)
+        && before != after
+    {
+        tell(false, "TrafficWeightUpdated", format!("effective weights: {before} -> {after}"));
+    }
+    for entry in &new.traffic {
+        let before = old.traffic.iter().find(|before| before.version == entry.version);
+        if let Some(before) = before
+            && before.template.is_some()
+            && before.template != entry.template
+        {
+            tell(false, "VersionUpdated", format!("the pods of {} are replaced one by one", entry.version));
+        }
+        let drains = |entry: &crate::api::VersionTraffic| entry.limited_by == Some(LimitedBy::Draining);
+        if drains(entry) && before.is_some_and(|before| !drains(before)) {
+            tell(false, "VersionDraining", format!("{} was removed and gets no more requests", entry.version));
+        }
+    }
+    for (_, name) in applied.removed.iter().filter(|(kind, _)| *kind == Kind::Deployment) {
+        tell(false, "VersionRemoved", format!("the Deployment {name} was deleted"));
+    }
+    if old.provider.is_some() && old.provider != new.provider {
+        tell(false, "ProviderChanged", format!("traffic is carried by {:?}", new.provider.unwrap_or_default()));
+    }
+    for (type_, reason) in [(conditions::STALLED, "Stalled"), (conditions::READY, "BecameReady")] {
+        if let Some(message) = became_true(old, new, type_) {
+            tell(type_ == conditions::STALLED, reason, message);
+        }
+    }
+    for (type_, reason) in [(conditions::AVAILABLE, "BecameUnavailable"), (conditions::ROUTES_READY, "RoutesDegraded")]
+    {
+        if let Some(message) = became_false(old, new, type_) {
+            tell(true, reason, message);
+        }
+    }
+    notices
+}
+
+fn value<'a>(status: &'a MicroserviceStatus, type_: &str) -> Option<(&'a str, &'a str)> {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+    Some((condition.status.as_str(), condition.message.as_str()))
+}
+
+fn became_true(old: &MicroserviceStatus, new: &MicroserviceStatus, type_: &str) -> Option<String> {
+    let (after, message) = value(new, type_)?;
+    let before = value(old, type_).map(|(value, _)| value);
+    (after == "True" && before != Some("True")).then(|| message.to_owned())
+}
+
+fn became_false(old: &MicroserviceStatus, new: &MicroserviceStatus, type_: &str) -> Option<String> {
+    let (after, message) = value(new, type_)?;
+    let before = value(old, type_).map(|(value, _)| value);
+    (after == "False" && before == Some("True")).then(|| message.to_owned())
+}

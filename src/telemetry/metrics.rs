@@ -1,0 +1,137 @@
+//! Metrics in the OpenMetrics text format, named as controller-runtime names them where it has them.
+
+use std::{
+    fmt,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::http::{Request, Response};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+use tower::{Layer, Service};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcileLabels {
+    controller: String,
+    result: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    code: String,
+    method: String,
+}
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<ReconcileLabels, Counter>,
+    seconds: Histogram,
+    leader: Gauge,
+    requests: Family<RequestLabels, Counter>,
+}
+
+const CONTROLLER: &str = "microservice";
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let reconciles = Family::<ReconcileLabels, Counter>::default();
+        let requests = Family::<RequestLabels, Counter>::default();
+        let seconds = Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
+        let leader = Gauge::default();
+        registry.register("controller_runtime_reconcile", "Reconciliations by result", reconciles.clone());
+        registry.register(
+            "controller_runtime_reconcile_time_seconds",
+            "Time that a reconciliation took",
+            seconds.clone(),
+        );
+        registry.register("rest_client_requests", "Requests to the API server by code and method", requests.clone());
+        registry.register("leader_election_master_status", "1 while this process leads", leader.clone());
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("microservice_operator_build", "Version of the operator", Info::new(version));
+        Self { registry, reconciles, seconds, leader, requests }
+    }
+}
+
+impl Metrics {
+    /// Counts a reconciliation.
+    pub fn reconciled<E>(&self, took: Duration, result: &Result<(), E>) {
+        let result = if result.is_ok() { "success" } else { "error" };
+        let labels = ReconcileLabels { controller: CONTROLLER.to_owned(), result: result.to_owned() };
+        self.reconciles.get_or_create(&labels).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes whether this process leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// The metrics as text.
+    ///
+    /// # Errors
+    /// When a metric cannot be formatted.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// Counts the requests of a client.
+    pub fn layer(&self) -> CountRequests {
+        CountRequests { requests: self.requests.clone() }
+    }
+}
+
+/// Counts the requests that go through it.
+#[derive(Clone)]
+pub struct CountRequests {
+    requests: Family<RequestLabels, Counter>,
+}
+
+impl<S> Layer<S> for CountRequests {
+    type Service = Counted<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Counted { inner, requests: self.requests.clone() }
+    }
+}
+
+/// A service whose requests are counted.
+#[derive(Clone)]
+pub struct Counted<S> {
+    inner: S,
+    requests: Family<RequestLabels, Counter>,
+}
+
+impl<S, B, C> Service<Request<B>> for Counted<S>
+where
+    S: Service<Request<B>, Response = Response<C>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = futures::future::BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let method = request.method().to_string();
+        let requests = self.requests.clone();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            let code =
+                answer.as_ref().map_or_else(|_| "<error>".to_owned(), |answer| answer.status().as_str().to_owned());
+            requests.get_or_create(&RequestLabels { code, method }).inc();
+            answer
+        })
+    }
+}

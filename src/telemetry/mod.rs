@@ -1,0 +1,7 @@
+//! Telemetry: logs and metrics of the process.
+
+pub mod logs;
+pub mod metrics;
+
+pub use logs::LogFormat;
+pub use metrics::Metrics;

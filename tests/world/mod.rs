@@ -1,0 +1,400 @@
+//! A cluster made of nothing but data: what the operator plans is put into the same caches that the watches feed, and
+//! time passes when a test says so. Every step is checked against the invariants of the routes.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{core::DynamicObject, runtime::watcher::Event};
+use microservice_operator::{
+    api::{Microservice, MicroserviceSpec, MicroserviceStatus, Provider, VersionTraffic},
+    apply::Applied,
+    controller::accept::{Accepted, accept},
+    observe::{
+        Caches, Key, Mesh, Observed,
+        views::{Child, PodView},
+    },
+    plan::{Plan, Settings, object::Kind, plan, resources::Stamp},
+    status::{self, Notice, Outcome, compute::Subject},
+};
+use serde_json::{Value, json};
+
+/// How the pods of a version behave.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pods {
+    /// All that are wanted are ready.
+    Healthy,
+    /// This many of the wanted ones are ready.
+    Ready(i32),
+    /// None is ready, with this reason.
+    Broken(&'static str),
+}
+
+pub struct World {
+    pub microservice: Microservice,
+    pub now: Timestamp,
+    pub caches: Caches,
+    pub pods: BTreeMap<String, Pods>,
+    /// When a container of a version's first pod last ended.
+    pub crashes: BTreeMap<String, Timestamp>,
+    pub settings: Settings,
+    pub notices: Vec<Notice>,
+    pub last: Option<Plan>,
+    objects: BTreeMap<(Kind, String), Value>,
+    version: u64,
+    next_wake: Option<Timestamp>,
+}
+
+pub fn spec(yaml: &str) -> MicroserviceSpec {
+    serde_yaml::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+impl World {
+    pub fn new(yaml: &str) -> Self {
+        let mut microservice = Microservice::new("order-service", spec(yaml));
+        microservice.metadata.namespace = Some("shop".into());
+        microservice.metadata.uid = Some("uid-1".into());
+        microservice.metadata.generation = Some(1);
+        let caches = Caches::new(None);
+        caches.set_mesh(Mesh::Installed);
+        Self {
+            microservice,
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            caches,
+            pods: BTreeMap::new(),
+            crashes: BTreeMap::new(),
+            settings: Settings {
+                provider: Provider::Istio,
+                propagation: SignedDuration::from_secs(5),
+                stamp: Stamp { operator_version: "test".into(), chart: None },
+            },
+            notices: Vec::new(),
+            last: None,
+            objects: BTreeMap::new(),
+            version: 1,
+            next_wake: None,
+        }
+    }
+
+    pub fn edit(&mut self, yaml: &str) {
+        self.microservice.spec = spec(yaml);
+        *self.microservice.metadata.generation.as_mut().unwrap() += 1;
+    }
+
+    pub fn status(&self) -> &MicroserviceStatus {
+        self.microservice.status.as_ref().expect("a status was written")
+    }
+
+    pub fn traffic(&self, version: &str) -> &VersionTraffic {
+        let found = self.status().traffic.iter().find(|entry| entry.version == version);
+        found.unwrap_or_else(|| panic!("{version} is not in {:?}", self.status().traffic))
+    }
+
+    pub fn condition(&self, type_: &str) -> (String, String, String) {
+        let found = self.status().conditions.iter().find(|condition| condition.type_ == type_);
+        let found = found.unwrap_or_else(|| panic!("no condition {type_}"));
+        (found.status.clone(), found.reason.clone(), found.message.clone())
+    }
+
+    /// Effective weights as the VirtualService carries them, such as `v1=90 v2=10`.
+    pub fn routed(&self) -> String {
+        let route =
+            self.object(Kind::VirtualService, "order-service")["spec"]["http"].as_array().unwrap().last().cloned();
+        weights_of(&route.unwrap())
+    }
+
+    /// The names of the http routes, in their order.
+    pub fn route_names(&self) -> Vec<String> {
+        let routes = &self.object(Kind::VirtualService, "order-service")["spec"]["http"];
+        routes.as_array().unwrap().iter().map(|route| route["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn subsets(&self) -> Vec<String> {
+        let subsets = &self.object(Kind::DestinationRule, "order-service")["spec"]["subsets"];
+        subsets.as_array().unwrap().iter().map(|subset| subset["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What the Service selects: a version, or all of them.
+    pub fn pinned(&self) -> Option<String> {
+        let selector = &self.object(Kind::Service, "order-service")["spec"]["selector"];
+        selector["version"].as_str().map(str::to_owned)
+    }
+
+    pub fn replicas(&self, version: &str) -> i64 {
+        self.object(Kind::Deployment, &format!("order-service-{version}"))["spec"]["replicas"].as_i64().unwrap()
+    }
+
+    pub fn has(&self, kind: Kind, name: &str) -> bool {
+        self.objects.contains_key(&(kind, name.to_owned()))
+    }
+
+    pub fn object(&self, kind: Kind, name: &str) -> &Value {
+        self.objects.get(&(kind, name.to_owned())).unwrap_or_else(|| panic!("no {kind:?} {name}"))
+    }
+
+    /// Lets somebody delete or change an object behind the operator's back.
+    pub fn meddle(&mut self, kind: Kind, name: &str, change: impl FnOnce(&mut Value) -> bool) {
+        let mut object = self.object(kind, name).clone();
+        if change(&mut object) { self.put(kind, name, object) } else { self.remove(kind, name) }
+    }
+
+    /// Puts an object of somebody else's into the namespace.
+    pub fn put_foreign(&mut self, kind: Kind, name: &str, mut object: Value) {
+        object["metadata"] = json!({"name": name, "namespace": "shop", "uid": "foreign"});
+        self.put(kind, name, object);
+    }
+
+    /// Reconciles until nothing more happens at this moment.
+    pub fn settle(&mut self) {
+        for _ in 0..20 {
+            if !self.reconcile() {
+                return;
+            }
+        }
+        panic!("does not come to rest: {:?}", self.status());
+    }
+
+    /// Lets time pass, waking the operator whenever it asked for it.
+    pub fn pass(&mut self, seconds: i64) {
+        let end = self.now.checked_add(seconds.seconds()).unwrap();
+        while let Some(wake) = self.next_wake.filter(|wake| *wake <= end) {
+            self.now = wake.max(self.now);
+            self.next_wake = None;
+            self.settle();
+        }
+        self.now = end;
+        self.settle();
+    }
+
+    /// One reconciliation, with its writes; answers whether anything changed.
+    pub fn reconcile(&mut self) -> bool {
+        let key = Key::new("shop", "order-service");
+        self.run_pods();
+        let old = self.microservice.status.clone().unwrap_or_default();
+        let identity = microservice_operator::validate::resolve::resolve(&self.microservice, Provider::Istio).identity;
+        let accepted =
+            accept(&self.microservice, self.settings.provider, || self.caches.accepted_spec(&identity, &old));
+        let (new, changed) = match accepted {
+            Err(invalid) => {
+                let subject = Subject { generation: identity.generation, service: None, observed: None, now: self.now };
+                (status::compute(&old, subject, &Outcome::Refused { invalid: &invalid }), false)
+            }
+            Ok(Accepted { spec, service, invalid }) => {
+                let observed = self.caches.observe(&service, old.clone());
+                let planned = plan(&service, &spec, &observed, &self.settings, self.now);
+                self.check_order(&planned, &observed);
+                let applied = self.apply(&planned);
+                self.check_routes();
+                let subject = Subject {
+                    generation: identity.generation,
+                    service: Some(&service),
+                    observed: Some(&observed),
+                    now: self.now,
+                };
+                let new =
+                    status::compute(&old, subject, &Outcome::Applied { plan: &planned, invalid: invalid.as_ref() });
+                self.notices.extend(status::notices(&old, &new, Some(&planned), &applied));
+                self.next_wake = planned.next;
+                let changed = !applied.is_empty();
+                self.last = Some(planned);
+                (new, changed)
+            }
+        };
+        assert!(self.caches.have_seen_writes(&key));
+        // What is persisted is what comes back from JSON.
+        let persisted: MicroserviceStatus = serde_json::from_value(serde_json::to_value(&new).unwrap()).unwrap();
+        let changed = changed || persisted != old;
+        self.microservice.status = Some(persisted);
+        changed
+    }
+
+    fn apply(&mut self, planned: &Plan) -> Applied {
+        let mut applied = Applied::default();
+        for object in &planned.objects {
+            let name = (object.kind, object.name.clone());
+            let before = self.objects.get(&name).cloned();
+            let mut wanted = object.value.clone();
+            for kept in ["uid", "creationTimestamp", "generation"] {
+                if let Some(value) = before.as_ref().and_then(|before| before["metadata"].get(kept)) {
+                    wanted["metadata"][kept] = value.clone();
+                }
+            }
+            let status = before.as_ref().map(|before| before["status"].clone()).unwrap_or_default();
+            wanted["status"] = status;
+            let same = before.as_ref().is_some_and(|before| without_version(before) == without_version(&wanted));
+            if same {
+                continue;
+            }
+            match before {
+                None => applied.created.push(name.clone()),
+                Some(before) => {
+                    applied.changed.push(name.clone());
+                    if before["spec"] != wanted["spec"] {
+                        wanted["metadata"]["generation"] =
+                            json!(before["metadata"]["generation"].as_i64().unwrap_or(1) + 1);
+                    }
+                }
+            }
+            self.put(object.kind, &object.name, wanted);
+        }
+        for child in &planned.removals {
+            self.remove(child.kind, &child.name);
+            applied.removed.push((child.kind, child.name.clone()));
+        }
+        applied
+    }
+
+    fn put(&mut self, kind: Kind, name: &str, mut object: Value) {
+        self.version += 1;
+        let resource = kind.api_resource();
+        object["apiVersion"] = resource.api_version.into();
+        object["kind"] = resource.kind.into();
+        let now = serde_json::to_value(Time(self.now)).unwrap();
+        let meta = object["metadata"].as_object_mut().unwrap();
+        meta.insert("resourceVersion".into(), self.version.to_string().into());
+        meta.entry("uid").or_insert_with(|| format!("{kind:?}-{name}-{}", self.version).into());
+        meta.entry("creationTimestamp").or_insert(now);
+        meta.entry("generation").or_insert(json!(1));
+        let cached: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+        self.caches.of(kind).unwrap().take(&Event::Apply(cached), |object| Child::of(kind, object));
+        self.objects.insert((kind, name.to_owned()), object);
+    }
+
+    pub fn remove(&mut self, kind: Kind, name: &str) {
+        let object = self.objects.remove(&(kind, name.to_owned())).unwrap_or_else(|| panic!("no {kind:?} {name}"));
+        let cached: DynamicObject = serde_json::from_value(object).unwrap();
+        self.caches.of(kind).unwrap().take(&Event::Delete(cached), |object| Child::of(kind, object));
+    }
+
+    /// Plays the Deployment controller and the kubelet.
+    fn run_pods(&mut self) {
+        let deployments: Vec<(String, Value)> = self
+            .objects
+            .iter()
+            .filter(|((kind, _), object)| *kind == Kind::Deployment && !object["metadata"]["ownerReferences"].is_null())
+            .map(|((_, name), object)| (name.clone(), object.clone()))
+            .collect();
+        for (_, pod) in self.caches.pods.find("shop/order-service") {
+            let name = format!("order-service-{}", pod.version);
+            let wanted = deployments.iter().find(|(deployment, _)| *deployment == name);
+            let wanted = wanted.and_then(|(_, object)| object["spec"]["replicas"].as_i64()).unwrap_or(0);
+            for index in wanted..40 {
+                let gone = pod_of(&pod.version, index, false, None, None);
+                if self.caches.pods.contains(&Key::of(&gone)) {
+                    self.caches.pods.take(&Event::Delete(gone), PodView::of);
+                }
+            }
+        }
+        for (name, mut object) in deployments {
+            let version = name.trim_start_matches("order-service-").to_owned();
+            let wanted = object["spec"]["replicas"].as_i64().unwrap();
+            let mode = self.pods.get(&version).cloned().unwrap_or(Pods::Healthy);
+            let ready = match &mode {
+                Pods::Healthy => wanted,
+                Pods::Ready(ready) => i64::from(*ready).min(wanted),
+                Pods::Broken(_) => 0,
+            };
+            let reason = if let Pods::Broken(reason) = &mode { Some(*reason) } else { None };
+            for index in 0..wanted {
+                let crash = self.crashes.get(&version).copied().filter(|_| index == 0);
+                let pod = pod_of(&version, index, index < ready, reason, crash);
+                self.caches.pods.take(&Event::Apply(pod), PodView::of);
+            }
+            let status = json!({
+                "observedGeneration": object["metadata"]["generation"], "replicas": wanted, "updatedReplicas": wanted,
+                "readyReplicas": ready, "availableReplicas": ready,
+            });
+            if object["status"] != status {
+                object["status"] = status;
+                self.put(Kind::Deployment, &name, object);
+            }
+        }
+    }
+
+    /// Invariants 1 and 3: every route sums to 100 and leads to subsets that the mesh knows.
+    fn check_routes(&self) {
+        let Some(routes) = self.objects.get(&(Kind::VirtualService, "order-service".to_owned())) else { return };
+        if routes["metadata"]["ownerReferences"].is_null() {
+            return;
+        }
+        let known = self.subsets();
+        for route in routes["spec"]["http"].as_array().into_iter().flatten() {
+            let destinations = route["route"].as_array().unwrap();
+            let sum: i64 = if destinations.len() == 1 {
+                destinations[0]["weight"].as_i64().unwrap_or(100)
+            } else {
+                destinations.iter().map(|to| to["weight"].as_i64().unwrap()).sum()
+            };
+            assert_eq!(sum, 100, "{route}");
+            for to in destinations {
+                let subset = to["destination"]["subset"].as_str().unwrap();
+                assert!(
+                    known.iter().any(|name| name == subset),
+                    "{subset} is routed to, but the subsets are {known:?}"
+                );
+                let deployment = format!("order-service-{subset}");
+                assert!(self.has(Kind::Deployment, &deployment), "{deployment} is routed to, but gone");
+            }
+        }
+    }
+
+    /// Invariant 2: a promotion raises only complete Deployments.
+    fn check_order(&self, planned: &Plan, observed: &Observed) {
+        let Some(live) = &observed.routes else { return };
+        for entry in &planned.traffic {
+            let before = live.default.get(&entry.version).copied().unwrap_or(0);
+            let runs = observed.versions.get(&entry.version);
+            let ready = runs.map_or(0, |runs| runs.ready());
+            let complete = runs.and_then(|runs| runs.deployment.as_ref()).is_some_and(|facts| facts.complete);
+            if entry.effective > before {
+                assert!(ready > 0, "{} was raised without a ready pod", entry.version);
+                assert!(
+                    complete
+                        || entry.effective > entry.requested
+                        || observed.versions.values().any(|runs| runs.ready() == 0),
+                    "{} was raised to {} although it is not complete",
+                    entry.version,
+                    entry.effective
+                );
+            }
+        }
+    }
+}
+
+fn without_version(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        meta.remove("resourceVersion");
+    }
+    object
+}
+
+pub fn weights_of(route: &Value) -> String {
+    let destinations = route["route"].as_array().unwrap();
+    let parts = destinations.iter().map(|to| {
+        let weight = to["weight"].as_i64().unwrap_or(100);
+        format!("{}={weight}", to["destination"]["subset"].as_str().unwrap())
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+fn pod_of(version: &str, index: i64, ready: bool, reason: Option<&str>, crashed: Option<Timestamp>) -> Pod {
+    let waiting = reason.map(|reason| json!({"waiting": {"reason": reason}})).unwrap_or(json!({"running": {}}));
+    let last =
+        crashed.map(|at| json!({"terminated": {"exitCode": 1, "finishedAt": serde_json::to_value(Time(at)).unwrap()}}));
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("order-service-{version}-{index}"), "namespace": "shop", "uid": format!("{version}-{index}"),
+            "resourceVersion": "1",
+            "labels": {"microservice-operator.dev/service": "order-service", "version": version},
+        },
+        "status": {
+            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+            "containerStatuses": [{
+                "name": "app", "image": "registry.example/order-service:2.0.0", "imageID": "", "ready": ready,
+                "restartCount": i32::from(crashed.is_some()), "state": waiting, "lastState": last,
+            }],
+        },
+    }))
+    .unwrap()
+}
