@@ -1,0 +1,152 @@
+//! Containers of a version's pods: the service's own, its sidecars and its init containers.
+
+use k8s_openapi::api::core::v1 as core;
+
+use super::{
+    list,
+    probes::{self, Probes},
+    security::container_security,
+    shutdown::{lifecycle, plain_sidecar_lifecycle},
+    template::TemplateDefaults,
+    text,
+};
+use crate::{
+    api::{APP_CONTAINER, Container, Mount, Sidecar, SidecarLifecycle},
+    validate::{Validated, Version},
+};
+
+/// The service's own container.
+pub fn app(service: &Validated, version: &Version, defaults: TemplateDefaults) -> core::Container {
+    let pod = &version.pod;
+    let Probes { startup, readiness, liveness } = probes::probes(version, defaults);
+    core::Container {
+        name: APP_CONTAINER.to_owned(),
+        image: Some(version.image.clone()),
+        image_pull_policy: pod.image_pull_policy.clone(),
+        command: list(pod.command.clone()),
+        args: list(pod.args.clone()),
+        env: list(env(service, version)),
+        env_from: list(env_from(&pod.env_from)),
+        ports: list(ports(version)),
+        resources: pod.resources.clone(),
+        volume_mounts: list(mounts(&pod.mounts)),
+        startup_probe: startup,
+        readiness_probe: readiness,
+        liveness_probe: liveness,
+        lifecycle: lifecycle(version, defaults),
+        security_context: Some(container_security(pod.security_context.as_ref())),
+        ..core::Container::default()
+    }
+}
+
+/// The sidecars that are ordinary containers.
+pub fn plain_sidecars(version: &Version, defaults: TemplateDefaults) -> Vec<core::Container> {
+    sidecars(version, SidecarLifecycle::Plain)
+        .map(|sidecar| core::Container {
+            lifecycle: plain_sidecar_lifecycle(version, defaults),
+            ..with_probes(sidecar)
+        })
+        .collect()
+}
+
+/// Containers that start before the service: first the native sidecars, so that they also serve the others.
+pub fn init_containers(version: &Version) -> Vec<core::Container> {
+    let native = sidecars(version, SidecarLifecycle::Native)
+        .map(|sidecar| core::Container { restart_policy: Some("Always".to_owned()), ..with_probes(sidecar) });
+    let once = version.pod.init_containers.iter().map(|init| further(&init.container));
+    native.chain(once).collect()
+}
+
+/// Environment variables with the URLs of the service's dependencies, except those that the user sets otherwise.
+pub fn dependency_env(service: &Validated, version: &Version) -> Vec<core::EnvVar> {
+    service
+        .dependencies
+        .iter()
+        .filter(|dependency| version.pod.env.iter().all(|user| user.name != dependency.env))
+        .map(|dependency| variable(&dependency.env, &dependency.url))
+        .collect()
+}
+
+/// The user's variables come last, so that their values can refer to the others.
+fn env(service: &Validated, version: &Version) -> Vec<core::EnvVar> {
+    let own = [variable("SERVICE_NAME", &service.identity.name), variable("SERVICE_VERSION", &version.name)];
+    own.into_iter().chain(dependency_env(service, version)).chain(tidy_env(&version.pod.env)).collect()
+}
+
+fn variable(name: &str, value: &str) -> core::EnvVar {
+    core::EnvVar { name: name.to_owned(), value: Some(value.to_owned()), ..core::EnvVar::default() }
+}
+
+fn tidy_env(user: &[core::EnvVar]) -> Vec<core::EnvVar> {
+    user.iter().cloned().map(|variable| core::EnvVar { value: text(variable.value), ..variable }).collect()
+}
+
+fn env_from(user: &[core::EnvFromSource]) -> Vec<core::EnvFromSource> {
+    user.iter().cloned().map(|source| core::EnvFromSource { prefix: text(source.prefix), ..source }).collect()
+}
+
+fn ports(version: &Version) -> Vec<core::ContainerPort> {
+    version
+        .ports
+        .iter()
+        .map(|port| core::ContainerPort {
+            name: Some(port.name.clone()),
+            container_port: port.target_port.unwrap_or(port.port),
+            protocol: Some("TCP".to_owned()),
+            ..core::ContainerPort::default()
+        })
+        .collect()
+}
+
+fn mounts(user: &[Mount]) -> Vec<core::VolumeMount> {
+    user.iter()
+        .map(|Mount { volume, path, sub_path, read_only }| core::VolumeMount {
+            name: volume.clone(),
+            mount_path: path.clone(),
+            sub_path: text(sub_path.clone()),
+            read_only: read_only.filter(|read_only| *read_only),
+            ..core::VolumeMount::default()
+        })
+        .collect()
+}
+
+fn sidecars(version: &Version, lifecycle: SidecarLifecycle) -> impl Iterator<Item = &Sidecar> {
+    version.pod.sidecars.iter().filter(move |sidecar| sidecar.lifecycle == lifecycle)
+}
+
+fn with_probes(sidecar: &Sidecar) -> core::Container {
+    let Sidecar { container, lifecycle: _, startup_probe, readiness_probe } = sidecar;
+    core::Container {
+        startup_probe: startup_probe.as_ref().map(probes::tidy),
+        readiness_probe: readiness_probe.as_ref().map(probes::tidy),
+        ..further(container)
+    }
+}
+
+fn further(user: &Container) -> core::Container {
+    let Container {
+        name,
+        image,
+        image_pull_policy,
+        command,
+        args,
+        env,
+        env_from: sources,
+        resources,
+        mounts: mounted,
+        security_context,
+    } = user;
+    core::Container {
+        name: name.clone(),
+        image: Some(image.clone()),
+        image_pull_policy: image_pull_policy.clone(),
+        command: list(command.clone()),
+        args: list(args.clone()),
+        env: list(tidy_env(env)),
+        env_from: list(env_from(sources)),
+        resources: resources.clone(),
+        volume_mounts: list(mounts(mounted)),
+        security_context: Some(container_security(security_context.as_ref())),
+        ..core::Container::default()
+    }
+}

@@ -1,0 +1,51 @@
+//! The Service by whose name clients reach the pods.
+
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{Stamp, child_meta, labels::selector};
+use crate::{
+    api::{Port, Protocol},
+    validate::Validated,
+};
+
+/// The Service, which selects one version's pods or those of all versions; none for a worker.
+pub fn service(service: &Validated, selected: Option<&str>, stamp: &Stamp) -> Option<Service> {
+    if service.ports.is_empty() {
+        return None;
+    }
+    let name = service.identity.name.clone();
+    Some(Service {
+        spec: Some(ServiceSpec {
+            selector: Some(selector(&name, selected)),
+            ports: Some(service.ports.iter().map(service_port).collect()),
+            ..ServiceSpec::default()
+        }),
+        metadata: child_meta(service, stamp, name, None),
+        ..Service::default()
+    })
+}
+
+fn service_port(port: &Port) -> ServicePort {
+    ServicePort {
+        name: Some(port.name.clone()),
+        port: port.port,
+        // By name, because versions may listen on different numbers.
+        target_port: Some(IntOrString::String(port.name.clone())),
+        protocol: Some("TCP".to_owned()),
+        app_protocol: Some(app_protocol(port.protocol).to_owned()),
+        ..ServicePort::default()
+    }
+}
+
+/// Meshes read it before they guess from the port's name.
+fn app_protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "http",
+        Protocol::Http2 => "http2",
+        Protocol::Grpc => "grpc",
+        Protocol::Tcp => "tcp",
+    }
+}

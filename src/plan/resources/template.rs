@@ -1,0 +1,96 @@
+//! What decides whether pods restart: the numbered sets of template defaults, and the digest of what the user set.
+//!
+//! A newer operator renders the pods of an older one with the set that they were made with, until their user changes
+//! them. So a set that was released never changes; a different default is a further set.
+
+use serde_json::json;
+
+use super::{container::dependency_env, digest::digest};
+use crate::{
+    api::PodSettings,
+    validate::{Validated, Version},
+};
+
+/// Digits of a template's digest.
+const HASH_LENGTH: usize = 10;
+
+/// Number of a set of template defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TemplateDefaults(u32);
+
+/// What pods get where the user says nothing.
+pub(super) struct Defaults {
+    /// Seconds for which a pod that takes requests goes on serving after it was told to stop.
+    pub pre_stop_seconds: i64,
+    /// Seconds that a pod is given to end, after its preStop hook.
+    pub grace_seconds: i64,
+    /// Seconds that a service may take to start.
+    pub startup_seconds: i32,
+    /// Seconds between two checks whether it has started.
+    pub startup_period_seconds: i32,
+    pub probe_period_seconds: i32,
+    pub probe_timeout_seconds: i32,
+    pub probe_failure_threshold: i32,
+}
+
+const SET_1: Defaults = Defaults {
+    pre_stop_seconds: 5,
+    grace_seconds: 30,
+    startup_seconds: 300,
+    startup_period_seconds: 5,
+    probe_period_seconds: 10,
+    probe_timeout_seconds: 5,
+    probe_failure_threshold: 3,
+};
+
+impl TemplateDefaults {
+    /// The set that new pods get.
+    pub const CURRENT: Self = Self(1);
+
+    /// The set of that number, if this operator knows it.
+    pub fn new(number: u32) -> Option<Self> {
+        (1..=Self::CURRENT.0).contains(&number).then_some(Self(number))
+    }
+
+    /// The number by which objects and the status remember the set.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    pub(super) const fn values(self) -> &'static Defaults {
+        &SET_1
+    }
+}
+
+/// Digest of what the user set for a version's pods. It says nothing about how that is rendered, nor about sizes,
+/// weights and other settings that end up elsewhere than in pods.
+pub fn template_hash(service: &Validated, version: &Version) -> String {
+    let pod = PodSettings { min_ready_seconds: None, ..version.pod.clone() };
+    let ports: Vec<_> = version
+        .ports
+        .iter()
+        .map(|port| json!({"name": port.name, "targetPort": port.target_port, "protocol": port.protocol}))
+        .collect();
+    let subject = json!({
+        "digest": "v1",
+        "service": service.identity.name,
+        "image": version.image,
+        "ports": ports,
+        "dependencies": dependency_env(service, version),
+        "pod": serde_json::to_value(pod).unwrap_or_default(),
+    });
+    digest(&subject, HASH_LENGTH)
+}
+
+/// How a Deployment and the status remember what a template was made from.
+pub fn template_id(defaults: TemplateDefaults, hash: &str) -> String {
+    format!("{}-{hash}", defaults.0)
+}
+
+/// Reads what [`template_id`] wrote; nothing if this operator does not know the set.
+pub fn parse_template_id(id: &str) -> Option<(TemplateDefaults, String)> {
+    let (number, hash) = id.split_once('-')?;
+    let hexadecimal = !hash.is_empty() && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let defaults = number.parse().ok().and_then(TemplateDefaults::new)?;
+    hexadecimal.then(|| (defaults, hash.to_owned()))
+}
