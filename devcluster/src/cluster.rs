@@ -46,6 +46,7 @@ enum Hold {
 /// The variable that names the kubeconfig of a cluster to test with, instead of starting one.
 const EXTERNAL_KUBECONFIG: &str = "E2E_KUBECONFIG";
 const TOKEN_SECONDS: i64 = 10 * 24 * 3600;
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
 impl Cluster {
@@ -183,12 +184,16 @@ impl Cluster {
 
     /// Stops a component in its tracks (SIGSTOP), until [`Cluster::resume`].
     pub fn pause(&self, component: Component) -> Result<(), Error> {
-        self.signal("pause", component, Signal::SIGSTOP)
+        let process = self.signal("pause", component, Signal::SIGSTOP)?;
+        if process.wait_stopped(STOPS_WITHIN) {
+            return Ok(());
+        }
+        Err(Error::Component { action: "pause", component, reason: "it goes on after SIGSTOP".into() })
     }
 
     /// Lets a paused component go on.
     pub fn resume(&self, component: Component) -> Result<(), Error> {
-        self.signal("resume", component, Signal::SIGCONT)
+        self.signal("resume", component, Signal::SIGCONT).map(drop)
     }
 
     /// Kills a component (SIGKILL), until [`Cluster::start_component`]. Only for a cluster that this process started.
@@ -213,9 +218,10 @@ impl Cluster {
         Ok(plane.supervisor.run(command)?)
     }
 
-    fn signal(&self, action: &'static str, component: Component, signal: Signal) -> Result<(), Error> {
+    fn signal(&self, action: &'static str, component: Component, signal: Signal) -> Result<ProcessId, Error> {
         let process = self.process(component)?.ok_or_else(|| not_run(action, component))?;
-        process.signal(signal).map_err(|error| Error::Component { action, component, reason: error.to_string() })
+        process.signal(signal).map_err(|error| Error::Component { action, component, reason: error.to_string() })?;
+        Ok(process)
     }
 
     fn process(&self, component: Component) -> Result<Option<ProcessId>, Error> {

@@ -46,15 +46,35 @@ impl ProcessId {
 
     /// Waits until it has ended; false when it still runs at the deadline.
     pub fn wait_gone(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
-        while self.is_alive() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        true
+        poll(timeout, || !self.is_alive())
     }
+
+    /// Waits until a SIGSTOP has reached all its threads; false when one still runs at the deadline.
+    pub fn wait_stopped(&self, timeout: Duration) -> bool {
+        poll(timeout, || all_threads_stopped(self.pid))
+    }
+}
+
+fn poll(timeout: Duration, done: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + timeout;
+    while !done() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+fn all_threads_stopped(pid: i32) -> bool {
+    if !cfg!(target_os = "linux") {
+        return true;
+    }
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        parse_stat(&stat).is_none_or(|(state, _)| state == 'T')
+    })
 }
 
 fn start_of(pid: i32) -> Option<String> {

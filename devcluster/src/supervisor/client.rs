@@ -152,7 +152,16 @@ struct CargoMessage {
 fn build(cargo: &Path) -> Result<PathBuf, SupervisorError> {
     let failed = |message: String| SupervisorError::NoProgram(message);
     let output = Process::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bin", "devcluster", "--message-format", "json-render-diagnostics"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "devcluster",
+            "--bin",
+            "devcluster",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .output()
