@@ -11,6 +11,7 @@ pub mod controller;
 pub mod foreign;
 pub mod input;
 pub mod observe;
+pub mod offline;
 pub mod plan;
 pub mod render;
 pub mod runtime;

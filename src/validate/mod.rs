@@ -5,7 +5,9 @@
 
 pub mod checks;
 pub mod model;
+mod quantity;
 pub mod resolve;
+pub mod syntax;
 
 use std::fmt;
 

@@ -1,0 +1,100 @@
+//! What the API server asks of every object: type, name, namespace, labels and annotations.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    api::{GROUP, VERSION},
+    validate::{Problem, syntax},
+};
+
+use super::structure::unknown;
+
+const ROOT: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+/// What keys and values of all annotations may have together.
+const ANNOTATION_BYTES: usize = 256 << 10;
+
+/// Problems outside `spec`, but for those of the name, which the CRD's schema knows.
+pub(super) fn check(manifest: &Value) -> Vec<Problem> {
+    let Some(root) = manifest.as_object() else {
+        return vec![Problem::new("", "a manifest is a mapping with apiVersion, kind, metadata and spec")];
+    };
+    let mut problems = type_of(root);
+    problems.extend(unknown("", root.keys(), &ROOT));
+    match root.get("metadata").and_then(Value::as_object) {
+        Some(metadata) => problems.extend(within(metadata)),
+        None => problems.push(Problem::new("metadata", "Required value: metadata with a name")),
+    }
+    problems
+}
+
+fn type_of(root: &Map<String, Value>) -> Vec<Problem> {
+    let expected = [("apiVersion", format!("{GROUP}/{VERSION}")), ("kind", "Microservice".to_owned())];
+    let wrong = expected.into_iter().filter_map(|(field, expected)| match root.get(field).and_then(Value::as_str) {
+        Some(found) if found == expected => None,
+        Some(found) => Some(Problem::new(field, format!("{found} is not known: write {expected}"))),
+        None => Some(Problem::new(field, format!("Required value: write {expected}"))),
+    });
+    wrong.collect()
+}
+
+fn within(metadata: &Map<String, Value>) -> Vec<Problem> {
+    let text = |field: &str| metadata.get(field).and_then(Value::as_str);
+    let mut problems = unknown("metadata", metadata.keys(), &METADATA);
+    if text("name").or(text("generateName")).is_none_or(str::is_empty) {
+        problems.push(Problem::new("metadata.name", "Required value: name or generateName is required"));
+    }
+    if let Some(namespace) = text("namespace")
+        && let Err(reason) = syntax::dns_label(namespace)
+    {
+        problems.push(Problem::new("metadata.namespace", format!("Invalid value: {namespace:?}: {reason}")));
+    }
+    problems.extend(strings(metadata, "labels", |key, value| {
+        syntax::label_key(key).and_then(|()| syntax::label_value(value))
+    }));
+    problems.extend(strings(metadata, "annotations", |key, _| syntax::label_key(key)));
+    let annotations = metadata.get("annotations").and_then(Value::as_object);
+    let bytes: usize =
+        annotations.into_iter().flatten().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    if bytes > ANNOTATION_BYTES {
+        let message = format!("Too long: may not be more than {ANNOTATION_BYTES} bytes");
+        problems.push(Problem::new("metadata.annotations", message));
+    }
+    problems
+}
+
+/// Problems of a map of strings.
+fn strings(
+    metadata: &Map<String, Value>,
+    field: &str,
+    check: impl Fn(&str, &str) -> Result<(), &'static str>,
+) -> Vec<Problem> {
+    let path = format!("metadata.{field}");
+    let Some(value) = metadata.get(field).filter(|value| !value.is_null()) else { return Vec::new() };
+    let Some(map) = value.as_object() else {
+        return vec![Problem::new(path, "must be of type object: a mapping of keys to strings")];
+    };
+    let problem = |(key, value): (&String, &Value)| match value.as_str() {
+        Some(value) => check(key, value)
+            .err()
+            .map(|reason| Problem::new(&path, format!("Invalid value: \"{key}: {value}\": {reason}"))),
+        None => Some(Problem::new(format!("{path}.{key}"), format!("Invalid value: {value}: must be of type string"))),
+    };
+    map.iter().filter_map(problem).collect()
+}

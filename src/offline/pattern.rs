@@ -1,0 +1,36 @@
+//! Patterns of the schema, compiled once, and words for those that people meet.
+
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, Mutex},
+};
+
+use regex::Regex;
+
+use crate::api::duration;
+
+static COMPILED: LazyLock<Mutex<HashMap<String, Option<Regex>>>> = LazyLock::new(Mutex::default);
+
+/// Whether the text matches. A pattern that does not compile, which a test excludes, matches nothing.
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    let Ok(mut compiled) = COMPILED.lock() else { return false };
+    let regex = compiled.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
+    regex.as_ref().is_some_and(|regex| regex.is_match(text))
+}
+
+/// What to write instead, for patterns that say it badly.
+pub(super) fn advice(pattern: &str) -> &'static str {
+    if pattern == duration::PATTERN {
+        return ": write whole numbers with a unit, such as 500ms, 3s or 1m30s";
+    }
+    if pattern.starts_with("^[a-z]([-a-z0-9]") {
+        return ": write lower-case letters, digits and -, beginning with a letter and not ending with -";
+    }
+    if pattern.starts_with("^[a-z0-9]([-a-z0-9") {
+        return ": write lower-case letters, digits and -, beginning and ending with a letter or digit";
+    }
+    if pattern.starts_with("^/") {
+        return ": write an absolute path";
+    }
+    ""
+}

@@ -1,0 +1,106 @@
+//! Environment variables, and the dependencies that become some.
+
+use k8s_openapi::api::core::v1::ResourceFieldSelector;
+
+use crate::{
+    api::{APP_CONTAINER, MicroserviceSpec},
+    validate::{Dependency, Problem, Validated},
+};
+
+use super::scope::{Scope, each_version};
+
+/// Variables that the operator sets itself.
+const OWN: [&str; 2] = ["SERVICE_NAME", "SERVICE_VERSION"];
+
+fn path(dependency: &Dependency) -> String {
+    format!("spec.dependencies[{}]", dependency.name)
+}
+
+/// A service cannot depend on itself by naming its own namespace, which CEL does not know.
+pub(super) fn dependency_is_another_service(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    let own = &resolved.identity;
+    let named = spec.dependencies.iter().zip(&resolved.dependencies).filter(|(given, _)| given.namespace.is_some());
+    named
+        .map(|(_, dependency)| dependency)
+        .filter(|dependency| dependency.name == own.name && dependency.namespace == own.namespace)
+        .map(|dependency| {
+            let message = format!("{}/{} cannot be a dependency of itself: remove it", own.namespace, own.name);
+            Problem::new(path(dependency), message)
+        })
+        .collect()
+}
+
+/// Two dependencies cannot have the same variable.
+pub(super) fn dependency_variables_differ(_: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    let dependencies = &resolved.dependencies;
+    let clash = |(index, dependency): (usize, &Dependency)| {
+        let earlier = dependencies[..index].iter().find(|earlier| earlier.env == dependency.env)?;
+        let message = format!(
+            "{} is already the variable of {}: give one of the two an env of its own",
+            dependency.env, earlier.url
+        );
+        Some(Problem::new(format!("{}.env", path(dependency)), message))
+    };
+    dependencies.iter().enumerate().filter_map(clash).collect()
+}
+
+/// A dependency's variable is set nowhere else: which of the two is meant would be a guess.
+pub(super) fn dependency_variables_are_free(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    let mut problems: Vec<_> = resolved
+        .dependencies
+        .iter()
+        .filter(|dependency| OWN.contains(&dependency.env.as_str()))
+        .map(|dependency| {
+            let message = format!("{} is set by the operator: choose another env", dependency.env);
+            Problem::new(format!("{}.env", path(dependency)), message)
+        })
+        .collect();
+    problems.extend(each_version(spec, resolved, |scope| {
+        let variables = scope.entries("env", |pod| &pod.env, |env| &env.name);
+        let taken = variables.into_iter().filter_map(|variable| {
+            let dependency = resolved.dependencies.iter().find(|dependency| dependency.env == variable.value.name)?;
+            let message = format!(
+                "{} is the variable of the dependency {}: remove it here, or give the dependency another env",
+                dependency.env, dependency.name
+            );
+            Some(Problem::new(variable.path, message))
+        });
+        taken.collect()
+    }));
+    problems
+}
+
+/// A field of a container's resources belongs to a container of the pod.
+pub(super) fn fields_name_containers(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        let known = container_names(scope);
+        let mut problems = Vec::new();
+        for container in scope.containers() {
+            for variable in container.env {
+                let field = variable.value.value_from.as_ref().and_then(|from| from.resource_field_ref.as_ref());
+                problems.extend(field.and_then(|field| unknown(field, &known, &variable.path, false)));
+            }
+        }
+        for volume in scope.entries("volumes", |pod| &pod.volumes, |volume| &volume.name) {
+            let items = volume.value.downward_api.as_ref().and_then(|source| source.items.as_ref());
+            for field in items.into_iter().flatten().filter_map(|item| item.resource_field_ref.as_ref()) {
+                problems.extend(unknown(field, &known, &volume.path, true));
+            }
+        }
+        problems
+    })
+}
+
+fn container_names<'a>(scope: &Scope<'a>) -> Vec<&'a str> {
+    scope.containers().iter().map(|container| container.name.unwrap_or(APP_CONTAINER)).collect()
+}
+
+fn unknown(field: &ResourceFieldSelector, known: &[&str], path: &str, required: bool) -> Option<Problem> {
+    let message = match field.container_name.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) if known.contains(&name) => return None,
+        Some(name) => format!("resourceFieldRef names the container {name}, but the pod has {}", known.join(", ")),
+        None if required => format!("resourceFieldRef needs a containerName: one of {}", known.join(", ")),
+        None => return None,
+    };
+    Some(Problem::new(path, message))
+}

@@ -1,0 +1,85 @@
+//! Routes: what they match with.
+
+use std::collections::BTreeMap;
+
+use regex::RegexBuilder;
+
+use crate::{
+    api::{MatchValue, MicroserviceSpec, Route, RouteMatch},
+    validate::{Problem, Validated},
+};
+
+/// Bytes that a compiled expression may have, well above what Envoy takes.
+const COMPILED_BYTES: usize = 1 << 20;
+
+/// Every match of every route with its path.
+fn matches(spec: &MicroserviceSpec) -> impl Iterator<Item = (String, &RouteMatch)> {
+    let within = |route: &Route, index: usize| format!("spec.routes[{}].match[{index}]", route.name);
+    spec.routes.iter().flat_map(move |route| {
+        route.matches.iter().enumerate().map(move |(index, entry)| (within(route, index), entry))
+    })
+}
+
+/// Regular expressions are RE2: without look-around and back references.
+pub(super) fn patterns_compile(spec: &MicroserviceSpec, _: &Validated) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (path, entry) in matches(spec) {
+        let RouteMatch { headers, path: request_path, method, query, port: _ } = entry;
+        let named = |map: &'_ BTreeMap<String, MatchValue>, field: &str| -> Vec<(String, MatchValue)> {
+            map.iter().map(|(name, value)| (format!("{path}.{field}[{name}]"), value.clone())).collect()
+        };
+        let mut values = named(headers, "headers");
+        values.extend(named(query, "query"));
+        values.extend(request_path.iter().map(|value| (format!("{path}.path"), value.clone())));
+        values.extend(method.iter().map(|value| (format!("{path}.method"), value.clone())));
+        problems.extend(values.iter().filter_map(|(path, value)| {
+            let regex = value.regex.as_ref()?;
+            let reason = not_re2(regex)?;
+            Some(Problem::new(
+                format!("{path}.regex"),
+                format!("{regex:?} is not a regular expression (RE2): {reason}: correct it, or use exact or prefix"),
+            ))
+        }));
+    }
+    problems
+}
+
+/// Why an expression is not RE2, in one line.
+fn not_re2(regex: &str) -> Option<String> {
+    let error = RegexBuilder::new(regex).size_limit(COMPILED_BYTES).build().err()?;
+    let text = error.to_string();
+    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    Some(line.trim_start_matches("error: ").to_owned())
+}
+
+/// Header names are compared in lower case, and those of HTTP/2 with a colon are matched by fields of their own.
+pub(super) fn header_names_are_headers(spec: &MicroserviceSpec, _: &Validated) -> Vec<Problem> {
+    let wrong = |name: &str| {
+        if name.starts_with(':') {
+            return Some("is not an ordinary header: match the method and the path by their own fields".to_owned());
+        }
+        let lower = name.to_ascii_lowercase();
+        if lower != name && is_token(&lower) {
+            return Some(format!("must be in lower case, as proxies compare it: write {lower}"));
+        }
+        (!is_token(name)).then(|| "is not the name of a header: write letters, digits and -".to_owned())
+    };
+    matches(spec)
+        .flat_map(|(path, entry)| entry.headers.keys().map(move |name| (format!("{path}.headers"), name)))
+        .filter_map(|(path, name)| Some(Problem::new(path, format!("{name:?} {}", wrong(name)?))))
+        .collect()
+}
+
+/// A token of RFC 9110.
+fn is_token(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(allowed)
+}
+
+/// A query parameter has a name.
+pub(super) fn query_names_are_given(spec: &MicroserviceSpec, _: &Validated) -> Vec<Problem> {
+    matches(spec)
+        .filter(|(_, entry)| entry.query.contains_key(""))
+        .map(|(path, _)| Problem::new(format!("{path}.query"), "a parameter without a name matches nothing: name it"))
+        .collect()
+}

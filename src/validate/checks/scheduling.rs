@@ -1,0 +1,187 @@
+//! Labels of pods, and what selects nodes and other pods by labels.
+
+use k8s_openapi::{
+    api::core::v1::{Affinity, NodeSelectorTerm, PodAffinityTerm},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+
+use crate::{
+    api::{GROUP, MicroserviceSpec, PodSettings},
+    validate::{Problem, Validated, syntax},
+};
+
+use super::scope::{Scope, each_version};
+
+/// Owners of keys that decide how the cluster, the mesh or the operator treats a pod.
+const RESERVED: [&str; 4] = [GROUP, "kubernetes.io", "k8s.io", "istio.io"];
+
+type Strings = std::collections::BTreeMap<String, String>;
+
+/// The entries of a map with their paths.
+fn map<'a>(
+    scope: &Scope<'a>,
+    setting: &str,
+    get: impl Fn(&PodSettings) -> &Strings,
+) -> Vec<(String, &'a String, &'a String)> {
+    let is_own = |key: &String| scope.own_has(|own| get(own).contains_key(key));
+    get(scope.pod())
+        .iter()
+        .map(|(key, value)| (scope.path(is_own(key), format_args!("{setting}[{key}]")), key, value))
+        .collect()
+}
+
+/// Labels and annotations of pods are ones that Kubernetes takes.
+pub(super) fn labels_are_labels(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        let labels = map(scope, "podLabels", |pod| &pod.pod_labels).into_iter().filter_map(|(path, key, value)| {
+            let reason = label(key, value).err()?;
+            Some(Problem::new(path, format!("\"{key}: {value}\" is not a label: {reason}")))
+        });
+        let annotations = map(scope, "podAnnotations", |pod| &pod.pod_annotations);
+        let annotations = annotations.into_iter().filter_map(|(path, key, _)| {
+            let reason = syntax::label_key(key).err()?;
+            Some(Problem::new(path, format!("{key:?} is not the key of an annotation: {reason}")))
+        });
+        labels.chain(annotations).collect()
+    })
+}
+
+fn label(key: &str, value: &str) -> Result<(), &'static str> {
+    syntax::label_key(key).and_then(|()| syntax::label_value(value))
+}
+
+/// Keys of the cluster, the mesh and the operator are theirs, below any subdomain.
+pub(super) fn labels_are_not_reserved(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        let labels = map(scope, "podLabels", |pod| &pod.pod_labels);
+        let annotations = map(scope, "podAnnotations", |pod| &pod.pod_annotations);
+        labels
+            .into_iter()
+            .chain(annotations)
+            .filter_map(|(path, key, _)| {
+                let owner = reserved_by(key)?;
+                let message = format!("{key} is reserved, as all keys of {owner} are: choose a key of your own domain");
+                Some(Problem::new(path, message))
+            })
+            .collect()
+    })
+}
+
+fn reserved_by(key: &str) -> Option<&'static str> {
+    let (prefix, _) = key.split_once('/')?;
+    RESERVED.into_iter().find(|owner| {
+        prefix.strip_suffix(owner).is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))
+    })
+}
+
+/// A node selector is made of labels.
+pub(super) fn node_selector_is_labels(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        map(scope, "nodeSelector", |pod| &pod.node_selector)
+            .into_iter()
+            .filter_map(|(path, key, value)| {
+                let reason = label(key, value).err()?;
+                Some(Problem::new(path, format!("\"{key}: {value}\" is not a label: {reason}")))
+            })
+            .collect()
+    })
+}
+
+/// Selectors of affinities and spread constraints are ones that Kubernetes takes.
+pub(super) fn selectors_are_selectors(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        let mut problems = Vec::new();
+        if let Some(affinity) = scope.placed("affinity", |pod| pod.affinity.as_ref()) {
+            problems.extend(reasons(affinity.value).map(|reason| Problem::new(&affinity.path, reason)));
+        }
+        let is_own = scope.own_has(|own| !own.topology_spread_constraints.is_empty());
+        for (index, constraint) in scope.pod().topology_spread_constraints.iter().enumerate() {
+            let path = scope.path(is_own, format_args!("topologySpreadConstraints[{index}]"));
+            let mut reasons = constraint.label_selector.as_ref().map(selector).unwrap_or_default();
+            reasons.extend(syntax::label_key(&constraint.topology_key).err().map(|reason| {
+                format!("topologyKey {:?} is not the key of a label: {reason}", constraint.topology_key)
+            }));
+            problems.extend(reasons.into_iter().map(|reason| Problem::new(&path, reason)));
+        }
+        problems
+    })
+}
+
+/// What is wrong with an affinity.
+fn reasons(affinity: &Affinity) -> impl Iterator<Item = String> {
+    let node = affinity.node_affinity.iter();
+    let required = node.clone().filter_map(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
+    let preferred = node.filter_map(|node| node.preferred_during_scheduling_ignored_during_execution.as_ref());
+    let terms = required
+        .flat_map(|selector| &selector.node_selector_terms)
+        .chain(preferred.flatten().map(|preferred| &preferred.preference));
+    terms.flat_map(node_term).chain(pod_terms(affinity).flat_map(pod_term)).collect::<Vec<_>>().into_iter()
+}
+
+fn pod_terms(affinity: &Affinity) -> impl Iterator<Item = &PodAffinityTerm> {
+    let towards = affinity.pod_affinity.iter().flat_map(|pods| {
+        let preferred = pods.preferred_during_scheduling_ignored_during_execution.iter().flatten();
+        let required = pods.required_during_scheduling_ignored_during_execution.iter().flatten();
+        required.chain(preferred.map(|preferred| &preferred.pod_affinity_term))
+    });
+    let apart = affinity.pod_anti_affinity.iter().flat_map(|pods| {
+        let preferred = pods.preferred_during_scheduling_ignored_during_execution.iter().flatten();
+        let required = pods.required_during_scheduling_ignored_during_execution.iter().flatten();
+        required.chain(preferred.map(|preferred| &preferred.pod_affinity_term))
+    });
+    towards.chain(apart)
+}
+
+fn pod_term(term: &PodAffinityTerm) -> Vec<String> {
+    let selectors = [&term.label_selector, &term.namespace_selector];
+    selectors.into_iter().flatten().flat_map(selector).collect()
+}
+
+fn node_term(term: &NodeSelectorTerm) -> Vec<String> {
+    let expressions = term.match_expressions.iter().flatten();
+    expressions.filter_map(|given| expression(&given.key, &given.operator, given.values.as_deref())).collect()
+}
+
+fn selector(selector: &LabelSelector) -> Vec<String> {
+    let labels = selector.match_labels.iter().flatten().filter_map(|(key, value)| {
+        let reason = label(key, value).err()?;
+        Some(format!("\"{key}: {value}\" is not a label: {reason}"))
+    });
+    let expressions = selector.match_expressions.iter().flatten();
+    labels
+        .chain(expressions.filter_map(|given| expression(&given.key, &given.operator, given.values.as_deref())))
+        .collect()
+}
+
+/// What is wrong with one requirement.
+fn expression(key: &str, operator: &str, values: Option<&[String]>) -> Option<String> {
+    let values = values.unwrap_or_default();
+    if let Err(reason) = syntax::label_key(key) {
+        return Some(format!("{key:?} is not the key of a label: {reason}"));
+    }
+    match operator {
+        "In" | "NotIn" if values.is_empty() => Some(format!("{key} {operator} needs values: list at least one")),
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            Some(format!("{key} {operator} takes no values: remove them"))
+        }
+        "Gt" | "Lt" if values.len() != 1 || values.iter().any(|value| value.parse::<i64>().is_err()) => {
+            Some(format!("{key} {operator} needs exactly one value, a whole number"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_owners_below_any_subdomain() {
+        for key in ["istio.io/rev", "any.sub.istio.io/x", "pod-security.kubernetes.io/enforce", "a.k8s.io/b"] {
+            assert!(reserved_by(key).is_some(), "{key}");
+        }
+        for key in ["team", "notistio.io/x", "istio.io.example.com/x", "example.com/istio.io"] {
+            assert!(reserved_by(key).is_none(), "{key}");
+        }
+    }
+}

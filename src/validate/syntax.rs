@@ -1,0 +1,73 @@
+//! The syntax of names and labels, as Kubernetes has it. Errors complete the sentence "… is not valid: it …".
+
+/// Longest label value, DNS label and name part of a label key.
+const LABEL: usize = 63;
+/// Longest prefix of a label key.
+const PREFIX: usize = 253;
+
+/// A DNS label, as namespaces and most names are.
+///
+/// # Errors
+/// What is asked for.
+pub fn dns_label(text: &str) -> Result<(), &'static str> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fits = text.len() <= LABEL && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
+    (fits && !text.is_empty())
+        .then_some(())
+        .ok_or("must be 1 to 63 lower-case letters, digits and -, beginning and ending with a letter or digit")
+}
+
+/// A key of a label or annotation: `name` or `prefix/name`.
+///
+/// # Errors
+/// What is asked for.
+pub fn label_key(key: &str) -> Result<(), &'static str> {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    if let Some(prefix) = prefix
+        && (prefix.len() > PREFIX || !prefix.split('.').all(|part| dns_label(part).is_ok()))
+    {
+        return Err("the part before / must be a DNS name");
+    }
+    if name.is_empty() || !qualified(name) {
+        return Err(
+            "the name must be 1 to 63 letters, digits, -, _ and ., beginning and ending with a letter or digit",
+        );
+    }
+    Ok(())
+}
+
+/// A value of a label; it may be empty.
+///
+/// # Errors
+/// What is asked for.
+pub fn label_value(value: &str) -> Result<(), &'static str> {
+    (value.is_empty() || qualified(value))
+        .then_some(())
+        .ok_or("the value must be at most 63 letters, digits, -, _ and ., beginning and ending with a letter or digit")
+}
+
+fn qualified(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let ends = [text.bytes().next(), text.bytes().last()];
+    text.len() <= LABEL
+        && text.bytes().all(inner)
+        && ends.into_iter().flatten().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_keys_and_values() {
+        for key in ["app", "team.example.com/owner", "a/B_c.d-e"] {
+            assert_eq!(label_key(key), Ok(()), "{key}");
+        }
+        for key in ["", "/a", "a/", "A.b/c", "a b", "-a", "a/b/c", &"x".repeat(64)] {
+            assert!(label_key(key).is_err(), "{key}");
+        }
+        assert!(label_value("").is_ok() && label_value("1.2-x").is_ok());
+        assert!(label_value("a b").is_err() && label_value("a-").is_err());
+        assert!(dns_label("shop-1").is_ok() && dns_label("Shop").is_err() && dns_label("").is_err());
+    }
+}

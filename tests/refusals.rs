@@ -1,0 +1,177 @@
+//! What is refused, by whom, and with which words: every manifest of `tests/manifests`, and the CRD itself, without a
+//! cluster.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use microservice_operator::{
+    api::{Provider, crd, schema::open_api_schema},
+    input::{self, Document},
+    offline::Checker,
+    validate::Problem,
+};
+use serde_json::Value;
+
+/// A manifest with what its first comments say of it.
+struct Case {
+    name: String,
+    expect: String,
+    at: String,
+    document: Document,
+}
+
+fn cases(folder: &str) -> Vec<Case> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests").join(folder);
+    let input = input::read(&[path], &mut std::io::empty());
+    assert!(input.errors.is_empty() && input.passed_over == 0, "{:?}", input.errors);
+    let comment = |text: &str, key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("# {key}: ")));
+        line.unwrap_or_default().to_owned()
+    };
+    input
+        .documents
+        .into_iter()
+        .map(|document| {
+            let text = fs::read_to_string(&document.origin.file).unwrap();
+            let name = document.origin.file.rsplit('/').next().unwrap().to_owned();
+            Case { name, expect: comment(&text, "expect"), at: comment(&text, "at"), document }
+        })
+        .collect()
+}
+
+/// None when the expected problem is among those found.
+fn missing(found: &[Problem], case: &Case) -> Option<String> {
+    let Case { name, expect, at, .. } = case;
+    assert!(!expect.is_empty() && !at.is_empty(), "{name}: does not say what to expect");
+    let told = found.iter().any(|problem| problem.path == *at && problem.message.contains(expect));
+    (!told).then(|| format!("{name}: expected {at}: {expect}\n    found {found:?}"))
+}
+
+fn assert_none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_api_server_refuses_what_it_can_see() {
+    let checker = Checker::new().unwrap();
+    let cases = cases("refused");
+    assert!(cases.len() >= 45, "only {} manifests", cases.len());
+    let wrong: Vec<_> = cases
+        .iter()
+        .filter_map(|case| missing(&checker.check(&case.document.value, Provider::Istio).refused, case))
+        .collect();
+    assert_none(&wrong);
+}
+
+#[test]
+fn the_operator_stalls_on_what_only_it_can_see() {
+    let checker = Checker::new().unwrap();
+    let cases = cases("stalled");
+    assert!(cases.len() >= 18, "only {} manifests", cases.len());
+    let mut wrong = Vec::new();
+    for case in cases {
+        let verdict = checker.check(&case.document.value, Provider::Istio);
+        wrong.extend(missing(&verdict.stalled, &case));
+        if !verdict.refused.is_empty() || verdict.stalled.len() > 1 {
+            let found: Vec<_> = verdict.problems().collect();
+            wrong.push(format!("{}: something else is wrong, too: {found:?}", case.name));
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn nobody_refuses_what_is_right() {
+    let checker = Checker::new().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [root.join("tests/manifests/accepted"), root.join("examples")];
+    let input = input::read(&folders, &mut std::io::empty());
+    assert!(input.errors.is_empty() && input.documents.len() > 8, "{:?}", input.errors);
+    for document in input.documents {
+        let verdict = checker.check(&document.value, Provider::Istio);
+        let found: Vec<_> = verdict.problems().map(Problem::to_string).collect();
+        assert!(found.is_empty(), "{}: {found:?}", document.origin);
+        assert!(verdict.read.is_some());
+    }
+}
+
+/// `kubectl apply` keeps the whole manifest in an annotation, as Go writes JSON, and annotations have 256 KiB.
+#[test]
+fn the_crd_fits_into_an_annotation() {
+    let text = serde_json::to_string(&crd().unwrap()).unwrap();
+    let escaped = text.chars().filter(|c| matches!(c, '<' | '>' | '&')).count() * ("\\u003c".len() - 1);
+    let annotation = "kubectl.kubernetes.io/last-applied-configuration".len() + text.len() + escaped;
+    assert!(annotation + 4096 < 256 * 1024, "{annotation} bytes leave no room for other annotations");
+}
+
+/// Calls `check` with every schema below one, and its path.
+fn walk(schema: &Value, path: &str, check: &mut dyn FnMut(&Value, &str)) {
+    check(schema, path);
+    for (name, child) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        walk(child, &format!("{path}.{name}"), check);
+    }
+    for (key, mark) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if let Some(child) = schema.get(key) {
+            walk(child, &format!("{path}{mark}"), check);
+        }
+    }
+}
+
+#[test]
+fn every_field_is_described() {
+    let mut bare = Vec::new();
+    walk(&open_api_schema().unwrap(), "", &mut |schema, path| {
+        let documented = schema.get("description").and_then(Value::as_str).is_some_and(|text| text.len() > 3);
+        let is_field = !path.is_empty() && !path.ends_with(['}', ']']) && !path.starts_with(".metadata");
+        if is_field && !documented {
+            bare.push(path.to_owned());
+        }
+    });
+    assert_eq!(bare, Vec::<String>::new());
+}
+
+#[test]
+fn everything_is_bounded_and_structural() {
+    let allowed: BTreeSet<&str> = [
+        "additionalProperties",
+        "default",
+        "description",
+        "enum",
+        "format",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minimum",
+        "pattern",
+        "properties",
+        "required",
+        "title",
+        "type",
+        "x-kubernetes-int-or-string",
+        "x-kubernetes-list-map-keys",
+        "x-kubernetes-list-type",
+        "x-kubernetes-validations",
+    ]
+    .into();
+    let mut wrong = Vec::new();
+    walk(&open_api_schema().unwrap(), "", &mut |schema, path| {
+        let has = |key: &str| schema.get(key).is_some();
+        let bounded = match schema.get("type").and_then(Value::as_str) {
+            Some("string") => has("maxLength") || has("enum") || has("format"),
+            Some("array") => has("maxItems") && has("items"),
+            Some("object") => has("properties") || (has("additionalProperties") && has("maxProperties")),
+            Some("integer") => has("format"),
+            Some(_) => true,
+            None => has("x-kubernetes-int-or-string") && has("maxLength"),
+        };
+        let known = schema.as_object().unwrap().keys().all(|key| allowed.contains(key.as_str()));
+        if !bounded || !known {
+            wrong.push(path.to_owned());
+        }
+    });
+    assert_eq!(wrong, Vec::<String>::new());
+}
