@@ -44,6 +44,9 @@ enum Command {
         /// The cluster's folder.
         folder: PathBuf,
     },
+    /// Print which supervisor this program has (used by tests).
+    #[command(hide = true)]
+    Fingerprint,
     /// Start a cluster that ends with this process, and wait (used by tests).
     #[command(hide = true)]
     Hold(Named),
@@ -96,6 +99,10 @@ enum ProviderArgument {
 pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Supervise { folder } => Ok(supervisor::run(&folder)?),
+        Command::Fingerprint => {
+            println!("{}", supervisor::fingerprint());
+            Ok(())
+        }
         Command::Up(arguments) => wait_for(up(arguments)),
         Command::Hold(arguments) => wait_for(hold(arguments.name)),
         Command::Down(arguments) => down(&arguments),

@@ -122,25 +122,29 @@ impl Drop for Supervisor {
     }
 }
 
-/// The `devcluster` program: this very process, the one named by `MSO_DEVCLUSTER`, the one Cargo builds for the running
-/// tests, or the one beside the running test.
+/// The `devcluster` program: the one named by `MSO_DEVCLUSTER`, this very process, one of the same sources that Cargo has
+/// built beside the running test, or one that Cargo builds now.
 fn program() -> Result<PathBuf, SupervisorError> {
-    let failed = |error: io::Error| SupervisorError::NoProgram(error.to_string());
     if let Some(named) = env::var_os("MSO_DEVCLUSTER") {
         return Ok(named.into());
     }
-    let current = env::current_exe().map_err(failed)?;
+    let current = env::current_exe().map_err(|error| SupervisorError::NoProgram(error.to_string()))?;
     if current.file_stem().is_some_and(|name| name == "devcluster") {
         return Ok(current);
     }
-    if let Some(cargo) = env::var_os("CARGO") {
-        return build(Path::new(&cargo));
-    }
     let beside = current.ancestors().skip(1).take(2).map(|folder| folder.join("devcluster"));
-    beside
-        .into_iter()
-        .find(|file| file.is_file())
-        .ok_or_else(|| SupervisorError::NoProgram(format!("it is not beside {}", current.display())))
+    if let Some(program) = beside.into_iter().find(|program| is_current(program)) {
+        return Ok(program);
+    }
+    match env::var_os("CARGO") {
+        Some(cargo) => build(Path::new(&cargo)),
+        None => Err(SupervisorError::NoProgram(format!("no current one is beside {}", current.display()))),
+    }
+}
+
+fn is_current(program: &Path) -> bool {
+    let answer = Process::new(program).arg("fingerprint").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    answer.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == super::fingerprint())
 }
 
 #[derive(Deserialize)]
@@ -148,7 +152,7 @@ struct CargoMessage {
     executable: Option<PathBuf>,
 }
 
-/// Tests link the library only, so Cargo has not built the program for them, or an old one lies there.
+/// Tests of other packages link the library only, so that Cargo need not have built the program.
 fn build(cargo: &Path) -> Result<PathBuf, SupervisorError> {
     let failed = |message: String| SupervisorError::NoProgram(message);
     let output = Process::new(cargo)

@@ -1,7 +1,7 @@
 //! The one process that owns a cluster's programs: it starts them, and when it ends, they end.
 //!
-//! It speaks JSON lines: a [`Request`] a line on its standard input, a [`Response`] a line on its standard output. When its
-//! input ends before it was told to [`Request::Detach`], the starter is gone, and so the cluster goes.
+//! It speaks JSON lines: a `Request` a line on its standard input, a `Response` a line on its standard output. When its
+//! input ends before it was told to `Request::Detach`, the starter is gone, and so the cluster goes.
 
 mod client;
 mod server;
@@ -9,6 +9,7 @@ mod server;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub use client::{Supervisor, SupervisorError};
 pub use server::{ServerError, run};
@@ -40,4 +41,16 @@ enum Request {
 enum Response {
     Done,
     Failed(String),
+}
+
+/// Which supervisor this is: the same for a library and a program with the same sources.
+pub fn fingerprint() -> String {
+    const SOURCES: [&str; 5] = [
+        include_str!("mod.rs"),
+        include_str!("server.rs"),
+        include_str!("../process.rs"),
+        include_str!("../record.rs"),
+        include_str!("../files.rs"),
+    ];
+    Sha256::digest(SOURCES.concat()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
