@@ -10,6 +10,7 @@ pub mod cli;
 pub mod controller;
 pub mod foreign;
 pub mod input;
+pub mod lint;
 pub mod observe;
 pub mod offline;
 pub mod plan;

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -19,19 +20,30 @@ use crate::api::GROUP;
 const MAX_BYTES: usize = 16 << 20;
 
 /// Where a manifest was found.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Origin {
     /// Path as given or found, or `<stdin>`.
     pub file: String,
-    /// Number of the document in the file, from 1; empty documents do not count.
+    /// Number of the document in the file, from 1; empty documents do not count. 0 for the file as a whole.
     pub document: usize,
     /// Number of the item, from 1, when the document is a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub item: Option<usize>,
+}
+
+impl Origin {
+    /// A file as a whole.
+    fn file(name: impl fmt::Display) -> Self {
+        Self { file: name.to_string(), document: 0, item: None }
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.document)?;
+        f.write_str(&self.file)?;
+        if self.document > 0 {
+            write!(f, ":{}", self.document)?;
+        }
         self.item.map_or(Ok(()), |item| write!(f, "[{item}]"))
     }
 }
@@ -55,17 +67,26 @@ pub struct Input {
 
 /// Something that could not be read.
 #[derive(Debug, Error)]
-pub enum InputError {
-    #[error("{file}: cannot be read: {source}")]
-    Unreadable { file: String, source: io::Error },
-    #[error("{file}: larger than {} MiB", MAX_BYTES >> 20)]
-    TooLarge { file: String },
-    #[error("{origin}: not valid YAML: {}", Located(.source))]
-    Syntax { origin: Origin, source: Box<serde_yaml::Error> },
-    #[error("{origin}: not a manifest: a mapping with apiVersion and kind is expected")]
-    NotAManifest { origin: Origin },
-    #[error("{file}: no files named *.yaml, *.yml or *.json in this directory")]
-    EmptyDirectory { file: String },
+#[error("{origin}: {fault}")]
+pub struct InputError {
+    pub origin: Origin,
+    #[source]
+    pub fault: Fault,
+}
+
+/// Why something could not be read.
+#[derive(Debug, Error)]
+pub enum Fault {
+    #[error("cannot be read: {0}")]
+    Unreadable(io::Error),
+    #[error("larger than {} MiB", MAX_BYTES >> 20)]
+    TooLarge,
+    #[error("not valid YAML: {}", Located(.0))]
+    Syntax(Box<serde_yaml::Error>),
+    #[error("not a manifest: a mapping with apiVersion and kind is expected")]
+    NotAManifest,
+    #[error("no files named *.yaml, *.yml or *.json in this directory")]
+    EmptyDirectory,
 }
 
 /// A YAML error on one line, with its place.
@@ -94,11 +115,11 @@ pub fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> Input {
         }
         match files::below(path) {
             Ok(files) if files.is_empty() => {
-                input.errors.push(InputError::EmptyDirectory { file: path.display().to_string() });
+                input.fail(Origin::file(path.display()), Fault::EmptyDirectory);
             }
             Ok(files) => files.iter().for_each(|file| input.read_file(file)),
             Err((path, source)) => {
-                input.errors.push(InputError::Unreadable { file: path.display().to_string(), source });
+                input.fail(Origin::file(path.display()), Fault::Unreadable(source));
             }
         }
     }
@@ -106,21 +127,25 @@ pub fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> Input {
 }
 
 impl Input {
+    fn fail(&mut self, origin: Origin, fault: Fault) {
+        self.errors.push(InputError { origin, fault });
+    }
+
     fn read_file(&mut self, path: &Path) {
         let name = path.display().to_string();
         match std::fs::File::open(path) {
             Ok(mut file) => self.read_one(&name, &mut file),
-            Err(source) => self.errors.push(InputError::Unreadable { file: name, source }),
+            Err(source) => self.fail(Origin::file(name), Fault::Unreadable(source)),
         }
     }
 
     fn read_one(&mut self, name: &str, source: &mut dyn Read) {
         let mut bytes = Vec::new();
         if let Err(source) = source.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes) {
-            return self.errors.push(InputError::Unreadable { file: name.to_owned(), source });
+            return self.fail(Origin::file(name), Fault::Unreadable(source));
         }
         if bytes.len() > MAX_BYTES {
-            return self.errors.push(InputError::TooLarge { file: name.to_owned() });
+            return self.fail(Origin::file(name), Fault::TooLarge);
         }
         self.parse(name, &bytes);
     }
@@ -133,10 +158,10 @@ impl Input {
         };
         let mut cursor = io::Cursor::new(bytes);
         for (index, parsed) in serde_yaml::read_with_options::<_, Value>(&mut cursor, options).enumerate() {
-            let origin = Origin { file: name.to_owned(), document: index + 1, item: None };
+            let origin = Origin { document: index + 1, ..Origin::file(name) };
             match parsed {
                 Ok(value) => self.sort(origin, value),
-                Err(source) => self.errors.push(InputError::Syntax { origin, source: Box::new(source) }),
+                Err(source) => self.fail(origin, Fault::Syntax(Box::new(source))),
             }
         }
     }
@@ -145,7 +170,7 @@ impl Input {
     fn sort(&mut self, origin: Origin, value: Value) {
         let text = |key: &str| value.get(key).and_then(Value::as_str);
         let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
-            return self.errors.push(InputError::NotAManifest { origin });
+            return self.fail(origin, Fault::NotAManifest);
         };
         let ours = api_version.split('/').next() == Some(GROUP);
         match kind {

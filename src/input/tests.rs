@@ -55,7 +55,7 @@ fn walks_directories_in_order_without_hidden_files() {
     let files: Vec<_> = input.documents.iter().map(|document| document.origin.file.clone()).collect();
     let expected = ["a.json", "b.yaml", "sub/c.yml"].map(|file| root.join(file).display().to_string());
     assert_eq!(files, expected);
-    assert!(matches!(&input.errors[..], [InputError::Unreadable { .. }]), "{:?}", input.errors);
+    assert!(matches!(&input.errors[..], [InputError { fault: Fault::Unreadable(_), .. }]), "{:?}", input.errors);
     fs::remove_dir_all(root).unwrap();
 }
 

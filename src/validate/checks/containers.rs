@@ -1,9 +1,6 @@
 //! Containers: names, resources, privileges, and how they end.
 
-use k8s_openapi::{
-    api::core::v1::ResourceRequirements,
-    apimachinery::pkg::api::resource,
-};
+use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource};
 
 use crate::{
     api::{InitContainer, MicroserviceSpec},

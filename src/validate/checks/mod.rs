@@ -7,7 +7,7 @@ mod environment;
 mod ports;
 mod routes;
 mod scheduling;
-mod scope;
+pub(crate) mod scope;
 mod storage;
 
 use crate::api::MicroserviceSpec;

@@ -10,20 +10,20 @@ use crate::{
 };
 
 /// One version as it resolves.
-pub(super) struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     pub version: &'a Version,
     /// What the version itself says.
     own: &'a PodSettings,
 }
 
 /// A setting and its place in the manifest.
-pub(super) struct Placed<'a, T> {
+pub(crate) struct Placed<'a, T> {
     pub path: String,
     pub value: &'a T,
 }
 
 /// A container as it resolves.
-pub(super) struct ContainerView<'a> {
+pub(crate) struct ContainerView<'a> {
     /// None for the service's own container.
     pub name: Option<&'a str>,
     pub env: Vec<Placed<'a, core::EnvVar>>,
@@ -34,7 +34,7 @@ pub(super) struct ContainerView<'a> {
 }
 
 /// Runs a check on every version, and tells a problem of several versions once, with their names unless it is all.
-pub(super) fn each_version(
+pub(crate) fn each_version(
     spec: &MicroserviceSpec,
     resolved: &Validated,
     check: impl Fn(&Scope<'_>) -> Vec<Problem>,

@@ -1,0 +1,52 @@
+//! The warnings: what is accepted and rarely meant. One function a rule.
+
+mod addresses;
+mod databases;
+mod graph;
+mod names;
+mod pods;
+mod traffic;
+
+use crate::validate::Problem;
+
+use super::{Finding, Severity, Subject};
+
+/// A rule about one Microservice.
+type Alone = fn(&Subject) -> Vec<Problem>;
+/// A rule about all that are given together; each problem has the number of the subject that it is told of.
+type Together = fn(&[Subject]) -> Vec<(usize, Problem)>;
+
+const ALONE: &[(&str, Alone)] = &[
+    ("no-probe", pods::no_probe),
+    ("latest-tag", pods::latest_tag),
+    ("no-resources", pods::no_resources),
+    ("no-pods", pods::no_pods),
+    ("outlier-ejects-nothing", traffic::outlier_ejects_nothing),
+    ("needs-mesh", traffic::needs_mesh),
+    ("unreachable-route", traffic::unreachable_route),
+];
+
+const TOGETHER: &[(&str, Together)] = &[
+    ("duplicate-object", names::duplicate_object),
+    ("name-clash", names::name_clash),
+    ("dependency-cycle", graph::dependency_cycle),
+    ("dependency-mismatch", graph::dependency_mismatch),
+    ("hard-coded-url", addresses::hard_coded_url),
+    ("shared-database", databases::shared_database),
+];
+
+/// All warnings, those of each Microservice first.
+pub(super) fn all(subjects: &[Subject]) -> Vec<Finding> {
+    let told = |rule: &'static str, subject: &Subject, problem| {
+        Finding::new(Severity::Warning, &subject.origin, &subject.object(), rule, problem)
+    };
+    let alone = ALONE.iter().flat_map(|(rule, check)| {
+        subjects
+            .iter()
+            .flat_map(move |subject| check(subject).into_iter().map(move |problem| told(rule, subject, problem)))
+    });
+    let together = TOGETHER.iter().flat_map(|(rule, check)| {
+        check(subjects).into_iter().map(move |(index, problem)| told(rule, &subjects[index], problem))
+    });
+    alone.chain(together).collect()
+}

@@ -1,0 +1,41 @@
+//! Names that two of the given Microservices share.
+
+use std::collections::BTreeMap;
+
+use crate::{lint::Subject, validate::Problem};
+
+/// The same Microservice twice: the later one replaces the earlier.
+pub(super) fn duplicate_object(subjects: &[Subject]) -> Vec<(usize, Problem)> {
+    let mut seen = BTreeMap::new();
+    let mut found = Vec::new();
+    for (index, subject) in subjects.iter().enumerate() {
+        if let Some(earlier) = seen.insert(subject.key(), &subject.origin) {
+            let message = format!("{} is also in {earlier}: whichever is applied last stays", subject.object());
+            found.push((index, Problem::new("metadata.name", message)));
+        }
+    }
+    found
+}
+
+/// Two Microservices whose versions want a Deployment of the same name: the later one gets none.
+pub(super) fn name_clash(subjects: &[Subject]) -> Vec<(usize, Problem)> {
+    let mut owners: BTreeMap<(&str, String), &Subject> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (index, subject) in subjects.iter().enumerate() {
+        let (namespace, name) = subject.key();
+        for version in &subject.resolved.versions {
+            let deployment = format!("{name}-{}", version.name);
+            match owners.get(&(namespace, deployment.clone())) {
+                Some(owner) if owner.key() != subject.key() => {
+                    let message = format!(
+                        "its Deployment {deployment} is also that of a version of {}: rename one of the two",
+                        owner.object()
+                    );
+                    found.push((index, Problem::new(format!("spec.versions[{}].name", version.name), message)));
+                }
+                _ => drop(owners.insert((namespace, deployment), subject)),
+            }
+        }
+    }
+    found
+}
