@@ -14,9 +14,9 @@ CRDS := crds/microservices.yaml charts/microservice-operator/files/microservices
 IMAGE ?= microservice-operator:0.1.0
 
 # Integration tests by what they need: helm, a cluster, or nothing.
-TESTS := $(basename $(notdir $(wildcard tests/*.rs devcluster/tests/*.rs)))
-CLUSTER_TESTS := $(filter e2e%,$(TESTS))
-PLAIN_TESTS := $(filter-out chart $(CLUSTER_TESTS),$(TESTS))
+TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
+CLUSTER_TESTS := $(filter e2e%,$(TESTS)) $(basename $(notdir $(wildcard devcluster/tests/*.rs)))
+PLAIN_TESTS := $(filter-out chart e2e%,$(TESTS))
 
 # $(call step,title,command): says what it does, does it, and tells how long that took.
 step = @printf '\n==> %s\n' '$(1)'; if $(2); then printf '==> %s: ok after %d s\n' '$(1)' "$$SECONDS"; \
@@ -29,7 +29,7 @@ help: ## List the targets
 ##@ See it
 
 .PHONY: demo
-demo: prereq ## Bring a cluster up, run the shop and Bookinfo, move weights and show what happens
+demo: prereq tools ## Bring a cluster up, run the shop and Bookinfo, move weights and show what happens
 	@cargo run --quiet --locked --example demo
 
 ##@ Prove it
@@ -64,11 +64,11 @@ tools: ## Build the programs of the embedded cluster, once a machine
 	$(call step,Cluster programs,$(DEVCLUSTER) build)
 
 .PHONY: chart
-chart: ## Check the chart with helm, and that kustomize gives the same objects
+chart: tools ## Check the chart with helm, and that kustomize gives the same objects
 	$(call step,Chart,cargo test --locked --test chart)
 
 .PHONY: e2e
-e2e: ## Run the end-to-end tests on embedded clusters, or on the one that E2E_KUBECONFIG names
+e2e: tools ## Run the end-to-end tests on embedded clusters, or on the one that E2E_KUBECONFIG names
 	$(call step,End-to-end tests,cargo test --workspace --locked $(CLUSTER_TESTS:%=--test %))
 
 ##@ Work on it

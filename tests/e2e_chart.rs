@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
+    fs::File,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -54,6 +55,7 @@ async fn operator(cluster: &Cluster) -> Operator {
         .env("KUBECONFIG", cluster.kubeconfig_for_service_account(NAMESPACE, NAME).await.unwrap())
         .env("POD_NAMESPACE", NAMESPACE)
         .stdin(Stdio::null())
+        .stderr(File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e_chart-operator.log")).unwrap())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
