@@ -124,7 +124,7 @@ fn a_name_clash_is_a_condition_and_adoption_only_by_annotation() {
         let space = Space::new(cluster(), "clash").await;
         let theirs = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},
-            "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 8080}]},
+            "spec": {"selector": {"app": "theirs"}, "ports": [{"name": "http", "port": 80}]},
         });
         let services = space.children(Kind::Service);
         services.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();

@@ -98,7 +98,7 @@ fn a_removed_version_hands_over_drains_and_goes_in_order() {
     let mut world = running();
     world.edit(&one("v2"));
     world.reconcile();
-    assert_eq!(world.routed(), "v1=90 v2=10", "v2 is being scaled to 3 and must be complete first");
+    assert_eq!(world.routed(), "v2=10 v1=90", "v2 is being scaled to 3 and must be complete first");
     world.settle();
     assert_eq!(world.routed(), "v2=100");
     assert_eq!(world.traffic("v1").requested, 0);

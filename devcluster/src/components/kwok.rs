@@ -11,7 +11,7 @@ const STAGES: &str = include_str!("../../stages.yaml");
 pub const NODE_ANNOTATION: (&str, &str) = ("kwok.x-k8s.io/node", "fake");
 
 /// The annotation or label with which a pod asks for a behaviour other than becoming ready; see `stages.yaml`.
-pub const BEHAVIOR: &str = "devcluster.microservice-operator.dev/behavior";
+pub const BEHAVIOR: &str = "devcluster.test/behavior";
 
 /// kwok's arguments; writes its stages.
 pub fn arguments(cluster: &Path, kubeconfig: &Path) -> Result<Vec<String>, ConfigError> {

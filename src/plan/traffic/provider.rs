@@ -169,19 +169,19 @@ impl Step<'_> {
         }
         let due = self.since().and_then(|since| since.0.checked_add(self.propagation).ok());
         let ready = pin.is_none() || due.is_none_or(|due| due <= self.now);
-        match (&self.observed.routes, ready) {
-            (_, false) => Placement { next: due, ..staying },
-            (Some(_), true) => Placement {
+        match &self.observed.routes {
+            Some(_) if !ready => Placement { next: due, ..staying },
+            Some(_) => Placement {
                 virtual_service: false,
                 pin,
                 provider_since: Some(time(self.now)),
                 next: Some(self.later()),
                 ..staying
             },
-            (None, true) if due.is_some_and(|due| due > self.now) => {
+            None if due.is_some_and(|due| due > self.now) => {
                 Placement { virtual_service: false, pin, next: due, ..staying }
             }
-            (None, true) => self.plain(pin),
+            None => self.plain(pin),
         }
     }
 
