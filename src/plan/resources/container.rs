@@ -150,3 +150,121 @@ fn further(user: &Container) -> core::Container {
         ..core::Container::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{
+        super::testing::{self, assert_at},
+        *,
+    };
+
+    fn app_of(fields: Value) -> core::Container {
+        let service = testing::service(fields);
+        app(&service, &service.versions[0], TemplateDefaults::CURRENT)
+    }
+
+    #[test]
+    fn without_settings_the_container_is_plain() {
+        assert_at(
+            &app_of(json!({})),
+            json!({
+                "": {
+                    "name": "app",
+                    "image": "registry.example/order-service:1.4.2",
+                    "env": [{"name": "SERVICE_NAME", "value": "order-service"}, {"name": "SERVICE_VERSION", "value": "v1"}],
+                    "ports": [{"name": "http", "containerPort": 3000, "protocol": "TCP"}],
+                    "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                    "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                },
+            }),
+        );
+        assert_at(&app_of(json!({"ports": []})), json!({"/ports": null, "/lifecycle": null}));
+    }
+
+    #[test]
+    fn settings_end_up_in_the_container() {
+        let built = app_of(json!({
+            "imagePullPolicy": "Always",
+            "command": ["run"],
+            "args": ["--fast"],
+            "envFrom": [{"configMapRef": {"name": "settings"}, "prefix": ""}],
+            "resources": {"requests": {"cpu": "0.5"}, "limits": {"memory": "1024Mi"}},
+            "mounts": [{"volume": "logs", "path": "/logs", "subPath": "app", "readOnly": true},
+                       {"volume": "tmp", "path": "/tmp", "readOnly": false}],
+            "versions": [{"name": "v1", "image": "a:1", "ports": [{"name": "http", "targetPort": 4000}]}],
+        }));
+        assert_at(
+            &built,
+            json!({
+                "/imagePullPolicy": "Always",
+                "/command": ["run"],
+                "/args": ["--fast"],
+                "/envFrom": [{"configMapRef": {"name": "settings"}}],
+                "/resources": {"requests": {"cpu": "0.5"}, "limits": {"memory": "1024Mi"}},
+                "/ports": [{"name": "http", "containerPort": 4000, "protocol": "TCP"}],
+                "/volumeMounts": [{"name": "logs", "mountPath": "/logs", "subPath": "app", "readOnly": true},
+                                  {"name": "tmp", "mountPath": "/tmp"}],
+            }),
+        );
+    }
+
+    #[test]
+    fn the_users_variables_come_last_and_win_over_dependencies() {
+        let built = app_of(json!({
+            "dependencies": [{"name": "user-service"}, {"name": "cart", "namespace": "web", "port": 9000, "protocol": "GRPC"}],
+            "env": [{"name": "USERS", "value": "$(USER_SERVICE_URL)/users"}, {"name": "EMPTY", "value": ""},
+                    {"name": "CART_URL", "valueFrom": {"secretKeyRef": {"name": "cart", "key": "url"}}}],
+        }));
+        assert_at(
+            &built,
+            json!({
+                "/env": [
+                    {"name": "SERVICE_NAME", "value": "order-service"},
+                    {"name": "SERVICE_VERSION", "value": "v1"},
+                    {"name": "USER_SERVICE_URL", "value": "http://user-service.shop.svc:80"},
+                    {"name": "USERS", "value": "$(USER_SERVICE_URL)/users"},
+                    {"name": "EMPTY"},
+                    {"name": "CART_URL", "valueFrom": {"secretKeyRef": {"name": "cart", "key": "url"}}},
+                ],
+            }),
+        );
+    }
+
+    #[test]
+    fn native_sidecars_start_before_everything_else() {
+        let version = testing::version(json!({
+            "sidecars": [{"name": "plain", "image": "p:1", "lifecycle": "Plain"},
+                         {"name": "logging", "image": "l:1",
+                          "startupProbe": {"tcpSocket": {"port": 24224}, "initialDelaySeconds": 0}}],
+            "initContainers": [{"name": "migrate", "image": "m:1", "args": ["up"]}],
+        }));
+        let init = init_containers(&version);
+        assert_at(
+            &init,
+            json!({
+                "/0/name": "logging",
+                "/0/restartPolicy": "Always",
+                "/0/startupProbe": {"tcpSocket": {"port": 24224}},
+                "/0/lifecycle": null,
+                "/0/securityContext/capabilities/drop": ["ALL"],
+                "/1/name": "migrate",
+                "/1/args": ["up"],
+                "/1/restartPolicy": null,
+                "/2": null,
+            }),
+        );
+        let plain = plain_sidecars(&version, TemplateDefaults::CURRENT);
+        assert_at(
+            &plain,
+            json!({
+                "/0/name": "plain",
+                "/0/restartPolicy": null,
+                "/0/lifecycle/preStop/sleep/seconds": 5,
+                "/0/env": null,
+                "/1": null,
+            }),
+        );
+    }
+}

@@ -39,3 +39,62 @@ fn kept(spec: &MicroserviceSpec) -> Value {
     }
     data
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::testing::{self, stamp},
+        *,
+    };
+
+    fn fields(weight: i32, image: &str) -> Value {
+        json!({
+            "health": {"path": "/health", "port": 3000},
+            "versions": [{"name": "v1", "image": "a:1", "weight": 100 - weight, "replicas": 2},
+                         {"name": "v2", "image": image, "weight": weight}],
+            "routes": [{"name": "some", "match": [{"headers": {"a": {"exact": "b"}}}],
+                        "weights": [{"version": "v1", "weight": 30}, {"version": "v2", "weight": 70}]}],
+            "traffic": {"timeout": "3s"},
+        })
+    }
+
+    fn of(fields: Value) -> ControllerRevision {
+        let spec = testing::spec(fields);
+        controller_revision(&testing::resolved(&spec), &spec, &stamp())
+    }
+
+    #[test]
+    fn weights_and_sizes_make_no_new_revision() {
+        let before = of(fields(10, "a:2"));
+        let mut scaled = fields(10, "a:2");
+        scaled["replicas"] = json!(7);
+        assert_eq!(of(fields(20, "a:2")), before);
+        assert_eq!(of(scaled), before);
+        let mut rerouted = fields(10, "a:2");
+        rerouted["routes"][0]["weights"][0]["weight"] = json!(31);
+        for changed in [fields(10, "a:3"), rerouted] {
+            assert_ne!(of(changed.clone()).metadata.name, before.metadata.name, "{changed}");
+        }
+    }
+
+    #[test]
+    fn its_name_tells_the_data() {
+        let built = of(fields(10, "a:2"));
+        let name = built.metadata.name.unwrap();
+        assert_eq!(name, format!("order-service-accepted-{}", digest(&built.data.0, 8)));
+        assert_eq!(built.revision, Some(1));
+        assert_eq!(built.data.0.get("replicas"), None);
+        assert_eq!(built.data.0.pointer("/versions/0/weight"), None);
+    }
+
+    #[test]
+    fn a_spec_comes_back_as_it_was_kept() {
+        let mut expected = testing::spec(fields(10, "a:2"));
+        expected.versions.iter_mut().for_each(|version| version.weight = None);
+        assert_eq!(restore(&of(fields(10, "a:2"))), Some(expected));
+        let foreign = ControllerRevision { data: RawExtension(json!({"spec": 1})), ..ControllerRevision::default() };
+        assert_eq!(restore(&foreign), None);
+    }
+}

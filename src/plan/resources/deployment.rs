@@ -72,3 +72,68 @@ fn progress_deadline(version: &Version, defaults: TemplateDefaults) -> i32 {
     let startup = version.pod.health.as_ref().and_then(|health| health.startup_seconds).unwrap_or(default);
     PROGRESS_SECONDS + startup.max(default) + version.pod.min_ready_seconds.unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{
+        super::testing::{self, assert_at, stamp},
+        *,
+    };
+
+    fn of(fields: Value, replicas: i32) -> Deployment {
+        let service = testing::service(fields);
+        deployment(&service, &service.versions[0], replicas, TemplateDefaults::CURRENT, &stamp())
+    }
+
+    #[test]
+    fn a_version_never_runs_below_its_size() {
+        let built = of(json!({"replicas": 3}), 2);
+        let selected = json!({"microservice-operator.dev/service": "order-service", "version": "v1"});
+        assert_at(
+            &built,
+            json!({
+                "/metadata/name": "order-service-v1",
+                "/metadata/labels/version": "v1",
+                "/spec/replicas": 2,
+                "/spec/strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
+                "/spec/progressDeadlineSeconds": 600,
+                "/spec/revisionHistoryLimit": 2,
+                "/spec/minReadySeconds": null,
+                "/spec/selector": {"matchLabels": selected},
+                "/spec/template/metadata/labels/version": "v1",
+                "/status": null,
+            }),
+        );
+    }
+
+    #[test]
+    fn its_template_is_remembered_by_set_and_digest() {
+        let service = testing::service(json!({}));
+        let id = template_id(TemplateDefaults::CURRENT, &template_hash(&service, &service.versions[0]));
+        assert_at(&of(json!({}), 1), json!({"/metadata/annotations": {"microservice-operator.dev/template": id}}));
+    }
+
+    #[test]
+    fn pods_get_the_time_they_need() {
+        for (fields, ready, deadline) in [
+            (json!({"minReadySeconds": 0}), json!(null), 600),
+            (json!({"minReadySeconds": 3600}), json!(3600), 4200),
+            (json!({"health": {"startupSeconds": 60}}), json!(null), 600),
+            (json!({"health": {"startupSeconds": 1200}}), json!(null), 1500),
+        ] {
+            let expected = json!({"/spec/minReadySeconds": ready, "/spec/progressDeadlineSeconds": deadline});
+            assert_at(&of(fields, 1), expected);
+        }
+    }
+
+    #[test]
+    fn another_operator_changes_labels_of_the_deployment_only() {
+        let service = testing::service(json!({}));
+        let by = |stamp: &Stamp| deployment(&service, &service.versions[0], 1, TemplateDefaults::CURRENT, stamp);
+        let (old, new) = (by(&stamp()), by(&Stamp { operator_version: "9.9.9".to_owned(), chart: None }));
+        assert_ne!(old.metadata.labels, new.metadata.labels);
+        assert_eq!(old.spec, new.spec);
+    }
+}

@@ -21,3 +21,27 @@ fn sorted(value: &Value) -> Value {
         scalar => scalar.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn digests_are_as_they_were_in_every_release() {
+        for (value, length, expected) in
+            [(json!({}), 10, "44136fa355"), (json!({"b": [1, {"d": null, "c": "x"}], "a": true}), 8, "f1249127")]
+        {
+            assert_eq!(digest(&value, length), expected);
+        }
+    }
+
+    #[test]
+    fn keys_may_come_in_any_order_but_entries_may_not() {
+        let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let one = digest(&parse(r#"{"a": 1, "b": {"x": 1, "y": [1, 2]}}"#), 10);
+        assert_eq!(one, digest(&parse(r#"{"b": {"y": [1, 2], "x": 1}, "a": 1}"#), 10));
+        assert_ne!(one, digest(&parse(r#"{"b": {"y": [2, 1], "x": 1}, "a": 1}"#), 10));
+    }
+}

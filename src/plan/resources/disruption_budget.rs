@@ -31,3 +31,33 @@ pub fn disruption_budget(
         ..PodDisruptionBudget::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::testing::{self, assert_at, stamp},
+        *,
+    };
+
+    #[test]
+    fn a_version_loses_one_pod_at_a_time() {
+        let service = testing::service(json!({"replicas": 1}));
+        let budget = |replicas| disruption_budget(&service, &service.versions[0], replicas, &stamp());
+        assert_eq!((budget(0), budget(1)), (None, None));
+        let selected = json!({"microservice-operator.dev/service": "order-service", "version": "v1"});
+        assert_at(
+            &budget(2),
+            json!({
+                "/metadata/name": "order-service-v1",
+                "/metadata/labels/version": "v1",
+                "/spec": {
+                    "maxUnavailable": 1,
+                    "selector": {"matchLabels": selected},
+                    "unhealthyPodEvictionPolicy": "AlwaysAllow",
+                },
+            }),
+        );
+    }
+}

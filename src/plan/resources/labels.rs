@@ -28,3 +28,37 @@ pub fn pod_labels(service: &Validated, version: &Version) -> BTreeMap<String, St
         .chain(selector(name, Some(&version.name)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::testing, *};
+
+    #[test]
+    fn selectors_name_the_service_and_perhaps_a_version() {
+        let service = |more: Option<(&str, &str)>| {
+            let pairs = [("microservice-operator.dev/service", "a")].into_iter().chain(more);
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(selector("a", None), service(None));
+        assert_eq!(selector("a", Some("v2")), service(Some(("version", "v2"))));
+    }
+
+    #[test]
+    fn pods_have_only_labels_that_never_change() {
+        let before = testing::service(json!({"podLabels": {"team": "checkout", "version": "v9", "app": "x"}}));
+        let labels = pod_labels(&before, &before.versions[0]);
+        let expected = json!({
+            "app": "order-service",
+            "version": "v1",
+            "team": "checkout",
+            "app.kubernetes.io/name": "order-service",
+            "app.kubernetes.io/managed-by": "microservice-operator",
+            "microservice-operator.dev/service": "order-service",
+        });
+        assert_eq!(serde_json::to_value(&labels).unwrap(), expected);
+        let found = selector("order-service", Some("v1"));
+        assert!(found.iter().all(|(key, value)| labels.get(key) == Some(value)));
+    }
+}

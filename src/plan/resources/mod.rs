@@ -118,3 +118,69 @@ fn map(entries: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
 fn text(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        testing::{assert_at, stamp},
+        *,
+    };
+
+    #[test]
+    fn children_tell_what_they_belong_to() {
+        let service = testing::service(json!({"boundedContext": {"name": "ordering", "subdomain": "Core"}}));
+        let meta = child_meta(&service, &stamp(), "order-service-v1".to_owned(), service.versions.first());
+        assert_at(
+            &meta,
+            json!({
+                "": {
+                    "name": "order-service-v1",
+                    "namespace": "shop",
+                    "labels": {
+                        "app": "order-service",
+                        "version": "v1",
+                        "app.kubernetes.io/name": "order-service",
+                        "app.kubernetes.io/instance": "order-service",
+                        "app.kubernetes.io/version": "v1",
+                        "app.kubernetes.io/part-of": "ordering",
+                        "app.kubernetes.io/managed-by": "microservice-operator",
+                        "helm.sh/chart": "microservice-operator-0.1.0",
+                        "microservice-operator.dev/service": "order-service",
+                        "microservice-operator.dev/operator-version": "0.1.0",
+                        "microservice-operator.dev/bounded-context": "ordering",
+                        "microservice-operator.dev/subdomain": "Core",
+                    },
+                    "ownerReferences": [{
+                        "apiVersion": "microservice-operator.dev/v1alpha1",
+                        "kind": "Microservice",
+                        "name": "order-service",
+                        "uid": "0b1f",
+                        "controller": true,
+                        "blockOwnerDeletion": true,
+                    }],
+                },
+            }),
+        );
+    }
+
+    #[test]
+    fn children_do_not_tell_what_is_not_so() {
+        let mut service = testing::service(json!({}));
+        service.identity.uid.clear();
+        let meta = child_meta(&service, &Stamp::default(), "order-service".to_owned(), None);
+        assert_eq!(meta.owner_references, None);
+        let labels = meta.labels.unwrap();
+        for absent in [
+            api::labels::VERSION,
+            api::labels::APP_VERSION,
+            api::labels::APP_PART_OF,
+            api::labels::CONTEXT,
+            api::labels::SUBDOMAIN,
+            api::labels::HELM_CHART,
+        ] {
+            assert!(!labels.contains_key(absent), "{absent}");
+        }
+    }
+}

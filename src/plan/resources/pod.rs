@@ -109,3 +109,140 @@ fn spread(service: &Validated, version: &Version) -> Vec<core::TopologySpreadCon
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{
+        super::testing::{self, assert_at},
+        *,
+    };
+
+    fn template(fields: Value) -> core::PodTemplateSpec {
+        let service = testing::service(fields);
+        pod_template(&service, &service.versions[0], TemplateDefaults::CURRENT)
+    }
+
+    #[test]
+    fn without_settings_the_pod_is_plain() {
+        let mut built = serde_json::to_value(template(json!({}))).unwrap();
+        assert_eq!(built["spec"]["containers"].as_array().unwrap().len(), 1);
+        built["spec"].as_object_mut().unwrap().remove("containers");
+        assert_eq!(
+            built["spec"],
+            json!({
+                "serviceAccountName": "order-service",
+                "automountServiceAccountToken": false,
+                "enableServiceLinks": false,
+                "terminationGracePeriodSeconds": 35,
+                "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            })
+        );
+        assert_eq!(built["metadata"]["annotations"], json!({"kubectl.kubernetes.io/default-container": "app"}));
+    }
+
+    #[test]
+    fn nothing_but_what_the_user_set_for_pods_changes_them() {
+        let image = "registry.example/order-service:1.4.2";
+        for fields in [
+            json!({"replicas": 9}),
+            json!({"boundedContext": {"name": "ordering", "subdomain": "Core"}}),
+            json!({"minReadySeconds": 9}),
+            json!({"versions": [{"name": "v1", "image": image, "weight": 1}, {"name": "v2", "image": "b:2", "weight": 99}]}),
+        ] {
+            assert_eq!(template(fields.clone()), template(json!({})), "{fields}");
+        }
+    }
+
+    #[test]
+    fn settings_end_up_in_the_pod() {
+        let affinity = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+            [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "order-service"}}}]}});
+        let built = template(json!({
+            "serviceAccountName": "orders",
+            "automountServiceAccountToken": true,
+            "terminationGracePeriodSeconds": 90,
+            "podSecurityContext": {"fsGroup": 2000},
+            "imagePullSecrets": [{"name": "registry"}],
+            "nodeSelector": {"disk": "ssd"},
+            "affinity": affinity,
+            "tolerations": [{"key": "spot", "operator": "Exists", "value": ""}],
+            "priorityClassName": "high",
+            "podLabels": {"team": "checkout"},
+            "podAnnotations": {"note": "x"},
+            "restartedAt": "2026-01-02T03:04:05Z",
+            "sidecars": [{"name": "plain", "image": "p:1", "lifecycle": "Plain"}, {"name": "logging", "image": "l:1"}],
+        }));
+        assert_at(
+            &built,
+            json!({
+                "/spec/serviceAccountName": "orders",
+                "/spec/automountServiceAccountToken": true,
+                "/spec/terminationGracePeriodSeconds": 90,
+                "/spec/securityContext/fsGroup": 2000,
+                "/spec/imagePullSecrets": [{"name": "registry"}],
+                "/spec/nodeSelector": {"disk": "ssd"},
+                "/spec/affinity": affinity,
+                "/spec/tolerations": [{"key": "spot", "operator": "Exists"}],
+                "/spec/priorityClassName": "high",
+                "/spec/containers/0/name": "app",
+                "/spec/containers/1/name": "plain",
+                "/spec/initContainers/0/name": "logging",
+                "/metadata/labels/team": "checkout",
+                "/metadata/annotations": {
+                    "note": "x",
+                    "kubectl.kubernetes.io/default-container": "app",
+                    "microservice-operator.dev/restarted-at": "2026-01-02T03:04:05Z",
+                },
+            }),
+        );
+    }
+
+    #[test]
+    fn every_source_of_a_volume_is_passed_on() {
+        for (source, built) in [
+            (json!({"emptyDir": {}}), json!({"emptyDir": {}})),
+            (json!({"emptyDir": {"medium": "", "sizeLimit": "1Gi"}}), json!({"emptyDir": {"sizeLimit": "1Gi"}})),
+            (
+                json!({"configMap": {"name": "c", "optional": false}}),
+                json!({"configMap": {"name": "c", "optional": false}}),
+            ),
+            (json!({"secret": {"secretName": "s"}}), json!({"secret": {"secretName": "s"}})),
+            (
+                json!({"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}}),
+                json!({"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}}),
+            ),
+            (
+                json!({"projected": {"sources": [{"secret": {"name": "s"}}]}}),
+                json!({"projected": {"sources": [{"secret": {"name": "s"}}]}}),
+            ),
+            (
+                json!({"persistentVolumeClaim": {"claimName": "p", "readOnly": false}}),
+                json!({"persistentVolumeClaim": {"claimName": "p"}}),
+            ),
+        ] {
+            let named = |mut source: Value| {
+                source["name"] = json!("data");
+                source
+            };
+            assert_at(&template(json!({"volumes": [named(source)]})), json!({"/spec/volumes": [named(built)]}));
+        }
+    }
+
+    #[test]
+    fn a_spread_without_a_selector_is_that_of_the_version() {
+        let zone =
+            json!({"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"});
+        let mut host = zone.clone();
+        host["labelSelector"] = json!({"matchLabels": {"team": "checkout"}});
+        assert_at(
+            &template(json!({"topologySpreadConstraints": [zone, host]})),
+            json!({
+                "/spec/topologySpreadConstraints/0/labelSelector/matchLabels":
+                    {"microservice-operator.dev/service": "order-service", "version": "v1"},
+                "/spec/topologySpreadConstraints/1/labelSelector/matchLabels": {"team": "checkout"},
+            }),
+        );
+    }
+}

@@ -98,3 +98,110 @@ fn action(health: &Health, ports: &[Port]) -> Option<Probe> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{super::testing, *};
+
+    fn of(fields: Value) -> Probes {
+        probes(&testing::version(fields), TemplateDefaults::CURRENT)
+    }
+
+    fn ports() -> Value {
+        json!([{"name": "http", "port": 80, "targetPort": 3000},
+               {"name": "grpc", "port": 9000, "targetPort": 50051, "protocol": "GRPC"}])
+    }
+
+    #[test]
+    fn health_is_asked_the_way_that_fits() {
+        for (health, action) in [
+            (json!({"path": "/health"}), json!({"httpGet": {"path": "/health", "port": "http"}})),
+            (json!({"path": "/health", "port": "grpc"}), json!({"httpGet": {"path": "/health", "port": "grpc"}})),
+            (json!({"path": "/health", "port": 9090}), json!({"httpGet": {"path": "/health", "port": 9090}})),
+            (json!({}), json!({"tcpSocket": {"port": "http"}})),
+            (json!({"port": "grpc"}), json!({"grpc": {"port": 50051}})),
+            (json!({"port": "grpc", "service": "orders"}), json!({"grpc": {"port": 50051, "service": "orders"}})),
+            (json!({"port": 50051}), json!({"grpc": {"port": 50051}})),
+            (json!({"port": 50052}), json!({"tcpSocket": {"port": 50052}})),
+            (json!({"port": "http", "protocol": "GRPC"}), json!({"grpc": {"port": 3000}})),
+            (json!({"port": 7000, "protocol": "GRPC"}), json!({"grpc": {"port": 7000}})),
+            (json!({"port": "grpc", "protocol": "TCP"}), json!({"tcpSocket": {"port": "grpc"}})),
+        ] {
+            let built = of(json!({"ports": ports(), "health": health}));
+            for probe in [built.startup, built.readiness, built.liveness] {
+                let probe = serde_json::to_value(probe).unwrap();
+                let (kind, wanted) = action.as_object().unwrap().iter().next().unwrap();
+                assert_eq!(probe.get(kind), Some(wanted), "{health} gave {probe}");
+                let kinds = ["httpGet", "tcpSocket", "grpc", "exec"];
+                assert_eq!(kinds.iter().filter(|kind| probe.get(kind).is_some()).count(), 1, "{probe}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_is_asked_on_its_own_port() {
+        let versions = json!([{"name": "v1", "image": "a:1", "ports": [{"name": "grpc", "targetPort": 6000}]}]);
+        let built = of(json!({"ports": ports(), "health": {"port": "grpc"}, "versions": versions}));
+        assert_eq!(built.readiness.unwrap().grpc.unwrap().port, 6000);
+    }
+
+    #[test]
+    fn times_are_the_users_or_the_defaults() {
+        let times = |probe: Option<Probe>| {
+            let probe = probe.unwrap();
+            [probe.period_seconds, probe.timeout_seconds, probe.failure_threshold].map(Option::unwrap)
+        };
+        for (health, startup, running) in [
+            (json!({}), [5, 5, 60], [10, 5, 3]),
+            (json!({"startupSeconds": 1}), [5, 5, 1], [10, 5, 3]),
+            (json!({"startupSeconds": 61}), [5, 5, 13], [10, 5, 3]),
+            (json!({"periodSeconds": 2, "timeoutSeconds": 1, "failureThreshold": 6}), [5, 1, 60], [2, 1, 6]),
+        ] {
+            let built = of(json!({"health": health}));
+            assert_eq!(times(built.startup), startup, "{health}");
+            assert_eq!(times(built.readiness), running, "{health}");
+            assert_eq!(times(built.liveness), running, "{health}");
+        }
+    }
+
+    #[test]
+    fn full_probes_win_one_by_one() {
+        let own = json!({"exec": {"command": ["check"]}, "periodSeconds": 7});
+        let made = of(json!({"health": {"path": "/health"}}));
+        for field in ["startupProbe", "readinessProbe", "livenessProbe"] {
+            let built = of(json!({"health": {"path": "/health"}, field: own}));
+            let pairs = [
+                ("startupProbe", built.startup, &made.startup),
+                ("readinessProbe", built.readiness, &made.readiness),
+                ("livenessProbe", built.liveness, &made.liveness),
+            ];
+            for (name, probe, from_health) in pairs {
+                if name == field {
+                    assert_eq!(serde_json::to_value(probe).unwrap(), own);
+                } else {
+                    assert_eq!(probe, *from_health, "{name} beside {field}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_to_ask_is_no_probe() {
+        assert_eq!(of(json!({})), Probes::default());
+        assert_eq!(of(json!({"ports": [], "health": {"path": "/health"}})), Probes::default());
+        let worker = of(json!({"ports": [], "health": {"path": "/health", "port": 9090}}));
+        assert_eq!(worker.liveness.unwrap().http_get.unwrap().port, IntOrString::Int(9090));
+    }
+
+    #[test]
+    fn zeros_that_the_cluster_drops_are_left_out() {
+        let own = json!({"httpGet": {"path": "", "scheme": "", "port": "http"}, "initialDelaySeconds": 0});
+        let built = of(json!({"readinessProbe": own}));
+        assert_eq!(serde_json::to_value(built.readiness).unwrap(), json!({"httpGet": {"port": "http"}}));
+        let own = json!({"grpc": {"port": 1}, "initialDelaySeconds": 9});
+        let built = of(json!({"readinessProbe": own}));
+        assert_eq!(serde_json::to_value(built.readiness).unwrap(), own);
+    }
+}

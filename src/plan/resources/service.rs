@@ -49,3 +49,48 @@ fn app_protocol(protocol: Protocol) -> &'static str {
         Protocol::Tcp => "tcp",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::testing::{self, assert_at, stamp},
+        *,
+    };
+
+    #[test]
+    fn ports_are_named_and_tell_what_is_spoken() {
+        let validated = testing::service(json!({"ports": [
+            {"name": "http", "port": 80, "targetPort": 3000},
+            {"name": "push", "port": 81, "protocol": "HTTP2"},
+            {"name": "grpc", "port": 50051, "protocol": "GRPC"},
+            {"name": "redis", "port": 6379, "protocol": "TCP"},
+        ]}));
+        let ports = [("http", 80, "http"), ("push", 81, "http2"), ("grpc", 50051, "grpc"), ("redis", 6379, "tcp")].map(
+            |(name, port, spoken)| {
+                json!({"name": name, "port": port, "targetPort": name, "protocol": "TCP", "appProtocol": spoken})
+            },
+        );
+        assert_at(
+            &service(&validated, None, &stamp()),
+            json!({
+                "/metadata/name": "order-service",
+                "/metadata/labels/version": null,
+                "/spec": {"selector": {"microservice-operator.dev/service": "order-service"}, "ports": ports},
+            }),
+        );
+    }
+
+    #[test]
+    fn one_version_can_be_selected() {
+        let expected =
+            json!({"/spec/selector": {"microservice-operator.dev/service": "order-service", "version": "v2"}});
+        assert_at(&service(&testing::service(json!({})), Some("v2"), &stamp()), expected);
+    }
+
+    #[test]
+    fn a_worker_has_none() {
+        assert_eq!(service(&testing::service(json!({"ports": []})), None, &stamp()), None);
+    }
+}

@@ -50,3 +50,38 @@ fn default_sleep(version: &Version, defaults: TemplateDefaults) -> i64 {
 fn sleep(seconds: i64) -> LifecycleHandler {
     LifecycleHandler { sleep: Some(SleepAction { seconds }), ..LifecycleHandler::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::testing, *};
+
+    #[test]
+    fn pods_that_take_requests_serve_on_for_a_while() {
+        let sleep = |seconds: i64| json!({"preStop": {"sleep": {"seconds": seconds}}});
+        let exec = json!({"exec": {"command": ["true"]}});
+        for (fields, app, sidecar, grace) in [
+            (json!({}), sleep(5), sleep(5), 35),
+            (json!({"ports": []}), json!(null), json!(null), 30),
+            (json!({"lifecycle": sleep(20)}), sleep(20), sleep(20), 50),
+            (json!({"ports": [], "lifecycle": sleep(20)}), sleep(20), sleep(20), 50),
+            (json!({"lifecycle": {"preStop": exec}}), json!({"preStop": exec}), sleep(5), 35),
+            (
+                json!({"lifecycle": {"postStart": exec}}),
+                json!({"postStart": exec, "preStop": {"sleep": {"seconds": 5}}}),
+                sleep(5),
+                35,
+            ),
+            (json!({"terminationGracePeriodSeconds": 60}), sleep(5), sleep(5), 60),
+            (json!({"terminationGracePeriodSeconds": 4}), sleep(2), sleep(2), 4),
+            (json!({"terminationGracePeriodSeconds": 0}), json!(null), json!(null), 0),
+        ] {
+            let version = testing::version(fields.clone());
+            let set = TemplateDefaults::CURRENT;
+            assert_eq!(serde_json::to_value(lifecycle(&version, set)).unwrap(), app, "{fields}");
+            assert_eq!(serde_json::to_value(plain_sidecar_lifecycle(&version, set)).unwrap(), sidecar, "{fields}");
+            assert_eq!(grace_seconds(&version, set), grace, "{fields}");
+        }
+    }
+}

@@ -94,3 +94,81 @@ pub fn parse_template_id(id: &str) -> Option<(TemplateDefaults, String)> {
     let defaults = number.parse().ok().and_then(TemplateDefaults::new)?;
     hexadecimal.then(|| (defaults, hash.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::{super::testing, *};
+
+    fn hash(fields: Value) -> String {
+        let service = testing::service(fields);
+        template_hash(&service, &service.versions[0])
+    }
+
+    #[test]
+    fn a_release_does_not_change_the_digest() {
+        let rich = json!({
+            "health": {"path": "/health", "port": "http", "startupSeconds": 60},
+            "resources": {"requests": {"cpu": "0.5"}},
+            "volumes": [{"name": "logs", "emptyDir": {}}],
+            "mounts": [{"volume": "logs", "path": "/logs"}],
+            "sidecars": [{"name": "logging", "image": "registry.example/fluentd:1.19"}],
+            "tolerations": [{"key": "spot", "operator": "Exists"}],
+            "dependencies": [{"name": "user-service"}],
+            "restartedAt": "2026-01-02T03:04:05Z",
+        });
+        assert_eq!([hash(json!({})), hash(rich)], ["7fe4fdd083", "ca59053bc7"]);
+    }
+
+    #[test]
+    fn the_digest_covers_what_ends_up_in_pods() {
+        let image = "registry.example/order-service:1.4.2";
+        let before = hash(json!({}));
+        for changed in [
+            json!({"versions": [{"name": "v1", "image": "registry.example/order-service:1.4.3"}]}),
+            json!({"versions": [{"name": "v1", "image": image, "env": [{"name": "A", "value": "1"}]}]}),
+            json!({"versions": [{"name": "v1", "image": image, "ports": [{"name": "http", "targetPort": 3001}]}]}),
+            json!({"ports": [{"name": "http", "port": 80, "targetPort": 3001}]}),
+            json!({"ports": [{"name": "http", "port": 80, "targetPort": 3000, "protocol": "GRPC"}]}),
+            json!({"dependencies": [{"name": "user-service"}]}),
+            json!({"resources": {"limits": {"memory": "1Gi"}}}),
+            json!({"podLabels": {"team": "checkout"}}),
+            json!({"restartedAt": "2026-01-01T00:00:00Z"}),
+        ] {
+            assert_ne!(hash(changed.clone()), before, "{changed}");
+        }
+    }
+
+    #[test]
+    fn the_digest_covers_nothing_else() {
+        let image = "registry.example/order-service:1.4.2";
+        let before = hash(json!({}));
+        for changed in [
+            json!({"replicas": 7}),
+            json!({"minReadySeconds": 10}),
+            json!({"ports": [{"name": "http", "port": 8080, "targetPort": 3000}]}),
+            json!({"boundedContext": {"name": "ordering"}}),
+            json!({"drain": "5s"}),
+            json!({"traffic": {"provider": "None"}}),
+            json!({"versions": [{"name": "v1", "image": image, "weight": 10},
+                                {"name": "v2", "image": image, "weight": 90, "replicas": 3}]}),
+            json!({"routes": [{"name": "a", "match": [{"path": {"prefix": "/a"}}], "version": "v1"}]}),
+        ] {
+            assert_eq!(hash(changed.clone()), before, "{changed}");
+        }
+        let env = json!([{"name": "USER_SERVICE_URL", "value": "http://localhost"}]);
+        let hidden = json!({"env": env, "dependencies": [{"name": "user-service"}]});
+        assert_eq!(hash(hidden), hash(json!({"env": env})), "a dependency whose variable the user sets");
+    }
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        let id = template_id(TemplateDefaults::CURRENT, "ab12ef0934");
+        assert_eq!(id, "1-ab12ef0934");
+        assert_eq!(parse_template_id(&id), Some((TemplateDefaults::CURRENT, "ab12ef0934".to_owned())));
+        for unknown in ["", "1", "1-", "-ab12", "0-ab12", "2-ab12", "x-ab12", "1-AB12", "1-ab12-3"] {
+            assert_eq!(parse_template_id(unknown), None, "{unknown:?}");
+        }
+    }
+}
