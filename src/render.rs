@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -11,6 +10,7 @@ use crate::{
     api::Microservice,
     input::Document,
     observe::{DeploymentFacts, LiveRoutes, LiveService, Observed, ObservedVersion, PodFacts, Weights},
+    offline::Checker,
     plan::{Settings, children::templates, plan, rollout::requested_of},
     validate::{Invalid, Validated, validate},
 };
@@ -58,22 +58,27 @@ fn all_ready(service: &Validated) -> Observed {
 pub enum Error {
     #[error("{origin}: {source}")]
     Invalid { origin: String, source: Invalid },
-    #[error("{origin}: not a Microservice: {source}")]
-    Unreadable { origin: String, source: serde_json::Error },
+    #[error("the CustomResourceDefinition of this build cannot be read: {0}")]
+    Schema(#[from] serde_json::Error),
 }
 
 /// The objects of the Microservices among documents; `namespace` is that of documents without one.
 ///
 /// # Errors
-/// The first document that is invalid.
+/// The first document that the API server would refuse or that is invalid.
 pub fn render_documents(documents: &[Document], namespace: &str, settings: &Settings) -> Result<Vec<Value>, Error> {
+    let checker = Checker::new()?;
     let mut objects = Vec::new();
     for document in documents {
-        let origin = document.origin.to_string();
-        let mut microservice: Microservice = Microservice::deserialize(&document.value)
-            .map_err(|source| Error::Unreadable { origin: origin.clone(), source })?;
-        microservice.metadata.namespace.get_or_insert_with(|| namespace.to_owned());
-        objects.extend(render(&microservice, settings).map_err(|source| Error::Invalid { origin, source })?);
+        let invalid = |source| Error::Invalid { origin: document.origin.to_string(), source };
+        let verdict = checker.check(&document.in_namespace(namespace), settings.provider);
+        let problems: Vec<_> = verdict.problems().cloned().collect();
+        match verdict.read {
+            Some((microservice, _)) if problems.is_empty() => {
+                objects.extend(render(&microservice, settings).map_err(invalid)?);
+            }
+            _ => return Err(invalid(Invalid { problems })),
+        }
     }
     Ok(objects)
 }

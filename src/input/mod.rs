@@ -55,6 +55,17 @@ pub struct Document {
     pub value: Value,
 }
 
+impl Document {
+    /// The manifest, in a namespace when it names none.
+    pub fn in_namespace(&self, namespace: &str) -> Value {
+        let mut manifest = self.value.clone();
+        if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.entry("namespace").or_insert_with(|| namespace.into());
+        }
+        manifest
+    }
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Input {

@@ -13,7 +13,6 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
@@ -160,7 +159,7 @@ pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
     let mut findings: Vec<Finding> = input.errors.iter().map(Finding::unreadable).collect();
     let mut subjects = Vec::new();
     for document in &input.documents {
-        let verdict = checker.check(&in_namespace(document, &defaults.namespace), defaults.provider);
+        let verdict = checker.check(&document.in_namespace(&defaults.namespace), defaults.provider);
         let object = name_of(document, &defaults.namespace);
         let refused = verdict.refused.into_iter().map(|problem| ("refused", problem));
         let told = refused.chain(verdict.stalled.into_iter().map(|problem| ("stalled", problem)));
@@ -175,14 +174,6 @@ pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
     let position = |finding: &Finding| input.documents.iter().position(|document| document.origin == finding.origin);
     findings.sort_by_key(|finding| (position(finding), finding.severity));
     Report { findings, checked: input.documents.len(), passed_over: input.passed_over }
-}
-
-fn in_namespace(document: &Document, namespace: &str) -> Value {
-    let mut manifest = document.value.clone();
-    if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.entry("namespace").or_insert_with(|| json!(namespace));
-    }
-    manifest
 }
 
 fn name_of(document: &Document, namespace: &str) -> String {

@@ -1,0 +1,115 @@
+//! The manifests of `tests/manifests` on a real API server, with strict field validation: what `lint` says without a
+//! cluster is what users are told with one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::{fs, process::Command};
+
+use devcluster::{Tool, tool};
+use jiff::SignedDuration;
+use kube::{
+    api::{Patch, PatchParams, PostParams},
+    core::Request,
+};
+use microservice_operator::{
+    api::Provider,
+    input::{self, Document},
+    plan::{Settings, object::Kind, resources::Stamp},
+    render::render_documents,
+};
+use serde_json::Value;
+use support::{Space, cluster, root, run};
+
+fn manifests(folder: &str) -> Vec<Document> {
+    let input = input::read(&[root().join("tests/manifests").join(folder)], &mut std::io::empty());
+    assert!(input.errors.is_empty(), "{:?}", input.errors);
+    input.documents
+}
+
+fn name(document: &Document) -> &str {
+    document.origin.file.rsplit('/').next().unwrap()
+}
+
+/// What the API server answers to `kubectl create --validate=strict --dry-run=server`.
+async fn create(space: &Space, manifest: &Value) -> Result<Value, String> {
+    let mut body = manifest.clone();
+    body["metadata"]["namespace"] = space.name.clone().into();
+    let path = format!("/apis/microservice-operator.dev/v1alpha1/namespaces/{}/microservices", space.name);
+    let mut request = Request::new(&path).create(&PostParams::default(), serde_json::to_vec(&body).unwrap()).unwrap();
+    *request.uri_mut() = format!("{path}?dryRun=All&fieldValidation=Strict").parse().unwrap();
+    space.client.request::<Value>(request).await.map_err(|error| match error {
+        kube::Error::Api(status) => status.message,
+        other => panic!("{other}"),
+    })
+}
+
+#[test]
+fn the_api_server_refuses_with_the_same_words() {
+    run(async {
+        let space = Space::new(cluster(), "refused").await;
+        let mut wrong = Vec::new();
+        for document in manifests("refused") {
+            let text = fs::read_to_string(&document.origin.file).unwrap();
+            let expect = text.lines().next().and_then(|line| line.strip_prefix("# expect: ")).unwrap();
+            match create(&space, &document.value).await {
+                Ok(_) => wrong.push(format!("{}: accepted", name(&document))),
+                // Inner quotes are escaped where the message shows a value.
+                Err(message) if message.replace('\\', "").contains(&expect.replace('\\', "")) => {}
+                Err(message) => wrong.push(format!("{}: expected {expect}\n    got {message}", name(&document))),
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn the_api_server_accepts_the_rest() {
+    run(async {
+        let space = Space::new(cluster(), "accepted").await;
+        for document in manifests("stalled").into_iter().chain(manifests("accepted")) {
+            let answer = create(&space, &document.value).await;
+            assert!(answer.is_ok(), "{}: {answer:?}", name(&document));
+        }
+    });
+}
+
+/// The CRD is small enough, and its rules cheap enough, for the plainest way to install it.
+#[test]
+fn the_crd_is_applied_by_plain_kubectl() {
+    let kubeconfig = cluster().kubeconfig_path();
+    let output = Command::new(tool(Tool::Kubectl).unwrap())
+        .args(["apply", "--filename", "crds/"])
+        .env("KUBECONFIG", kubeconfig)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What passes all checks becomes objects that the API server takes.
+#[test]
+fn what_is_accepted_can_be_built() {
+    run(async {
+        let space = Space::new(cluster(), "built").await;
+        let settings = Settings {
+            provider: Provider::Istio,
+            propagation: SignedDuration::from_secs(5),
+            stamp: Stamp { operator_version: "0.0.0".to_owned(), chart: None },
+        };
+        let mut documents = manifests("accepted");
+        for document in &mut documents {
+            document.value["metadata"]["namespace"] = space.name.clone().into();
+        }
+        let mut wrong = Vec::new();
+        for object in render_documents(&documents, &space.name, &settings).unwrap() {
+            let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
+            let kind_of_child = Kind::ALL.into_iter().find(|known| known.api_resource().kind == kind).unwrap();
+            let params = PatchParams::apply("test").force().dry_run().validation_strict();
+            if let Err(error) = space.children(kind_of_child).patch(name, &params, &Patch::Apply(&object)).await {
+                wrong.push(format!("{kind} {name}: {error}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
