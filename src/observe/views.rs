@@ -63,7 +63,7 @@ impl Child {
             scaled_by: scaled_by(object),
             hosts: if kind == Kind::VirtualService { hosts(&object.data, &namespace) } else { Vec::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
-            object: Arc::new(if ours { content(object) } else { Value::Null }),
+            object: Arc::new(if ours { content(kind, object) } else { Value::Null }),
             namespace,
             owner,
         }
@@ -89,10 +89,15 @@ fn scaled_by(object: &DynamicObject) -> Option<String> {
     managers.iter().find(|entry| entry.subresource.as_deref() == Some("scale"))?.manager.clone()
 }
 
-fn content(object: &DynamicObject) -> Value {
+/// The object as it would be written. Items of a listing lack their apiVersion and kind.
+fn content(kind: Kind, object: &DynamicObject) -> Value {
     let mut object = object.clone();
     object.metadata.managed_fields = None;
-    serde_json::to_value(object).unwrap_or_default()
+    let mut content = serde_json::to_value(object).unwrap_or_default();
+    let resource = kind.api_resource();
+    content["apiVersion"] = resource.api_version.into();
+    content["kind"] = resource.kind.into();
+    content
 }
 
 fn hosts(data: &Value, namespace: &str) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::http::{HeaderValue, header::USER_AGENT};
 use futures::future;
 use jiff::SignedDuration;
 use kube::{Client, Config, client::ClientBuilder};
@@ -17,6 +18,9 @@ use crate::{
 };
 
 use super::{leader, server};
+
+/// What the API server's audit log calls this client.
+const AGENT: &str = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"));
 
 /// What `run` needs to know.
 #[derive(Clone, Debug)]
@@ -158,7 +162,8 @@ fn signal() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 async fn client(metrics: &Metrics) -> Result<Client, Error> {
-    let config = Config::infer().await?;
+    let mut config = Config::infer().await?;
+    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     Ok(ClientBuilder::try_from(config)?.with_layer(&metrics.layer()).build())
 }
 

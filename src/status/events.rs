@@ -29,6 +29,7 @@ pub fn notices(
     }
     if let (Some(before), Some(after)) = (&old.weights, &new.weights)
         && before != after
+        && !before.is_empty()
     {
         tell(false, "TrafficWeightUpdated", format!("effective weights: {before} -> {after}"));
     }

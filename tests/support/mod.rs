@@ -228,7 +228,11 @@ pub fn condition(microservice: &Microservice, type_: &str) -> String {
 /// Reason and message of a condition.
 pub fn told(microservice: &Microservice, type_: &str) -> (String, String) {
     let conditions = microservice.status.iter().flat_map(|status| &status.conditions);
-    conditions.filter(|it| it.type_ == type_).map(|it| (it.reason.clone(), it.message.clone())).next().unwrap_or_default()
+    conditions
+        .filter(|it| it.type_ == type_)
+        .map(|it| (it.reason.clone(), it.message.clone()))
+        .next()
+        .unwrap_or_default()
 }
 
 /// The status' message.
@@ -297,6 +301,23 @@ impl Operator {
         ended.is_some_and(|status| status.success())
     }
 
+    /// Its metrics, once it serves them.
+    pub async fn metrics(&self) -> Option<String> {
+        self.get("/metrics").await
+    }
+
+    /// The body of an answer of its health and metrics server.
+    pub async fn get(&self, path: &str) -> Option<String> {
+        let text = self.text();
+        let address = text.split("address=").nth(1)?.split_whitespace().next()?.to_owned();
+        let mut stream = tokio::net::TcpStream::connect(&address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.ok()?;
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+    }
+
     /// Its log so far.
     pub fn text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -304,7 +325,8 @@ impl Operator {
 
     /// Waits until the log has a text; answers the line.
     pub async fn says(&self, text: &str) -> String {
-        let found = eventually(|| async { self.text().lines().find(|line| line.contains(text)).map(str::to_owned) }).await;
+        let found =
+            eventually(|| async { self.text().lines().find(|line| line.contains(text)).map(str::to_owned) }).await;
         found.unwrap_or_else(|| panic!("the operator never said {text:?}; it said:\n{}", self.text()))
     }
 }

@@ -1,0 +1,110 @@
+//! What the operator asks of the API server, counted from the audit log: the floor on creation, nothing at rest, one
+//! child and the status for an edit of the weights.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::time::Duration;
+
+use devcluster::{AuditEvent, AuditMark, Cluster};
+use kube::api::{Patch, PatchParams};
+use microservice_operator::plan::object::Kind;
+use serde_json::json;
+use support::{Operator, Space, cluster, run};
+
+const TWO: &str = "{replicas: 2, ports: [{name: http, port: 80}], versions: [\
+    {name: v1, image: 'registry.example/a:1', weight: 90}, {name: v2, image: 'registry.example/a:2', weight: 10}]}";
+
+fn by_operator(event: &AuditEvent) -> bool {
+    event.user_agent.starts_with("microservice-operator/")
+}
+
+/// The operator's requests since a mark, once the log has caught up.
+async fn requests(cluster: &Cluster, since: AuditMark) -> Vec<AuditEvent> {
+    cluster.settled_mark().await.unwrap();
+    cluster.audit().unwrap().since(since, by_operator).unwrap()
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Writes {
+    children: Vec<String>,
+    routes: usize,
+    status: usize,
+    events: usize,
+    other: Vec<String>,
+}
+
+/// Sorts the writes of a namespace. Routes are the VirtualService's writes after its creation.
+fn writes(events: &[AuditEvent], namespace: &str) -> Writes {
+    let mut writes = Writes::default();
+    for event in events.iter().filter(|event| event.is_write() && event.namespace == namespace) {
+        let object = format!("{}/{}", event.resource, event.name);
+        match event.resource.as_str() {
+            "events" => writes.events += 1,
+            "microservices" if event.subresource == "status" => writes.status += 1,
+            "virtualservices" if writes.children.contains(&object) => writes.routes += 1,
+            resource if Kind::ALL.iter().any(|kind| kind.api_resource().plural == resource) => writes.children.push(object),
+            _ => writes.other.push(format!("{} {}", event.verb, event.request_uri)),
+        }
+    }
+    writes
+}
+
+#[test]
+fn the_operator_asks_for_no_more_than_it_needs() {
+    run(async {
+        let cluster = cluster();
+        let space = Space::new(cluster, "requests").await;
+        let operator = Operator::start(cluster.kubeconfig_path(), &["--lease-namespace", "default"]);
+        operator.says("the mesh's kinds are installed").await;
+
+        let mark = cluster.settled_mark().await.unwrap();
+        space.apply("a", TWO).await;
+        space.ready("a").await;
+        let created = writes(&requests(cluster, mark).await, &space.name);
+        let mut children = created.children.clone();
+        children.sort();
+        children.dedup();
+        assert_eq!(children.len(), created.children.len(), "a child was written twice: {created:?}");
+        assert_eq!(children.len(), 9, "two Deployments with their budgets, and one of each other kind: {created:?}");
+        assert!(created.routes <= 2, "one route write a version that became complete: {created:?}");
+        assert!(created.status <= 3, "one when accepted, one a version that became complete: {created:?}");
+        assert_eq!(created.other, Vec::<String>::new());
+
+        let mark = cluster.settled_mark().await.unwrap();
+        space.apply("a", &TWO.replace("weight: 90", "weight: 0").replace("weight: 10", "weight: 100")).await;
+        space.weights("a", "v1=0 v2=100").await;
+        space.ready("a").await;
+        let edited = writes(&requests(cluster, mark).await, &space.name);
+        assert_eq!(edited.children, ["virtualservices/a"], "{edited:?}");
+        assert!((1..=2).contains(&edited.status), "{edited:?}");
+
+        let mark = cluster.settled_mark().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let at_rest = requests(cluster, mark).await;
+        let beyond: Vec<String> = at_rest
+            .iter()
+            .filter(|event| event.resource != "leases" && event.verb != "watch")
+            .map(|event| format!("{} {}", event.verb, event.request_uri))
+            .collect();
+        assert_eq!(beyond, Vec::<String>::new());
+        assert!(at_rest.iter().any(|event| event.resource == "leases"), "the log saw nothing of the operator");
+
+        assert!(operator.terminate().await, "it ends cleanly at SIGTERM");
+        let mark = cluster.settled_mark().await.unwrap();
+        let second = Operator::start(cluster.kubeconfig_path(), &["--lease-namespace", "default"]);
+        second.says("the mesh's kinds are installed").await;
+        let touched = json!({"metadata": {"annotations": {"touched": "yes"}}});
+        space.microservices().patch("a", &PatchParams::default(), &Patch::Merge(&touched)).await.unwrap();
+        let reconciled = support::eventually(|| async {
+            let text = second.metrics().await?;
+            let line = text.lines().find(|line| line.starts_with("controller_runtime_reconcile_total"))?;
+            line.rsplit(' ').next()?.parse::<f64>().ok().filter(|count| *count >= 2.0)
+        })
+        .await;
+        assert!(reconciled.is_some(), "it never reconciled: {:?}", second.metrics().await);
+        let after = writes(&requests(cluster, mark).await, &space.name);
+        assert_eq!(after, Writes::default(), "a restart writes nothing");
+    });
+}
+
