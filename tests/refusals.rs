@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use kube::core::cel::{Validator, compile_schema};
 use microservice_operator::{
     api::{Provider, crd, schema::open_api_schema},
     input::{self, Document},
@@ -93,6 +94,25 @@ fn nobody_refuses_what_is_right() {
         assert!(found.is_empty(), "{}: {found:?}", document.origin);
         assert!(verdict.read.is_some());
     }
+}
+
+/// A rule that no manifest breaks may as well be wrong.
+#[test]
+fn every_rule_is_broken_by_a_manifest() {
+    let schema = open_api_schema().unwrap();
+    let mut untested = BTreeSet::new();
+    walk(&schema, "", &mut |schema, _| {
+        let rules = schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+        untested.extend(rules.map(|rule| rule["rule"].as_str().unwrap().to_owned()));
+    });
+    let compiled = compile_schema(&schema);
+    let validator = Validator::new();
+    for case in cases("refused") {
+        for broken in validator.validate_compiled(&compiled, &case.document.value, None).err().into_iter().flatten() {
+            untested.remove(&broken.rule);
+        }
+    }
+    assert_none(&untested.into_iter().collect::<Vec<_>>());
 }
 
 /// `kubectl apply` keeps the whole manifest in an annotation, as Go writes JSON, and annotations have 256 KiB.

@@ -83,7 +83,7 @@ fn versions() -> Vec<Placed> {
             ".versions",
             told(
                 "spec",
-                format!("self.versions.size() == 1 || {SUM} == 100"),
+                format!("self.versions.size() < 2 || {SUM} == 100"),
                 "the weights of the versions must sum to 100, but %s sum to %d",
                 &["self.versions.map(v, '%s=%d'.format([v.name, has(v.weight) ? v.weight : 0]))", SUM],
             ),

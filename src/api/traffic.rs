@@ -12,8 +12,8 @@ pub struct Traffic {
     /// What carries weights and routes: Istio, or None for a plain Service. Default: the operator's `--provider`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<Provider>,
-    /// Time after which a request to an HTTP or HTTP2 port has failed. Default: none. It is not applied to GRPC and
-    /// TCP ports, whose streams it would cut: give it per port there.
+    /// Time after which a request to an HTTP or HTTP2 port has failed. Default: none. It is not applied to GRPC ports,
+    /// whose streams it would cut: give it per port there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// Retries of failed requests. Default: the mesh's.
