@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::{api, api::Provider, telemetry::LogFormat};
+use crate::{api, api::Provider, lint::LintArgs, telemetry::LogFormat};
 
 /// Runs services from one Microservice resource each: workloads, routes, weights and an honest status.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ pub enum Command {
     Crd,
     /// Print the objects that Microservices become once everything is ready. Needs no cluster.
     Render(RenderArgs),
+    /// Check Microservices without a cluster: what the API server and the operator would refuse, and warnings.
+    Lint(LintArgs),
     /// Ask an HTTP endpoint and exit with 0 when it answers 200.
     #[command(hide = true)]
     Healthz {

@@ -12,6 +12,7 @@ use microservice_operator::{
     api,
     cli::{RenderArgs, RunArgs},
     input,
+    lint::{self, LintArgs},
     plan::{Settings, resources::Stamp},
     render,
     runtime::{self, RunOptions},
@@ -83,6 +84,12 @@ pub fn render(args: &RenderArgs) -> Outcome {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Checks manifests.
+pub fn lint(args: &LintArgs) -> Outcome {
+    let outcome = lint::run(args, &mut std::io::stdin(), &mut std::io::stdout().lock())?;
+    Ok(outcome.into())
 }
 
 /// Asks an HTTP endpoint, for `helm test`: succeeds when it answers 200.

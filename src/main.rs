@@ -13,6 +13,7 @@ async fn main() -> ExitCode {
         Command::Run(args) => commands::run(args).await,
         Command::Crd => commands::crd(),
         Command::Render(args) => commands::render(&args),
+        Command::Lint(args) => commands::lint(&args),
         Command::Healthz { url } => commands::healthz(&url).await,
     };
     match outcome {
