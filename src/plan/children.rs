@@ -11,10 +11,9 @@ use crate::{
 };
 
 use super::{
-    Settings,
     object::{Kind, Object},
     resources::{
-        self, child_meta, child_name,
+        self, Stamp, child_meta, child_name,
         template::{TemplateDefaults, parse_template_id, template_hash, template_id},
     },
     rollout::{
@@ -101,19 +100,25 @@ pub fn subsets(
     names
 }
 
+/// What was decided about one Microservice, and what it was decided from.
+pub struct Decided<'a> {
+    pub service: &'a Validated,
+    pub observed: &'a Observed,
+    pub rollout: &'a Rollout<'a>,
+    pub placement: &'a Placement,
+    pub rule: SizeRule,
+    pub around: &'a Circumstances<'a>,
+}
+
 /// Builds all objects, in the order of [`Kind`].
-#[allow(clippy::too_many_arguments)]
 pub fn build(
-    service: &Validated,
+    decided: &Decided<'_>,
     spec: &MicroserviceSpec,
-    rollout: &Rollout<'_>,
-    placement: &Placement,
     subsets: &[String],
     templates: &BTreeMap<String, Template>,
-    rule: SizeRule,
-    settings: &Settings,
+    stamp: &Stamp,
 ) -> Built {
-    let stamp = &settings.stamp;
+    let Decided { service, rollout, placement, rule, .. } = *decided;
     let revision = resources::controller_revision(service, spec, stamp);
     let mut objects = vec![Object::new(Kind::ControllerRevision, &revision)];
     objects.extend(resources::service_account(service, stamp).map(|it| Object::new(Kind::ServiceAccount, &it)));
@@ -149,15 +154,8 @@ pub fn build(
 }
 
 /// Children that may go, in the order in which they go.
-pub fn removals(
-    service: &Validated,
-    observed: &Observed,
-    rollout: &Rollout<'_>,
-    placement: &Placement,
-    built: &Built,
-    rule: SizeRule,
-    around: &Circumstances<'_>,
-) -> Vec<ChildRef> {
+pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
+    let Decided { service, observed, .. } = *decided;
     let wanted =
         |child: &ChildRef| built.objects.iter().any(|object| object.kind == child.kind && object.name == child.name);
     let removed_runs = observed.children.iter().any(|child| {
@@ -165,12 +163,11 @@ pub fn removals(
         child.kind == Kind::Deployment && service.version(version).is_none()
     });
     let may_go = |child: &ChildRef| match child.kind {
-        Kind::Deployment => version_gone(child, service, rollout, placement, rule, around),
+        Kind::Deployment => version_gone(child, decided),
         Kind::PodDisruptionBudget => {
             let deployment =
                 observed.children.iter().find(|other| other.kind == Kind::Deployment && other.name == child.name);
-            deployment
-                .is_none_or(|other| wanted(other) || version_gone(other, service, rollout, placement, rule, around))
+            deployment.is_none_or(|other| wanted(other) || version_gone(other, decided))
         }
         Kind::ServiceAccount => !removed_runs,
         Kind::ControllerRevision | Kind::DestinationRule | Kind::VirtualService | Kind::Service => true,
@@ -197,14 +194,8 @@ fn removal_rank(kind: Kind) -> usize {
     .unwrap_or(usize::MAX)
 }
 
-fn version_gone(
-    deployment: &ChildRef,
-    service: &Validated,
-    rollout: &Rollout<'_>,
-    placement: &Placement,
-    rule: SizeRule,
-    around: &Circumstances<'_>,
-) -> bool {
+fn version_gone(deployment: &ChildRef, decided: &Decided<'_>) -> bool {
+    let Decided { service, rollout, placement, rule, around, .. } = *decided;
     let version = deployment.version.as_deref().unwrap_or_default();
     if service.version(version).is_some() {
         return deployment.name != child_name(&service.identity.name, version);

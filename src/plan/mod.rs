@@ -18,6 +18,7 @@ use crate::{
     validate::Validated,
 };
 
+use children::Decided;
 pub use holds::{Availability, Hold, RoutesState};
 use object::Object;
 use resources::Stamp;
@@ -85,8 +86,9 @@ pub fn plan(
             Stage::Mesh | Stage::Settling | Stage::Entering | Stage::Leaving => false,
         },
     };
-    let built = children::build(service, spec, &rollout, &placement, &subsets, &templates, rule, settings);
-    let removals = children::removals(service, observed, &rollout, &placement, &built, rule, &around);
+    let decided = Decided { service, observed, rollout: &rollout, placement: &placement, rule, around: &around };
+    let built = children::build(&decided, spec, &subsets, &templates, &settings.stamp);
+    let removals = children::removals(&decided, &built);
     let clashes = holds::clashes(&built.objects, observed);
     let waits = waits(&rollout, &placement, service, &around);
     Plan {

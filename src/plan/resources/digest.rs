@@ -5,20 +5,23 @@ use sha2::{Digest, Sha256};
 
 /// The first `length` hexadecimal digits of the SHA-256 of a value, whatever the order of its keys.
 pub fn digest(value: &Value, length: usize) -> String {
-    let hash = Sha256::digest(sorted(value).to_string().as_bytes());
+    let hash = Sha256::digest(canonical(value).as_bytes());
     hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().chars().take(length).collect()
 }
 
-/// Fields of structs come in the order of their declaration, which must be free to change.
-fn sorted(value: &Value) -> Value {
+/// The value as JSON with sorted keys. How `serde_json` orders them depends on features that any dependency may turn
+/// on, and structs are free to declare their fields in another order.
+fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
-            fields.sort_by(|(left, _), (right, _)| left.cmp(right));
-            Value::Object(fields.into_iter().collect())
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(key, _)| *key);
+            let fields =
+                fields.into_iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
         }
-        Value::Array(entries) => Value::Array(entries.iter().map(sorted).collect()),
-        scalar => scalar.clone(),
+        Value::Array(entries) => format!("[{}]", entries.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        scalar => scalar.to_string(),
     }
 }
 
