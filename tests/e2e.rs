@@ -54,7 +54,9 @@ fn the_shop_and_bookinfo_become_ready_and_weights_travel() {
         space.microservices().patch("reviews", &PatchParams::default(), &Patch::Merge(&spec)).await.unwrap();
         let after = space.weights("reviews", "v1=20 v2=30 v3=50").await;
         assert_eq!(condition(&after, "Ready"), "True");
-        let routes = space.child_until(Kind::VirtualService, "reviews", "new weights", |it| routed(it) == "v1=20 v2=30 v3=50").await;
+        let routes = space
+            .child_until(Kind::VirtualService, "reviews", "new weights", |it| routed(it) == "v1=20 v2=30 v3=50")
+            .await;
         let jason = &routes["spec"]["http"][0];
         assert_eq!(jason["match"][0]["headers"]["end-user"]["exact"], "jason");
         assert_eq!(jason["route"][0]["destination"]["subset"], "v2");
@@ -71,7 +73,11 @@ fn drift_on_every_kind_of_child_is_put_back() {
         let clean = space.snapshot().await;
         let drifts = [
             (Kind::Deployment, "a-v1", json!({"spec": {"replicas": 7}})),
-            (Kind::Deployment, "a-v2", json!({"metadata": {"labels": {"version": null, "app.kubernetes.io/managed-by": "x"}}})),
+            (
+                Kind::Deployment,
+                "a-v2",
+                json!({"metadata": {"labels": {"version": null, "app.kubernetes.io/managed-by": "x"}}}),
+            ),
             (Kind::Service, "a", json!({"spec": {"selector": {"version": "v9"}}})),
             (Kind::VirtualService, "a", json!({"spec": {"http": []}})),
             (Kind::DestinationRule, "a", json!({"spec": {"subsets": []}})),
@@ -82,13 +88,22 @@ fn drift_on_every_kind_of_child_is_put_back() {
             let params = PatchParams { field_manager: Some("meddler".into()), ..PatchParams::default() };
             space.children(kind).patch(name, &params, &Patch::Merge(&drift)).await.unwrap();
             let key = format!("{kind:?}/{name}");
-            let back = support::eventually(|| async { (space.snapshot().await.get(&key) == clean.get(&key)).then_some(()) }).await;
+            let back =
+                support::eventually(|| async { (space.snapshot().await.get(&key) == clean.get(&key)).then_some(()) })
+                    .await;
             assert!(back.is_some(), "{key} was not put back: {:#}", space.snapshot().await[&key]);
         }
-        for (kind, name) in [(Kind::Deployment, "a-v2"), (Kind::Service, "a"), (Kind::VirtualService, "a"), (Kind::DestinationRule, "a")] {
+        for (kind, name) in [
+            (Kind::Deployment, "a-v2"),
+            (Kind::Service, "a"),
+            (Kind::VirtualService, "a"),
+            (Kind::DestinationRule, "a"),
+        ] {
             let uid = space.child(kind, name).await.unwrap().uid();
             space.children(kind).delete(name, &DeleteParams::background()).await.unwrap();
-            space.child_until(kind, name, "made anew", |it| it["metadata"]["uid"].as_str().map(str::to_owned) != uid).await;
+            space
+                .child_until(kind, name, "made anew", |it| it["metadata"]["uid"].as_str().map(str::to_owned) != uid)
+                .await;
         }
         space.until("a", "Ready again", |it| condition(it, "Ready") == "True").await;
         let again = support::eventually(|| async { (space.snapshot().await == clean).then_some(()) }).await;
@@ -154,7 +169,9 @@ fn deletion_leaves_nothing_behind_and_the_same_name_can_come_again() {
         space.apply("a", &two(90, 10)).await;
         space.ready("a").await;
         space.microservices().delete("a", &DeleteParams::background()).await.unwrap();
-        let gone = support::eventually(|| async { space.microservices().get_opt("a").await.ok()?.is_none().then_some(()) }).await;
+        let gone =
+            support::eventually(|| async { space.microservices().get_opt("a").await.ok()?.is_none().then_some(()) })
+                .await;
         assert!(gone.is_some(), "a finalizer holds it");
         space.apply("a", &two(50, 50)).await;
         space.ready("a").await;
@@ -270,7 +287,10 @@ fn an_invalid_spec_is_refused_by_the_status_and_the_accepted_one_stays() {
         space.until("a", "Stalled", |it| support::current(it) && condition(it, "Stalled") == "True").await;
         let routes = space.child_until(Kind::VirtualService, "a", "there", |_| true).await;
         assert_eq!(routed(&routes), "v1=90 v2=10");
-        let held = support::eventually(|| async { space.child(Kind::Deployment, "a-v1").await.map(|it| it.data["spec"]["replicas"].clone()) }).await;
+        let held = support::eventually(|| async {
+            space.child(Kind::Deployment, "a-v1").await.map(|it| it.data["spec"]["replicas"].clone())
+        })
+        .await;
         assert_eq!(held, Some(json!(2)));
     });
 }

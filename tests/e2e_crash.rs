@@ -71,7 +71,8 @@ async fn crash_everywhere(round: u64, created: &BTreeMap<String, Value>, after_e
     operator.kill();
     let operator = start(&space);
     space.ready("a").await;
-    same_in_the_end(&space, after_edit, &format!("round {round}: a crash {:?} into an edit", moment(round + 100))).await;
+    same_in_the_end(&space, after_edit, &format!("round {round}: a crash {:?} into an edit", moment(round + 100)))
+        .await;
 
     space.microservices().delete("a", &DeleteParams::background()).await.unwrap();
     tokio::time::sleep(moment(round + 200) / 4).await;
@@ -86,7 +87,8 @@ fn an_upgrade_of_the_operator_restarts_no_pod() {
         let space = Space::new(cluster(), "upgrade").await;
         let pods = || async {
             let list = space.api::<Pod>().list(&Default::default()).await.unwrap();
-            let mut pods: Vec<_> = list.items.iter().map(|pod| (pod.name_any(), pod.uid(), pod.labels().clone())).collect();
+            let mut pods: Vec<_> =
+                list.items.iter().map(|pod| (pod.name_any(), pod.uid(), pod.labels().clone())).collect();
             pods.sort();
             pods
         };

@@ -43,7 +43,9 @@ fn writes(events: &[AuditEvent], namespace: &str) -> Writes {
             "events" => writes.events += 1,
             "microservices" if event.subresource == "status" => writes.status += 1,
             "virtualservices" if writes.children.contains(&object) => writes.routes += 1,
-            resource if Kind::ALL.iter().any(|kind| kind.api_resource().plural == resource) => writes.children.push(object),
+            resource if Kind::ALL.iter().any(|kind| kind.api_resource().plural == resource) => {
+                writes.children.push(object)
+            }
             _ => writes.other.push(format!("{} {}", event.verb, event.request_uri)),
         }
     }
@@ -107,4 +109,3 @@ fn the_operator_asks_for_no_more_than_it_needs() {
         assert_eq!(after, Writes::default(), "a restart writes nothing");
     });
 }
-

@@ -1,0 +1,69 @@
+//! The process: one of several leads, a standby takes over, health and metrics answer, the end is clean.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use support::{Operator, Space, cluster, run};
+
+const ONE: &str = "{ports: [{name: http, port: 80}], versions: [{name: v1, image: 'registry.example/a:1'}]}";
+
+fn start(space: &Space) -> Operator {
+    let scope = ["--namespace", &space.name, "--lease-namespace", &space.name];
+    Operator::start(cluster().kubeconfig_path(), &scope)
+}
+
+async fn holder(space: &Space) -> Option<String> {
+    let leases: Api<Lease> = space.api();
+    let lease = leases.get_opt("microservice-operator").await.unwrap()?;
+    lease.spec?.holder_identity.filter(|holder| !holder.is_empty())
+}
+
+#[test]
+fn one_leads_and_the_other_takes_over_when_it_ends() {
+    run(async {
+        let space = Space::new(cluster(), "leader").await;
+        let first = start(&space);
+        first.says("leading").await;
+        let leader = holder(&space).await.expect("the lease has a holder");
+        let second = start(&space);
+        second.says("serving /healthz").await;
+        let ready = support::eventually(|| async { second.get("/readyz").await.filter(|it| it == "ok") }).await;
+        assert!(ready.is_some(), "a standby is ready, or an upgrade would never end");
+        assert!(!second.text().contains("leading"));
+        assert_eq!(holder(&space).await.as_deref(), Some(leader.as_str()));
+        space.apply("a", ONE).await;
+        space.ready("a").await;
+
+        assert!(first.terminate().await, "SIGTERM ends it with success");
+        second.says("leading").await;
+        assert_ne!(holder(&space).await.as_deref(), Some(leader.as_str()));
+        space.apply("b", ONE).await;
+        space.ready("b").await;
+        let metrics = second.metrics().await.unwrap();
+        for line in
+            ["leader_election_master_status 1", "rest_client_requests_total{", "controller_runtime_reconcile_total{"]
+        {
+            assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
+        }
+    });
+}
+
+#[test]
+fn wrong_settings_are_refused_in_words() {
+    let operator = |args: &[&str]| {
+        let output =
+            std::process::Command::new(env!("CARGO_BIN_EXE_microservice-operator")).args(args).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = operator(&["run", "--mesh-propagation", "soon"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("\"soon\" is not a duration"), "{text}");
+    let (code, text) = operator(&["run", "--log-level", "chatty=loud"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("the log level \"chatty=loud\" is not understood"), "{text}");
+    let (code, text) = operator(&["render", "-f", "no-such-file.yaml"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("no-such-file.yaml"), "{text}");
+}

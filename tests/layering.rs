@@ -1,0 +1,106 @@
+//! The rules of the house that a reader can check with a search: which folders are pure.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+/// Folders and files that may use no clock, client, randomness or async, and write nothing.
+const PURE: &[&str] = &[
+    "src/api",
+    "src/foreign",
+    "src/validate",
+    "src/plan",
+    "src/offline",
+    "src/lint/warnings",
+    "src/status/compute.rs",
+    "src/status/events.rs",
+    "src/observe/model.rs",
+    "src/observe/pods.rs",
+    "src/observe/deployments.rs",
+    "src/controller/accept.rs",
+    "src/render.rs",
+];
+
+/// What gives an impure file away.
+const IMPURE: &[&str] = &[
+    "async fn",
+    "async {",
+    ".await",
+    "Timestamp::now",
+    "Zoned::now",
+    "SystemTime",
+    "Instant::",
+    "kube::Client",
+    "Client,",
+    "Api<",
+    "Api::",
+    "tokio::",
+    "RandomState",
+    "rand::",
+    "std::fs",
+    "std::env",
+];
+
+/// Steps that may not know of later ones: a folder, and what its files may not import.
+const DIRECTIONS: &[(&str, &[&str])] = &[
+    (
+        "src/api",
+        &["crate::observe", "crate::validate", "crate::plan", "crate::apply", "crate::status", "crate::controller"],
+    ),
+    ("src/validate", &["crate::observe", "crate::plan", "crate::apply", "crate::status", "crate::controller"]),
+    ("src/plan", &["crate::apply", "crate::status", "crate::controller", "crate::runtime"]),
+    ("src/apply", &["crate::status", "crate::controller", "crate::runtime"]),
+    ("src/status", &["crate::controller", "crate::runtime"]),
+];
+
+fn sources(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = std::fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    entries
+        .flat_map(|entry| sources(&entry.unwrap().path()))
+        .filter(|path| path.extension().is_some_and(|it| it == "rs"))
+        .collect()
+}
+
+/// The code of a file without its tests and comments, line by line.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let body = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = body.lines().enumerate().map(|(number, line)| (number + 1, line.to_owned()));
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//")).collect()
+}
+
+fn found(folder: &str, words: &[&str]) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for path in sources(&root.join(folder)) {
+        if path.file_stem().is_some_and(|name| name == "tests" || name == "testing") {
+            continue;
+        }
+        for (number, line) in code(&path) {
+            for word in words.iter().filter(|word| line.contains(**word)) {
+                found.push(format!("{}:{number}: {word}", path.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn pure_steps_use_no_clock_client_randomness_or_async() {
+    let all: Vec<String> = PURE.iter().flat_map(|folder| found(folder, IMPURE)).collect();
+    assert_eq!(all, Vec::<String>::new());
+}
+
+#[test]
+fn steps_know_only_of_those_before_them() {
+    let all: Vec<String> = DIRECTIONS.iter().flat_map(|(folder, words)| found(folder, words)).collect();
+    assert_eq!(all, Vec::<String>::new());
+}
+
+#[test]
+fn the_search_finds_what_it_looks_for() {
+    assert!(!found("src/controller", IMPURE).is_empty());
+    assert!(!found("src/apply", &["crate::plan"]).is_empty());
+}
