@@ -1,4 +1,5 @@
 //! How weights, subsets, sizes and the status move, step by step, in a world made of data.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod world;
 

@@ -1,5 +1,8 @@
 //! The `Microservice` resource.
 
+// Each `printcolumn(…)` names its fields anew, which the lint takes for one attribute given twice.
+#![allow(clippy::duplicated_attributes)]
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

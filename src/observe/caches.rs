@@ -38,8 +38,11 @@ pub struct Caches {
     /// None until it is known whether the cluster has the mesh's kinds.
     mesh: Mutex<Option<Mesh>>,
     /// Writes that the caches have not been checked against yet, by Microservice.
-    written: Mutex<HashMap<Key, Vec<(Source, Key, Written)>>>,
+    written: Mutex<HashMap<Key, Vec<Expected>>>,
 }
+
+/// A write of an object, and the cache that it will show up in.
+type Expected = (Source, Key, Written);
 
 /// Which cache a write shows up in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
