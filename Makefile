@@ -30,6 +30,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: prereq tools ## Bring a cluster up, run the shop and Bookinfo, move weights and show what happens
+	@cargo build --quiet --locked --bin microservice-operator
 	@cargo run --quiet --locked --example demo
 
 ##@ Prove it
