@@ -165,14 +165,17 @@ impl Space {
         gone.unwrap_or_else(|| panic!("{kind:?} {name} is still there"));
     }
 
-    /// All children of Microservices, by kind and name, without what differs from run to run.
+    /// All children of Microservices, by kind and name, without what differs from run to run: identities, times and the
+    /// namespace.
     pub async fn snapshot(&self) -> BTreeMap<String, Value> {
         let mut all = BTreeMap::new();
         for kind in Kind::ALL {
             let Ok(list) = self.children(kind).list(&ListParams::default()).await else { continue };
             for object in list.items.into_iter().filter(|object| !object.owner_references().is_empty()) {
                 let name = format!("{kind:?}/{}", object.name_any());
-                all.insert(name, masked(serde_json::to_value(object).unwrap()));
+                let text = serde_json::to_string(&object).unwrap();
+                let text = text.replace(&format!(".{}.svc", self.name), ".NAMESPACE.svc");
+                all.insert(name, masked(serde_json::from_str(&text).unwrap()));
             }
         }
         all
