@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
-use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -189,6 +189,21 @@ pub async fn wait_for_nodes(client: &Client, count: u8) -> Result<(), BootstrapE
     .buffer_unordered(CONCURRENT)
     .try_collect::<()>()
     .await
+}
+
+/// Waits until pods can be scheduled onto a node.
+pub async fn wait_for_node(client: &Client, name: &str) -> Result<(), BootstrapError> {
+    await_for(Api::<Node>::all(client.clone()), name, format!("the node {name}"), is_schedulable()).await
+}
+
+/// Makes a namespace.
+pub async fn create_namespace(client: &Client, name: &str) -> Result<(), BootstrapError> {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    Api::<Namespace>::all(client.clone())
+        .patch(name, &as_devcluster(), &Patch::Apply(namespace))
+        .await
+        .map_err(|source| BootstrapError::Apply { what: format!("the namespace {name}"), source: source.into() })?;
+    Ok(())
 }
 
 fn is_schedulable() -> impl Condition<Node> {

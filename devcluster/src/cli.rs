@@ -1,13 +1,14 @@
 //! The commands, and what they print.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use devcluster::progress::{self, Progress};
 use devcluster::record::{Found, Provider, Registry};
-use devcluster::{Cluster, Nodes, Options, Tool, supervisor, tools};
+use devcluster::{Cluster, Nodes, Options, Tool, relay, supervisor, tools};
 use jiff::Timestamp;
 
 /// What went wrong, in words.
@@ -44,6 +45,19 @@ enum Command {
         /// The cluster's folder.
         folder: PathBuf,
     },
+    /// Pass connections into a cluster's own network (run by its supervisor).
+    #[command(hide = true)]
+    Relay {
+        /// Where to take them.
+        #[arg(long)]
+        from: SocketAddr,
+        /// Where to pass them to.
+        #[arg(long)]
+        to: SocketAddr,
+        /// The file of the network.
+        #[arg(long)]
+        network: PathBuf,
+    },
     /// Print which supervisor this program has (used by tests).
     #[command(hide = true)]
     Fingerprint,
@@ -63,9 +77,13 @@ struct Named {
 struct Up {
     #[command(flatten)]
     named: Named,
-    /// What nodes it has: `simulated` ones run nothing, but their pods become ready.
+    /// What nodes it has: `simulated` ones run nothing, but their pods become ready; a `real` one runs pods, on Linux as
+    /// root.
     #[arg(long, value_enum, default_value_t = NodesArgument::Simulated)]
     nodes: NodesArgument,
+    /// Let a mesh carry requests: istiod, an Envoy that sends into it and one that is its ingress. Needs `--nodes real`.
+    #[arg(long)]
+    mesh: bool,
     /// What runs it: `embedded` needs nothing else, `kind` needs Docker and kind, and has kind's own node.
     #[arg(long, value_enum, default_value_t = ProviderArgument::Embedded, conflicts_with = "nodes")]
     provider: ProviderArgument,
@@ -86,6 +104,7 @@ struct Down {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum NodesArgument {
     Simulated,
+    Real,
     None,
 }
 
@@ -99,6 +118,7 @@ enum ProviderArgument {
 pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Supervise { folder } => Ok(supervisor::run(&folder)?),
+        Command::Relay { from, to, network } => Ok(relay::run(from, to, &network)?),
         Command::Fingerprint => {
             println!("{}", supervisor::fingerprint());
             Ok(())
@@ -125,16 +145,17 @@ fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
 }
 
 async fn up(arguments: Up) -> Result<(), Failure> {
-    let Up { named: Named { name }, nodes, provider, crds } = arguments;
+    let Up { named: Named { name }, nodes, mesh, provider, crds } = arguments;
     let nodes = match nodes {
         NodesArgument::Simulated => Nodes::SIMULATED,
+        NodesArgument::Real => Nodes::Real,
         NodesArgument::None => Nodes::None,
     };
     let provider = match provider {
         ProviderArgument::Embedded => Provider::Embedded,
         ProviderArgument::Kind => Provider::Kind,
     };
-    let options = Options { name: Some(name), nodes, crds, ..Options::default() };
+    let options = Options { name: Some(name), nodes, mesh, crds, ..Options::default() };
     let started = Timestamp::now();
     let up = tokio::select! {
         up = devcluster::up(options, provider) => up?,

@@ -19,11 +19,14 @@ use crate::client;
 use crate::components::{Component, apiserver};
 use crate::control_plane::{self, ControlPlane, TENANTS};
 use crate::error::Error;
+use crate::images::{self, Image};
 use crate::kubeconfig::{self, Identity, KubeconfigError};
 use crate::lifecycle;
+use crate::network::Network;
 use crate::options::Options;
 use crate::process::ProcessId;
 use crate::record::Processes;
+use crate::sandbox::Sandbox;
 
 /// A running cluster and its administrator's client.
 pub struct Cluster {
@@ -161,6 +164,21 @@ impl Cluster {
         })?;
         kubeconfig::write(&path, &config)?;
         Ok(path)
+    }
+
+    /// The network of its real node.
+    pub fn network(&self) -> Result<Network, Error> {
+        Ok(Network::of(self.sandbox()?))
+    }
+
+    /// Loads images into its real node.
+    pub fn load_images(&self, images: &[Image]) -> Result<(), Error> {
+        Ok(images::load(self.sandbox()?.holder(), &images::pack(images)?)?)
+    }
+
+    fn sandbox(&self) -> Result<Sandbox, Error> {
+        let none = Error::Unsupported { what: "real pods", reason: "this cluster has no real node of devcluster's" };
+        Ok(Sandbox::of(self.process(Component::Node)?.ok_or(none)?.pid))
     }
 
     /// The log of every request.

@@ -10,13 +10,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::bootstrap::{self, BootstrapError};
 use crate::client::{self, ClientError};
-use crate::components::{self, Component, ConfigError};
+use crate::components::{self, Component, ConfigError, Program, apiserver, node};
 use crate::files;
+use crate::images::ImageError;
 use crate::kubeconfig::{self, KubeconfigError};
 use crate::options::{Nodes, Options};
 use crate::pki::{Pki, PkiError, User};
 use crate::record::{Processes, RecordError};
-use crate::supervisor::{Command, Supervisor, SupervisorError};
+use crate::sandbox::Sandbox;
+use crate::supervisor::{Command, OWN_PROGRAM, Supervisor, SupervisorError};
 use crate::tools::{self, ManifestError, ToolError};
 
 /// The control plane did not come up.
@@ -49,6 +51,17 @@ pub enum ControlPlaneError {
     /// The cluster could not be furnished.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// An image was not made or loaded.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Something does not come.
+    #[error("{what} did not come up in time: look at {}", logs.display())]
+    Late {
+        /// What.
+        what: &'static str,
+        /// The folder of the logs.
+        logs: PathBuf,
+    },
     /// No port.
     #[error("cannot find a free port on 127.0.0.1: {0}")]
     Port(#[source] std::io::Error),
@@ -110,14 +123,34 @@ pub fn log_of(cluster: &Path, component: Component) -> PathBuf {
 }
 
 /// The components that a cluster with these nodes has.
-pub fn components_of(nodes: Nodes) -> Vec<Component> {
-    Component::ALL.into_iter().filter(|&c| c != Component::Kwok || nodes != Nodes::None).collect()
+pub fn components_of(nodes: Nodes, mesh: bool) -> Vec<Component> {
+    Component::ALL.into_iter().filter(|&component| needs(component, nodes, mesh)).collect()
+}
+
+fn needs(component: Component, nodes: Nodes, mesh: bool) -> bool {
+    match component {
+        Component::Etcd | Component::ApiServer | Component::ControllerManager | Component::Scheduler => true,
+        Component::Kwok => matches!(nodes, Nodes::Simulated { .. }),
+        Component::Node
+        | Component::Relay
+        | Component::Coredns
+        | Component::Containerd
+        | Component::Kubelet
+        | Component::KubeProxy => nodes == Nodes::Real,
+        Component::Istiod | Component::MeshClient | Component::MeshIngress => mesh,
+    }
 }
 
 const ADMIN: &str = "admin";
 const KWOK: &str = "kwok";
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 const SCHEDULER: &str = "kube-scheduler";
+pub(crate) const NODE: &str = "kubelet";
+pub(crate) const KUBE_PROXY: &str = "kube-proxy";
+pub(crate) const COREDNS: &str = "coredns";
+pub(crate) const ISTIOD: &str = "istiod";
+/// Users of the cluster's own programs, which run in its network if it has one of its own.
+const PROGRAMS: [&str; 7] = [KWOK, CONTROLLER_MANAGER, SCHEDULER, NODE, KUBE_PROXY, COREDNS, ISTIOD];
 
 struct Users {
     /// Makes the others what they are; its token is in no kubeconfig.
@@ -133,6 +166,10 @@ impl Users {
             (KWOK.to_owned(), User::new(KWOK, &[])?),
             (CONTROLLER_MANAGER.to_owned(), User::new("system:kube-controller-manager", &[])?),
             (SCHEDULER.to_owned(), User::new("system:kube-scheduler", &[])?),
+            (NODE.to_owned(), User::new(format!("system:node:{}", node::NAME), &["system:nodes"])?),
+            (KUBE_PROXY.to_owned(), User::new("system:kube-proxy", &[])?),
+            (COREDNS.to_owned(), User::new(COREDNS, &[])?),
+            (ISTIOD.to_owned(), User::new(ISTIOD, &[])?),
         ];
         for number in 0..TENANTS {
             named.push((tenant(number), User::new(tenant(number), &["tenants"])?));
@@ -146,13 +183,15 @@ impl Users {
 }
 
 /// One start of a control plane.
-struct Start<'a> {
-    folder: &'a Path,
-    pki: Pki,
+pub(crate) struct Start<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) pki: Pki,
     users: Users,
     programs: Vec<(Component, PathBuf)>,
     supervisor: Supervisor,
     commands: Vec<(Component, Command)>,
+    /// Where a cluster with a real node runs.
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 /// Starts a control plane in `folder`, which it then owns, with the tools of [`components_of`] in their order.
@@ -168,7 +207,12 @@ pub async fn start(
     pki.create(&users.all())?;
     create_kubeconfig_folder(folder)?;
     let supervisor = Supervisor::start(folder)?;
-    let mut start = Start { folder, pki, users, programs, supervisor, commands: Vec::new() };
+    let mut start = Start { folder, pki, users, programs, supervisor, commands: Vec::new(), sandbox: None };
+
+    if options.nodes == Nodes::Real {
+        progress.step("making namespaces for the node");
+        start.namespaces().await?;
+    }
 
     progress.step("starting etcd and the API server");
     let (server, client) = start.api_server().await?;
@@ -181,11 +225,15 @@ pub async fn start(
         bootstrap::register_nodes(&client, count).await?;
         start.kwok()?;
     }
+    if let Some(sandbox) = start.sandbox {
+        progress.step("starting containerd, the kubelet, kube-proxy and CoreDNS");
+        start.node(&client, sandbox).await?;
+    }
 
     progress.step("defining resources, waiting for nodes");
     let nodes = async {
         match options.nodes {
-            Nodes::None => Ok(()),
+            Nodes::None | Nodes::Real => Ok(()),
             Nodes::Simulated { count } => bootstrap::wait_for_nodes(&client, count).await,
         }
     };
@@ -197,6 +245,10 @@ pub async fn start(
     tokio::select! {
         furnished = furnished => { furnished?; }
         ended = first_end(folder) => return Err(ended),
+    }
+    if let Some(sandbox) = start.sandbox.filter(|_| options.mesh) {
+        progress.step("starting istiod and Envoy");
+        start.mesh(&client, sandbox).await?;
     }
     Ok(ControlPlane { supervisor: start.supervisor, commands: start.commands, server })
 }
@@ -213,12 +265,15 @@ impl Start<'_> {
         loop {
             let [port, etcd, peer] = free_ports().map_err(ControlPlaneError::Port)?;
             let server = format!("https://127.0.0.1:{port}");
-            self.write_kubeconfigs(&server)?;
+            self.commands.retain(|(component, _)| *component == Component::Node);
+            match self.sandbox {
+                Some(sandbox) => self.serve_in(sandbox, port)?,
+                None => {
+                    self.write_kubeconfigs(&server, &server)?;
+                    self.serve(&apiserver::Listen::Machine { port }, etcd, peer)?;
+                }
+            }
             let client = self.client(&server).await?;
-            self.commands.clear();
-            self.run(Component::Etcd, components::etcd::arguments(self.folder, etcd, peer))?;
-            let arguments = components::apiserver::arguments(self.folder, &self.pki, port, etcd)?;
-            self.run(Component::ApiServer, arguments)?;
             let outcome = tokio::select! {
                 ready = wait_until_ready(self.folder, &client) => ready,
                 ended = first_end(self.folder) => Err(ended),
@@ -232,8 +287,21 @@ impl Start<'_> {
         }
     }
 
+    fn serve(&mut self, listen: &apiserver::Listen, etcd: u16, peer: u16) -> Result<(), ControlPlaneError> {
+        self.run(Component::Etcd, components::etcd::arguments(self.folder, etcd, peer))?;
+        self.run(Component::ApiServer, apiserver::arguments(self.folder, &self.pki, listen, etcd)?)
+    }
+
+    /// In a network of its own every port is free; one of the machine's leads there.
+    fn serve_in(&mut self, sandbox: Sandbox, port: u16) -> Result<(), ControlPlaneError> {
+        let inside = format!("https://127.0.0.1:{}", apiserver::NODE_PORT);
+        self.write_kubeconfigs(&format!("https://127.0.0.1:{port}"), &inside)?;
+        self.serve(&apiserver::Listen::Node, 2379, 2380)?;
+        self.run(Component::Relay, components::relay::arguments(port, sandbox.holder()))
+    }
+
     fn clear(&mut self) -> Result<(), ControlPlaneError> {
-        for component in [Component::ApiServer, Component::Etcd] {
+        for (component, _) in self.commands.clone().into_iter().rev().filter(|(it, _)| *it != Component::Node) {
             self.supervisor.stop(component.name())?;
             // What is missing is cleared.
             let _ = fs::remove_file(log_of(self.folder, component));
@@ -254,19 +322,56 @@ impl Start<'_> {
         self.run(Component::Kwok, components::kwok::arguments(self.folder, &kubeconfig)?)
     }
 
-    fn run(&mut self, component: Component, arguments: Vec<String>) -> Result<(), ControlPlaneError> {
-        let program = self.programs.iter().find(|(c, _)| *c == component).map(|(_, path)| path.clone());
-        let program = program.ok_or(ToolError::Missing { program: component.name() })?;
+    /// Runs a component by its own program.
+    pub(crate) fn run(&mut self, component: Component, arguments: Vec<String>) -> Result<(), ControlPlaneError> {
+        let program = self.program(component)?;
+        self.run_program(component, program, arguments)
+    }
+
+    /// Runs a component by a program, where it belongs.
+    pub(crate) fn run_program(
+        &mut self,
+        component: Component,
+        program: PathBuf,
+        arguments: Vec<String>,
+    ) -> Result<(), ControlPlaneError> {
         let command = Command { name: component.name().to_owned(), program, arguments };
+        let command = match self.sandbox {
+            Some(sandbox) => sandbox.place(component.place(), command),
+            None => command,
+        };
         self.supervisor.run(command.clone())?;
         self.commands.push((component, command));
         Ok(())
     }
 
-    fn write_kubeconfigs(&self, server: &str) -> Result<(), ControlPlaneError> {
+    /// The path of a component's program.
+    pub(crate) fn program(&self, component: Component) -> Result<PathBuf, ControlPlaneError> {
+        match component.program() {
+            Program::System(name) => Ok(name.into()),
+            Program::Own => Ok(OWN_PROGRAM.into()),
+            Program::Tool(_) => {
+                let program = self.programs.iter().find(|(c, _)| *c == component).map(|(_, path)| path.clone());
+                Ok(program.ok_or(ToolError::Missing { program: component.name() })?)
+            }
+        }
+    }
+
+    /// The pid of a running component.
+    pub(crate) fn pid_of(&self, component: Component) -> Result<i32, ControlPlaneError> {
+        let processes = Processes::read(self.folder)?;
+        let records = processes.iter().flat_map(|processes| &processes.components);
+        let process = records.filter(|record| record.name == component.name()).find_map(|r| r.process.clone());
+        let late = ControlPlaneError::Late { what: component.name(), logs: self.folder.join("logs") };
+        process.map(|process| process.pid).ok_or(late)
+    }
+
+    /// Writes everybody's kubeconfig: the cluster's own programs may reach the API server elsewhere.
+    fn write_kubeconfigs(&self, server: &str, inside: &str) -> Result<(), ControlPlaneError> {
         let ca = self.pki.ca_certificate();
         for (name, user) in &self.users.named {
             let path = if name == ADMIN { admin_kubeconfig(self.folder) } else { user_kubeconfig(self.folder, name) };
+            let server = if PROGRAMS.contains(&name.as_str()) { inside } else { server };
             kubeconfig::write(&path, &kubeconfig::render(server, &ca, &user.token)?)?;
         }
         Ok(())
@@ -292,7 +397,7 @@ pub async fn wait_until_ready(folder: &Path, client: &Client) -> Result<(), Cont
 }
 
 /// Waits for a component's end, which is an error while the cluster starts.
-async fn first_end(folder: &Path) -> ControlPlaneError {
+pub(crate) async fn first_end(folder: &Path) -> ControlPlaneError {
     loop {
         match ended_component(folder) {
             Ok(None) => sleep(POLL).await,

@@ -5,8 +5,10 @@ use crate::bootstrap::BootstrapError;
 use crate::client::ClientError;
 use crate::components::Component;
 use crate::control_plane::ControlPlaneError;
+use crate::images::ImageError;
 use crate::kind::KindError;
 use crate::kubeconfig::KubeconfigError;
+use crate::prerequisites::PrerequisiteError;
 use crate::record::RecordError;
 use crate::supervisor::SupervisorError;
 use crate::tools::{ManifestError, ToolError};
@@ -14,9 +16,15 @@ use crate::tools::{ManifestError, ToolError};
 /// A cluster could not be started or used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A real node cannot run here.
+    #[error(transparent)]
+    Prerequisite(#[from] PrerequisiteError),
     /// A program is missing.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// An image was not made or loaded.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// Manifests are missing.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

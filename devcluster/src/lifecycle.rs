@@ -6,15 +6,15 @@ use jiff::Timestamp;
 use tokio::task;
 
 use crate::client;
-use crate::components::Component;
+use crate::components::{Component, Program};
 use crate::control_plane::{self, ControlPlane};
 use crate::error::Error;
 use crate::files;
 use crate::kind;
-use crate::options::Options;
+use crate::options::{Nodes, Options};
 use crate::process::ProcessId;
 use crate::record::{ClusterRecord, Found, Provider, Registry};
-use crate::{bootstrap, tools};
+use crate::{bootstrap, prerequisites, tools};
 
 /// What [`up`] found or made.
 #[derive(Debug, Clone)]
@@ -150,8 +150,20 @@ type Provided = (Vec<(Component, PathBuf)>, Vec<PathBuf>);
 /// The programs and manifests that a cluster needs, built and downloaded if need be.
 async fn provide(options: Options) -> Result<Provided, Error> {
     task::spawn_blocking(move || {
-        let components = control_plane::components_of(options.nodes);
-        let wanted: Vec<_> = components.iter().map(|component| component.tool()).collect();
+        match options.nodes {
+            Nodes::Real => prerequisites::ensure()?,
+            _ if options.mesh => {
+                let reason = "nothing would carry its requests: use `--nodes real`";
+                return Err(Error::Unsupported { what: "a mesh without real nodes", reason });
+            }
+            Nodes::None | Nodes::Simulated { .. } => {}
+        }
+        let tool_of = |component: Component| match component.program() {
+            Program::Tool(tool) => Some((component, tool)),
+            Program::System(_) | Program::Own => None,
+        };
+        let components = control_plane::components_of(options.nodes, options.mesh);
+        let (components, wanted): (Vec<_>, Vec<_>) = components.into_iter().filter_map(tool_of).unzip();
         let programs = components.into_iter().zip(tools::tools(&wanted)?).collect();
         Ok((programs, definitions(&options)?))
     })

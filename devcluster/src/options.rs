@@ -14,6 +14,8 @@ pub enum Nodes {
         /// How many, up to 64.
         count: u8,
     },
+    /// One that runs real pods. Linux and root only.
+    Real,
 }
 
 impl Nodes {
@@ -28,6 +30,8 @@ pub struct Options {
     pub name: Option<String>,
     /// Its nodes.
     pub nodes: Nodes,
+    /// Whether a mesh carries requests: istiod, an Envoy that is its client and one that is its ingress. Needs real nodes.
+    pub mesh: bool,
     /// Whether Istio's resources are defined.
     pub istio_crds: bool,
     /// Whether the Gateway API's resources are defined.
@@ -44,6 +48,7 @@ impl Default for Options {
         Self {
             name: None,
             nodes: Nodes::SIMULATED,
+            mesh: false,
             istio_crds: true,
             gateway_crds: true,
             crds: Vec::new(),

@@ -65,6 +65,16 @@ impl Pki {
         self.folder.join("apiserver.key")
     }
 
+    /// The certificate by which the API server is known to the kubelet.
+    pub fn kubelet_client_certificate(&self) -> PathBuf {
+        self.folder.join("kubelet-client.crt")
+    }
+
+    /// Its key.
+    pub fn kubelet_client_key(&self) -> PathBuf {
+        self.folder.join("kubelet-client.key")
+    }
+
     /// The key that signs service account tokens.
     pub fn service_account_key(&self) -> PathBuf {
         self.folder.join("service-accounts.key")
@@ -99,6 +109,13 @@ impl Pki {
         self.write(&self.server_certificate(), server.pem())?;
         self.write(&self.server_key(), server_key.serialize_pem())?;
 
+        let client_key = KeyPair::generate().map_err(certificate("kubelet client key"))?;
+        let client = client()
+            .and_then(|params| params.signed_by(&client_key, &issuer))
+            .map_err(certificate("kubelet client certificate"))?;
+        self.write(&self.kubelet_client_certificate(), client.pem())?;
+        self.write(&self.kubelet_client_key(), client_key.serialize_pem())?;
+
         let account_key = KeyPair::generate().map_err(certificate("service account key"))?;
         self.write(&self.service_account_key(), account_key.serialize_pem())?;
         self.write(&self.service_account_public_key(), account_key.public_key_pem())?;
@@ -120,6 +137,14 @@ fn authority() -> Result<CertificateParams, rcgen::Error> {
     params.distinguished_name.push(DnType::CommonName, "devcluster");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    Ok(params)
+}
+
+fn client() -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params)
 }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 use crate::paths::{self, PathError};
 use crate::process::ProcessId;
+use crate::sandbox;
 
 /// The state of clusters could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -250,6 +251,7 @@ impl Registry {
         for process in processes.iter().flat_map(|processes| &processes.components).filter_map(|c| c.process.as_ref()) {
             kill(process, cluster)?;
         }
+        sandbox::remove_cgroups(&cluster.folder).map_err(file_error("remove the cgroups of", &cluster.folder))?;
         files::remove_dir(&cluster.folder).map_err(file_error("remove", &cluster.folder))
     }
 

@@ -2,8 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, path_flag, write_config};
+use super::{ConfigError, node, path_flag, write_config};
 use crate::pki::Pki;
+
+/// The API server's port in a network of its own.
+pub const NODE_PORT: u16 = 6443;
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// On this machine's loopback.
+    Machine {
+        /// A free port.
+        port: u16,
+    },
+    /// In the network of a real node, where pods reach it by the Service `kubernetes`.
+    Node,
+}
+
+impl Listen {
+    fn arguments(self, pki: &Pki) -> Vec<String> {
+        match self {
+            Self::Machine { port } => vec![
+                "--bind-address=127.0.0.1".into(),
+                "--advertise-address=127.0.0.1".into(),
+                format!("--secure-port={port}"),
+                // A loopback address can't be an endpoint of the Service `kubernetes`.
+                "--endpoint-reconciler-type=none".into(),
+            ],
+            Self::Node => vec![
+                "--bind-address=0.0.0.0".into(),
+                format!("--advertise-address={}", node::ADDRESS),
+                format!("--secure-port={NODE_PORT}"),
+                path_flag("kubelet-client-certificate", &pki.kubelet_client_certificate()),
+                path_flag("kubelet-client-key", &pki.kubelet_client_key()),
+            ],
+        }
+    }
+}
 
 /// Every request, once, when it is answered.
 const AUDIT_POLICY: &str = "\
@@ -20,14 +56,10 @@ pub fn audit_log(cluster: &Path) -> PathBuf {
 }
 
 /// The API server's arguments; writes its audit policy.
-pub fn arguments(cluster: &Path, pki: &Pki, port: u16, etcd_port: u16) -> Result<Vec<String>, ConfigError> {
+pub fn arguments(cluster: &Path, pki: &Pki, listen: &Listen, etcd_port: u16) -> Result<Vec<String>, ConfigError> {
     let policy = write_config(cluster, "audit-policy.yaml", AUDIT_POLICY)?;
-    Ok(vec![
-        "--bind-address=127.0.0.1".into(),
-        "--advertise-address=127.0.0.1".into(),
-        // A loopback address can't be an endpoint of the Service `kubernetes`.
-        "--endpoint-reconciler-type=none".into(),
-        format!("--secure-port={port}"),
+    let mut arguments = listen.arguments(pki);
+    arguments.extend([
         format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
         path_flag("tls-cert-file", &pki.server_certificate()),
         path_flag("tls-private-key-file", &pki.server_key()),
@@ -47,5 +79,6 @@ pub fn arguments(cluster: &Path, pki: &Pki, port: u16, etcd_port: u16) -> Result
         "--max-mutating-requests-inflight=500".into(),
         // At the end there is nobody to wait for.
         "--shutdown-delay-duration=0s".into(),
-    ])
+    ]);
+    Ok(arguments)
 }

@@ -1,9 +1,17 @@
 //! The programs of a cluster, a file each: which program, with which arguments and configuration.
 
 pub mod apiserver;
+pub mod containerd;
 pub mod controller_manager;
+pub mod coredns;
+pub mod envoy;
 pub mod etcd;
+pub mod istiod;
+pub mod kube_proxy;
+pub mod kubelet;
 pub mod kwok;
+pub mod node;
+pub mod relay;
 pub mod scheduler;
 
 use std::fmt;
@@ -16,36 +24,126 @@ use crate::tools::Tool;
 /// A program of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Component {
+    /// Holds the namespaces of a cluster with a real node.
+    Node,
     /// The database.
     Etcd,
     /// The API server.
     ApiServer,
+    /// Lets this machine reach an API server in a network of its own.
+    Relay,
     /// The built-in controllers.
     ControllerManager,
     /// The scheduler.
     Scheduler,
     /// The controller of simulated nodes.
     Kwok,
+    /// The name server of pods.
+    Coredns,
+    /// Runs containers.
+    Containerd,
+    /// Runs pods.
+    Kubelet,
+    /// Balances Services over pods.
+    KubeProxy,
+    /// The mesh's control plane.
+    Istiod,
+    /// A client of the mesh: what it is sent goes the way that a sidecar would send it.
+    MeshClient,
+    /// The mesh's way in: an Envoy that Gateways configure.
+    MeshIngress,
+}
+
+/// Where a component's program comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// It is built or fetched.
+    Tool(Tool),
+    /// It is installed on the machine.
+    System(&'static str),
+    /// It is a hidden command of `devcluster`.
+    Own,
+}
+
+/// Where a component runs when the cluster has a real node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the machine itself.
+    Machine,
+    /// In the cluster's own network.
+    Network,
+    /// In the cluster's own network, with the node's mounts and processes.
+    Node,
 }
 
 impl Component {
     /// Every component, in the order of their start.
-    pub const ALL: [Self; 5] = [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Scheduler, Self::Kwok];
+    pub const ALL: [Self; 14] = [
+        Self::Node,
+        Self::Etcd,
+        Self::ApiServer,
+        Self::Relay,
+        Self::ControllerManager,
+        Self::Scheduler,
+        Self::Kwok,
+        Self::Coredns,
+        Self::Containerd,
+        Self::Kubelet,
+        Self::KubeProxy,
+        Self::Istiod,
+        Self::MeshClient,
+        Self::MeshIngress,
+    ];
 
-    /// The tool that it is.
-    pub fn tool(self) -> Tool {
+    /// Where its program comes from.
+    pub fn program(self) -> Program {
         match self {
-            Self::Etcd => Tool::Etcd,
-            Self::ApiServer => Tool::KubeApiserver,
-            Self::ControllerManager => Tool::KubeControllerManager,
-            Self::Scheduler => Tool::KubeScheduler,
-            Self::Kwok => Tool::Kwok,
+            Self::Node => Program::System("unshare"),
+            Self::Etcd => Program::Tool(Tool::Etcd),
+            Self::ApiServer => Program::Tool(Tool::KubeApiserver),
+            Self::Relay => Program::Own,
+            Self::ControllerManager => Program::Tool(Tool::KubeControllerManager),
+            Self::Scheduler => Program::Tool(Tool::KubeScheduler),
+            Self::Kwok => Program::Tool(Tool::Kwok),
+            Self::Coredns => Program::Tool(Tool::Coredns),
+            Self::Containerd => Program::System("containerd"),
+            Self::Kubelet => Program::Tool(Tool::Kubelet),
+            Self::KubeProxy => Program::Tool(Tool::KubeProxy),
+            Self::Istiod => Program::Tool(Tool::Istiod),
+            Self::MeshClient | Self::MeshIngress => Program::Tool(Tool::Envoy),
+        }
+    }
+
+    /// Where it runs when the cluster has a real node.
+    pub fn place(self) -> Place {
+        match self {
+            Self::Node | Self::Relay => Place::Machine,
+            Self::Containerd | Self::Kubelet | Self::KubeProxy => Place::Node,
+            Self::Etcd
+            | Self::ApiServer
+            | Self::ControllerManager
+            | Self::Scheduler
+            | Self::Kwok
+            | Self::Coredns
+            | Self::Istiod
+            | Self::MeshClient
+            | Self::MeshIngress => Place::Network,
         }
     }
 
     /// Its name in records, and that of its log.
     pub fn name(self) -> &'static str {
-        self.tool().program()
+        match self {
+            Self::Node => "node",
+            Self::Relay => "relay",
+            Self::MeshClient => "mesh-client",
+            Self::MeshIngress => "mesh-ingress",
+            _ => match self.program() {
+                Program::Tool(tool) => tool.program(),
+                Program::System(name) => name,
+                Program::Own => "devcluster",
+            },
+        }
     }
 }
 
@@ -63,9 +161,10 @@ pub struct ConfigError {
     source: io::Error,
 }
 
-/// Writes a configuration file of a component into the cluster's folder.
-fn write_config(cluster: &Path, name: &str, content: &str) -> Result<PathBuf, ConfigError> {
-    let path = cluster.join(name);
+/// Writes a configuration file of a component into the cluster's folder, or one below it.
+fn write_config(folder: &Path, name: &str, content: &str) -> Result<PathBuf, ConfigError> {
+    let path = folder.join(name);
+    std::fs::create_dir_all(folder).map_err(|source| ConfigError { path: path.clone(), source })?;
     files::write_atomically(&path, content.as_bytes()).map_err(|source| ConfigError { path: path.clone(), source })?;
     Ok(path)
 }

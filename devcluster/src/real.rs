@@ -1,0 +1,102 @@
+//! Starts a real node, and a mesh, in a cluster's own namespaces.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::Client;
+use tokio::time::{Instant, sleep};
+
+use crate::bootstrap;
+use crate::components::{self, Component, envoy, istiod, node};
+use crate::control_plane::{COREDNS, ControlPlaneError, ISTIOD, KUBE_PROXY, NODE, Start, first_end, user_kubeconfig};
+use crate::images::{self, Image};
+use crate::network::Network;
+use crate::sandbox::Sandbox;
+
+const WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+
+impl Start<'_> {
+    /// Makes the namespaces that everything else then runs in.
+    pub async fn namespaces(&mut self) -> Result<(), ControlPlaneError> {
+        let arguments = node::arguments(self.folder)?;
+        self.run(Component::Node, arguments)?;
+        let ready = node::ready_file(self.folder);
+        self.wait_for("the node's namespaces", || ready.exists()).await?;
+        let holder = self.pid_of(Component::Node)?;
+        self.sandbox = Some(Sandbox::of(holder));
+        Ok(())
+    }
+
+    /// Starts what runs pods, and waits until they can be scheduled.
+    pub async fn node(&mut self, client: &Client, sandbox: Sandbox) -> Result<(), ControlPlaneError> {
+        self.run(Component::Containerd, components::containerd::arguments(self.folder)?)?;
+        let socket = within(sandbox, components::containerd::SOCKET);
+        self.wait_for("containerd", || socket.exists()).await?;
+        load_pause(sandbox)?;
+        let kubeconfig = user_kubeconfig(self.folder, NODE);
+        self.run(Component::Kubelet, components::kubelet::arguments(self.folder, &kubeconfig, &self.pki)?)?;
+        let kubeconfig = user_kubeconfig(self.folder, KUBE_PROXY);
+        self.run(Component::KubeProxy, components::kube_proxy::arguments(self.folder, &kubeconfig)?)?;
+        bootstrap::grant_cluster_admin(client, COREDNS).await?;
+        let kubeconfig = user_kubeconfig(self.folder, COREDNS);
+        self.run(Component::Coredns, components::coredns::arguments(self.folder, &kubeconfig)?)?;
+        tokio::select! {
+            ready = bootstrap::wait_for_node(client, node::NAME) => Ok(ready?),
+            ended = first_end(self.folder) => Err(ended),
+        }
+    }
+
+    /// Starts the mesh's control plane, a client and an ingress.
+    pub async fn mesh(&mut self, client: &Client, sandbox: Sandbox) -> Result<(), ControlPlaneError> {
+        let network = Network::of(sandbox);
+        bootstrap::grant_cluster_admin(client, ISTIOD).await?;
+        bootstrap::create_namespace(client, istiod::NAMESPACE).await?;
+        let program = self.program(Component::Istiod)?;
+        let kubeconfig = user_kubeconfig(self.folder, ISTIOD);
+        let arguments = istiod::arguments(self.folder, &kubeconfig, &program)?;
+        self.run_program(Component::Istiod, "env".into(), arguments)?;
+        self.wait_for("istiod", || network.listens(istiod::PORT)).await?;
+        for (component, role) in
+            [(Component::MeshClient, envoy::Role::Client), (Component::MeshIngress, envoy::Role::Ingress)]
+        {
+            self.run(component, envoy::arguments(self.folder, role)?)?;
+        }
+        let ready = || network.envoy(envoy::Role::Client, "/ready").is_some() && network.listens(envoy::CLIENT_PORT);
+        self.wait_for("the mesh's client", ready).await
+    }
+
+    /// Waits for a condition, or for the end of a component.
+    async fn wait_for(&self, what: &'static str, ready: impl Fn() -> bool) -> Result<(), ControlPlaneError> {
+        let waiting = async {
+            let deadline = Instant::now() + WITHIN;
+            while !ready() {
+                if Instant::now() >= deadline {
+                    return Err(ControlPlaneError::Late { what, logs: self.folder.join("logs") });
+                }
+                sleep(POLL).await;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            waited = waiting => waited,
+            ended = first_end(self.folder) => Err(ended),
+        }
+    }
+}
+
+/// A file among the node's mounts, as this process sees it.
+fn within(sandbox: Sandbox, path: &str) -> PathBuf {
+    Path::new(&format!("/proc/{}/root", sandbox.holder())).join(path.trim_start_matches('/'))
+}
+
+/// A sandbox only has to be there: nothing is smaller than a program that sleeps.
+fn load_pause(sandbox: Sandbox) -> Result<(), ControlPlaneError> {
+    let pause = Image {
+        references: vec![images::PAUSE.to_owned()],
+        program: "/bin/sleep".into(),
+        arguments: vec!["infinity".to_owned()],
+        environment: Vec::new(),
+    };
+    Ok(images::load(sandbox.holder(), &images::pack(&[pause])?)?)
+}
