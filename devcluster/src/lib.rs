@@ -22,6 +22,7 @@ mod components;
 mod control_plane;
 mod error;
 mod files;
+mod grpc;
 pub mod images;
 mod kind;
 mod kubeconfig;
@@ -39,6 +40,7 @@ pub mod relay;
 mod sandbox;
 pub mod supervisor;
 pub mod tools;
+pub mod workload;
 
 pub use audit::{AuditError, AuditEvent, AuditLog, AuditMark};
 pub use cluster::Cluster;

@@ -1,0 +1,78 @@
+//! The test service, its logging sidecar and a pause: the programs in the pods of a test.
+//!
+//! [`Serve`] answers HTTP/1.1 and HTTP/2 (prior knowledge) on one port, and gRPC on another one. What it answers tells
+//! which version answered; how it misbehaves is said by its environment and, while it runs, by `POST /control`.
+
+mod app;
+mod behaviour;
+mod connection;
+mod grpc;
+mod query;
+mod serve;
+mod signals;
+mod tail;
+mod web;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub use behaviour::{Behaviour, BehaviourError, Change};
+pub use serve::Serve;
+pub use tail::Tail;
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer requests, as the environment or the arguments say.
+    Serve(Serve),
+    /// Print what is appended to a file, as a logging sidecar does.
+    Tail(Tail),
+    /// Wait for SIGTERM or SIGINT.
+    Pause,
+}
+
+/// The program could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkloadError {
+    /// The runtime or its signal handlers could not be made.
+    #[error("cannot set up the process: {0}")]
+    Setup(#[from] io::Error),
+    /// The port is taken or not allowed.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not to be had.
+    #[error("cannot open {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The environment asks for what can't be.
+    #[error(transparent)]
+    Behaviour(#[from] BehaviourError),
+}
+
+/// Runs a command to its end; the exit code is 1 for a crash that was asked for and for a shutdown that took too long.
+pub fn run(command: Command) -> Result<ExitCode, WorkloadError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(serve) => serve.run().await,
+            Command::Tail(tail) => tail.run().await,
+            Command::Pause => {
+                signals::Termination::new()?.recv().await;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    })
+}
