@@ -1,5 +1,7 @@
 //! The commands, and what they print.
 
+mod load;
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,6 +41,8 @@ enum Command {
     },
     /// Build every program that is not built yet.
     Build,
+    /// Send requests at a rate, and account for each; fails if any was not answered with success.
+    Load(load::LoadArguments),
     /// Own a cluster's programs (used by `up` and by tests).
     #[command(hide = true)]
     Supervise {
@@ -137,10 +141,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             progress::line("every program is built");
             Ok(())
         }
+        Command::Load(arguments) => load::run(arguments),
     }
 }
 
-fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 

@@ -27,6 +27,7 @@ pub mod images;
 mod kind;
 mod kubeconfig;
 mod lifecycle;
+pub mod load;
 mod network;
 mod options;
 pub mod paths;

@@ -27,12 +27,14 @@ const LAST_ANSWER: Duration = Duration::from_secs(1);
 pub(super) struct Peer {
     used: AtomicBool,
     first_request: Notify,
+    crashing: AtomicBool,
     crash: Notify,
 }
 
 impl Peer {
     /// The process is to crash once this connection's answers are sent.
     pub(super) fn crash_when_answered(&self) {
+        self.crashing.store(true, Ordering::Relaxed);
         self.crash.notify_one();
     }
 }
@@ -73,7 +75,9 @@ where
         () = peer.crash.notified() => {
             connection.as_mut().graceful_shutdown();
             let _ = timeout(LAST_ANSWER, connection).await;
-            app.crash.notify_one();
         }
+    }
+    if peer.crashing.load(Ordering::Relaxed) {
+        app.crash.notify_one();
     }
 }
