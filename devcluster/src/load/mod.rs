@@ -15,8 +15,9 @@
 //! ```
 //!
 //! Requests are due at fixed times, however slow the answers are. After a stall of the machine the backlog is sent at
-//! once; the report tells the largest lag. Nothing is retried: only a request that was never written, because the
-//! connection it was meant for had been closed meanwhile, is sent over another one, as any client does.
+//! once; the report tells the largest lag. Nothing is retried: only a request that no server has seen, because the
+//! connection it was meant for was closed before it was written, or sent an HTTP/2 GOAWAY that leaves it out, is sent
+//! over another one, as any client does.
 
 mod answer;
 mod http1;

@@ -25,7 +25,7 @@ pub struct Report {
     pub lost: Vec<Lost>,
     /// Requests that were due but not sent, as too many were in flight.
     pub skipped: u64,
-    /// Requests that were sent over a second connection, as the first one was closed before they were written.
+    /// How often a request was sent over another connection, as the first one was closed before any server saw it.
     pub resent: u64,
     /// How long the answered took, from when they were due.
     pub latency: Latency,
@@ -156,7 +156,7 @@ impl fmt::Display for Report {
             self.lag
         )?;
         if *resent > 0 {
-            write!(out, "; {resent} sent over a second connection")?;
+            write!(out, "; {resent} sent over another connection")?;
         }
         if streams.opened > 0 {
             write!(out, "\nstreams: {} opened, {} broken", streams.opened, streams.broken)?;

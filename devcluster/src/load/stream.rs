@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,22 +17,35 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{describe, grpc_status, version};
-use super::http2::{Body, Connections};
+use super::http2::{Body, Connections, RESENT};
 use super::ledger::{Answer, Loss, LossKind, Status, Ticket};
 use super::target::{message, reset};
 use crate::grpc::{self, Deframer};
 
 /// Sends the messages that come, over one stream after the other, until no more can come and all have an outcome.
 pub(super) async fn run(connections: Arc<Connections>, mut inbox: UnboundedReceiver<Ticket>, timeout: Duration) {
-    while let Some(first) = inbox.recv().await {
+    let mut first = VecDeque::new();
+    let mut refused = 0;
+    loop {
+        if first.is_empty() {
+            let Some(ticket) = inbox.recv().await else { return };
+            first.push_back(ticket);
+        }
         let (sender, messages) = mpsc::unbounded();
         let stream = Stream { connections: &connections, sent: Mutex::default(), closing: Notify::new(), timeout };
         let body = StreamBody::new(messages.map(Ok::<_, Infallible>)).boxed_unsync();
         let end = tokio::select! {
-            end = stream.read(body) => end,
+            biased;
+            // Before the others, so that the first messages are the stream's when it ends at once.
+            end = stream.write(take(&mut first), sender, &mut inbox) => end,
             end = stream.watch() => end,
-            end = stream.write(first, sender, &mut inbox) => end,
+            end = stream.read(body) => end,
         };
+        refused = if matches!(end, End::Refused) { refused + 1 } else { 0 };
+        if refused > 0 && refused < RESENT {
+            connections.ledger.resend();
+            first = stream.sent().pending.split_off(0);
+        }
         stream.end(&end);
     }
 }
@@ -57,6 +71,8 @@ struct Sent {
 enum End {
     /// With a gRPC status.
     Status(u32, String),
+    /// Before any server saw it.
+    Refused,
     /// Otherwise.
     Broken(Loss),
 }
@@ -69,20 +85,25 @@ impl Stream<'_> {
     /// Sends until the server or the load asks for the end; then the stream is closed on this side.
     async fn write(
         &self,
-        first: Ticket,
+        first: VecDeque<Ticket>,
         sender: UnboundedSender<Frame<Bytes>>,
         inbox: &mut UnboundedReceiver<Ticket>,
     ) -> End {
-        let mut next = Some(first);
-        while let Some(ticket) = next {
+        let send = |ticket| {
             self.sent().pending.push_back(ticket);
             // It fails once the stream is gone, which its reader sees, too.
             let _ = sender.unbounded_send(Frame::data(message()));
-            next = tokio::select! {
+        };
+        first.into_iter().for_each(send);
+        loop {
+            tokio::select! {
                 biased;
-                () = self.closing.notified() => None,
-                ticket = inbox.recv() => ticket,
-            };
+                () = self.closing.notified() => break,
+                ticket = inbox.recv() => match ticket {
+                    Some(ticket) => send(ticket),
+                    None => break,
+                },
+            }
         }
         drop(sender);
         std::future::pending().await
@@ -90,8 +111,9 @@ impl Stream<'_> {
 
     /// Opens the stream, and reads it to its end.
     async fn read(&self, body: Body) -> End {
-        let response = match self.connections.send(self.connections.target.request(body)).await {
-            Ok(response) => response,
+        let response = match self.connections.try_send(self.connections.target.request(body)).await {
+            Ok(Some(response)) => response,
+            Ok(None) => return End::Refused,
             Err(loss) => return End::Broken(loss),
         };
         let (head, mut body) = response.into_parts();
@@ -166,7 +188,7 @@ impl Stream<'_> {
         if opened {
             self.connections.ledger.streams(|streams| match end {
                 End::Status(status, _) => *streams.ended.entry(*status).or_default() += 1,
-                End::Broken(_) => streams.broken += 1,
+                End::Refused | End::Broken(_) => streams.broken += 1,
             });
         }
         for mut ticket in pending {
@@ -176,6 +198,7 @@ impl Stream<'_> {
                     let message = format!("the stream ended before the answer; {message}");
                     Loss::new(LossKind::GrpcStatus(*status), message.trim_end_matches("; "))
                 }
+                End::Refused => Loss::new(LossKind::Reset, "connections went away before they took the stream"),
                 End::Broken(Loss { kind, message }) => Loss::new(*kind, message),
             }));
         }
