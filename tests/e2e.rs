@@ -3,6 +3,7 @@
 
 mod support;
 
+use devcluster::invariants::Kind as Recorded;
 use kube::{
     ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -57,6 +58,12 @@ fn the_shop_and_bookinfo_become_ready_and_weights_travel() {
         let routes = space
             .child_until(Kind::VirtualService, "reviews", "new weights", |it| routed(it) == "v1=20 v2=30 v3=50")
             .await;
+        let seen = space.recorder().counts();
+        for kind in
+            [Recorded::VirtualService, Recorded::Deployment, Recorded::Pod, Recorded::EndpointSlice, Recorded::Owner]
+        {
+            assert!(seen.get(&kind).is_some_and(|count| *count > names.len()), "the checker saw only {seen:?}");
+        }
         let jason = &routes["spec"]["http"][0];
         assert_eq!(jason["match"][0]["headers"]["end-user"]["exact"], "jason");
         assert_eq!(jason["route"][0]["destination"]["subset"], "v2");
@@ -66,7 +73,7 @@ fn the_shop_and_bookinfo_become_ready_and_weights_travel() {
 #[test]
 fn drift_on_every_kind_of_child_is_put_back() {
     run(async {
-        let space = Space::new(cluster(), "drift").await;
+        let space = Space::unwatched(cluster(), "drift").await;
         let _operator = Operator::of(&space);
         space.apply("a", &two(90, 10)).await;
         space.ready("a").await;

@@ -28,8 +28,13 @@ fn moment(round: u64) -> Duration {
     Duration::from_millis(round.wrapping_mul(2_654_435_761) % 900)
 }
 
+/// A namespace for operators that are started so.
+async fn fast_space(name: &str) -> Space {
+    Space::with_propagation(cluster(), name, Duration::from_millis(500)).await
+}
+
 async fn clean_run() -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
-    let space = Space::new(cluster(), "clean").await;
+    let space = fast_space("clean").await;
     let _operator = start(&space);
     space.apply("a", TWO).await;
     space.ready("a").await;
@@ -57,7 +62,7 @@ fn a_crash_at_any_moment_ends_where_a_clean_run_ends() {
 }
 
 async fn crash_everywhere(round: u64, created: &BTreeMap<String, Value>, after_edit: &BTreeMap<String, Value>) {
-    let space = Space::new(cluster(), "crash").await;
+    let space = fast_space("crash").await;
     let operator = start(&space);
     space.apply("a", TWO).await;
     tokio::time::sleep(moment(round)).await;
@@ -84,7 +89,7 @@ async fn crash_everywhere(round: u64, created: &BTreeMap<String, Value>, after_e
 #[test]
 fn an_upgrade_of_the_operator_restarts_no_pod() {
     run(async {
-        let space = Space::new(cluster(), "upgrade").await;
+        let space = fast_space("upgrade").await;
         let pods = || async {
             let list = space.api::<Pod>().list(&Default::default()).await.unwrap();
             let mut pods: Vec<_> =

@@ -36,7 +36,7 @@ fn the_mesh_may_be_absent_come_and_go() {
         };
         remove().await;
 
-        let space = Space::new(&cluster, "mesh").await;
+        let space = Space::unwatched(&cluster, "mesh").await;
         let operator = Operator::start(cluster.kubeconfig_path(), &["--lease-namespace", "default"]);
         operator.says("the mesh's kinds are not installed").await;
         space.apply("a", TWO).await;

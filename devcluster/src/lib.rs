@@ -24,6 +24,7 @@ mod error;
 mod files;
 mod grpc;
 pub mod images;
+pub mod invariants;
 mod kind;
 mod kubeconfig;
 mod lifecycle;

@@ -7,15 +7,19 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{LazyLock, OnceLock},
+    sync::{Arc, LazyLock, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
-use devcluster::{Cluster, Options};
+use devcluster::{
+    Cluster, Options,
+    invariants::{Recorder, Settings},
+};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams},
+    core::GroupVersionKind,
 };
 use microservice_operator::{api::Microservice, plan::object::Kind};
 use serde_json::{Value, json};
@@ -51,15 +55,32 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A namespace that is deleted when the test ends.
+/// A namespace that is deleted when the test ends. The test fails then if any revision of its objects broke an
+/// invariant.
 pub struct Space {
     pub name: String,
     pub client: Client,
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl Space {
-    /// Makes a namespace with a name that begins with `name`.
+    /// Makes a namespace with a name that begins with `name`, for operators with the default settings.
     pub async fn new(cluster: &Cluster, name: &str) -> Self {
+        Self::with_propagation(cluster, name, Duration::from_secs(5)).await
+    }
+
+    /// Makes a namespace for operators with this `--mesh-propagation`.
+    pub async fn with_propagation(cluster: &Cluster, name: &str, propagation: Duration) -> Self {
+        let mut space = Self::unwatched(cluster, name).await;
+        let owner = GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", "Microservice");
+        let settings = Settings { propagation: propagation.try_into().unwrap(), ..Settings::default() };
+        let recorder = Recorder::start(&space.client, &space.name, Some(owner), settings).await.unwrap();
+        space.recorder = Some(Arc::new(recorder));
+        space
+    }
+
+    /// Makes a namespace in which a test breaks invariants by its own hand.
+    pub async fn unwatched(cluster: &Cluster, name: &str) -> Self {
         let client = cluster.client();
         let namespace = Namespace {
             metadata: ObjectMeta { generate_name: Some(format!("{name}-")), ..ObjectMeta::default() },
@@ -67,7 +88,12 @@ impl Space {
         };
         let api: Api<Namespace> = Api::all(client.clone());
         let made = api.create(&Default::default(), &namespace).await.unwrap();
-        Self { name: made.name_any(), client }
+        Self { name: made.name_any(), client, recorder: None }
+    }
+
+    /// What the invariants are judged by.
+    pub fn recorder(&self) -> &Arc<Recorder> {
+        self.recorder.as_ref().expect("the space is watched")
     }
 
     pub fn microservices(&self) -> Api<Microservice> {
@@ -182,13 +208,27 @@ impl Space {
     }
 }
 
+/// What the recorder has to say in the end, from outside its runtime.
+fn verdict(recorder: Arc<Recorder>) -> Vec<String> {
+    let (sender, receiver) = mpsc::channel();
+    let last = recorder.clone();
+    RUNTIME.spawn(async move { sender.send(last.finish().await) });
+    let violations = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| recorder.violations());
+    violations.iter().map(ToString::to_string).collect()
+}
+
 impl Drop for Space {
     fn drop(&mut self) {
+        let violations = self.recorder.take().map(verdict).unwrap_or_default();
         let (client, name) = (self.client.clone(), self.name.clone());
         RUNTIME.spawn(async move {
             let api: Api<Namespace> = Api::all(client);
             let _gone = api.delete(&name, &DeleteParams::background()).await;
         });
+        if !violations.is_empty() {
+            let told = format!("{} broke invariants:\n{}", self.name, violations.join("\n"));
+            if std::thread::panicking() { eprintln!("{told}") } else { panic!("{told}") }
+        }
     }
 }
 

@@ -1,0 +1,91 @@
+//! Invariant 2: who may carry weight. A raise is a promotion of what is complete, or a failover to what is ready.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Move, Rule, Step, Violation};
+use crate::invariants::model::{Target, Weights};
+
+/// When a target lost its weight.
+#[derive(Default)]
+pub(super) struct Memory {
+    lost: BTreeMap<Target, Timestamp>,
+}
+
+impl Memory {
+    pub(super) fn check(&mut self, step: &Step<'_>, moves: &[Move<'_>]) -> Vec<Violation> {
+        if step.after.is_none_or(|object| step.state.doomed(object)) {
+            return Vec::new();
+        }
+        let known = || moves.iter().filter(|it| it.before.is_some());
+        let found = known().flat_map(|it| raised(step, it).into_iter().chain(self.held_out(step, it))).collect();
+        for (target, _) in
+            known().flat_map(Move::changes).filter(|(target, by)| *by < 0 && lost_all(step, target, moves))
+        {
+            self.lost.insert(target.clone(), step.state.now);
+        }
+        found
+    }
+
+    /// A version that lost its weight stays without for a while, unless nothing else can serve.
+    fn held_out(&self, step: &Step<'_>, it: &Move<'_>) -> Vec<Violation> {
+        let held = |target: &Target| {
+            let since = step.state.now.duration_since(*self.lost.get(target)?);
+            (since < step.settings.hold_out.saturating_sub(step.settings.slack)).then_some(since)
+        };
+        let empty = Weights::new();
+        let in_route = |target: &Target| {
+            !it.route.matched
+                || it.before.as_ref().unwrap_or(&empty).contains_key(target)
+                || it.after.contains_key(target)
+        };
+        let serves = |target: &&Target| {
+            let known = step.state.age(target).is_none_or(|age| age >= step.settings.propagation);
+            step.state.answers(target) && known && step.state.restarts(target) == 0 && held(target).is_none()
+        };
+        let mut found = Vec::new();
+        for (target, _) in it.raises() {
+            let Some(since) = held(target) else { continue };
+            let Some(other) = step.state.others(target).filter(|other| in_route(other)).find(serves) else { continue };
+            let (before, after) = it.words();
+            let why = format!(
+                "{target} lost its weight {since:#} ago and gets some again in the route {}, although {other} can serve",
+                it.route.key
+            );
+            found.push(step.violation(Rule::RaisedHeldOut, before, after, why));
+        }
+        found
+    }
+}
+
+/// A raise of what is not complete is at most what lost versions give up.
+fn raised(step: &Step<'_>, it: &Move<'_>) -> Vec<Violation> {
+    let state = step.state;
+    let incomplete: Vec<(&Target, i64)> =
+        it.raises().filter(|(target, _)| state.has_service(&target.service) && !state.is_complete(target)).collect();
+    let needed: i64 = incomplete.iter().map(|(_, by)| by).sum();
+    let given_up: i64 = it.changes().filter(|(target, by)| *by < 0 && state.lost(target)).map(|(_, by)| -by).sum();
+    let route = &it.route.key;
+    let mut found = Vec::new();
+    for (target, by) in incomplete {
+        let (rule, why) = if !state.answered(target) {
+            (Rule::RaisedSilent, "has no ready endpoint")
+        } else if needed > given_up {
+            (Rule::PromotedIncomplete, "is not complete, and no version lost as much")
+        } else {
+            continue;
+        };
+        let (before, after) = it.words();
+        let why = format!("{target} was raised by {by} in the route {route}, but {why}: {}", state.describe(target));
+        found.push(step.violation(rule, before, after, why));
+    }
+    found
+}
+
+/// Whether nothing is left to a version because it cannot serve, and not because somebody wants it so.
+fn lost_all(step: &Step<'_>, target: &Target, moves: &[Move<'_>]) -> bool {
+    let enough = step.state.pod_count(target).div_ceil(10).max(1);
+    let cannot = !step.state.answers(target) || step.state.restarts(target) >= enough;
+    cannot && moves.iter().all(|it| it.weight(target) == 0)
+}

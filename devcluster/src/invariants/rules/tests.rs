@@ -1,0 +1,478 @@
+//! Sequences of revisions, each of one service `a` with a Deployment and a subset a version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::invariants::model::{Labels, Share};
+
+/// A namespace that tells a checker what happens in it.
+struct Story {
+    checker: Checker,
+    version: u64,
+    at: Timestamp,
+    found: Vec<Rule>,
+    generations: BTreeMap<String, i64>,
+}
+
+fn labels(version: &str) -> Labels {
+    [("app", "a"), ("version", version)].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+fn only(key: &str, value: &str) -> Labels {
+    Labels::from([(key.to_owned(), value.to_owned())])
+}
+
+fn target(version: &str) -> Target {
+    Target { service: "a".into(), subset: Some(version.into()) }
+}
+
+fn route(key: &str, weights: &[(&str, i64)]) -> Route {
+    let shares = weights.iter().map(|(version, weight)| Share { target: target(version), weight: Some(*weight) });
+    Route { key: key.into(), matched: key != "http default", shares: shares.collect(), mirrors: Vec::new() }
+}
+
+impl Story {
+    /// Versions v1 and v2 of two pods each, v1 with all the weight, long settled.
+    fn settled() -> Self {
+        let mut story = Self::empty();
+        story.owner(1);
+        story.versions(&["v1", "v2"]);
+        story.routes(&[("v1", 100)]);
+        story.selector(only("app", "a"));
+        story.pass(60_000);
+        assert_eq!(story.found, []);
+        story
+    }
+
+    fn empty() -> Self {
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        Self {
+            checker: Checker::new(Settings::default()),
+            version: 0,
+            at,
+            found: Vec::new(),
+            generations: BTreeMap::new(),
+        }
+    }
+
+    fn versions(&mut self, names: &[&str]) {
+        for name in names {
+            self.deployment(name, 2, 2);
+            self.pods(name, 2, true);
+        }
+        self.subsets(names);
+    }
+
+    fn pass(&mut self, millis: i64) {
+        self.at += SignedDuration::from_millis(millis);
+    }
+
+    fn change(&mut self, change: Change) {
+        self.version += 1;
+        self.pass(5);
+        let found = self.checker.observe(&Revision { version: self.version, at: self.at, change });
+        for violation in &found {
+            assert!(!violation.why.is_empty() && !violation.to_string().contains("  ->"), "{violation}");
+        }
+        self.found.extend(found.iter().map(|it| it.rule));
+    }
+
+    fn set(&mut self, name: &str, owner: Option<&str>, generation: i64, fields: Fields) {
+        let owner = owner.map(str::to_owned);
+        let (name, uid) = (name.to_owned(), format!("uid-{name}"));
+        self.change(Change::Set(Object { name, uid, owner, generation, deleting: false, fields }));
+    }
+
+    fn owner(&mut self, generation: i64) {
+        self.set("a", None, generation, Fields::Owner);
+    }
+
+    fn routes(&mut self, weights: &[(&str, i64)]) {
+        self.all_routes(vec![route("http default", weights)]);
+    }
+
+    fn all_routes(&mut self, routes: Vec<Route>) {
+        self.set("a", Some("uid-a"), 1, Fields::VirtualService { routes });
+    }
+
+    fn subsets(&mut self, names: &[&str]) {
+        self.labelled_subsets(names.iter().map(|name| ((*name).to_owned(), only("version", name))).collect());
+    }
+
+    fn labelled_subsets(&mut self, subsets: BTreeMap<String, Labels>) {
+        self.set("a", Some("uid-a"), 1, Fields::DestinationRule { service: "a".into(), subsets });
+    }
+
+    fn selector(&mut self, selector: Labels) {
+        self.set("a", Some("uid-a"), 1, Fields::Service { selector });
+    }
+
+    /// A Deployment whose controller has seen its newest generation.
+    fn deployment(&mut self, version: &str, replicas: i64, available: i64) {
+        self.deployment_at(version, 0, replicas, available);
+    }
+
+    fn deployment_at(&mut self, version: &str, behind: i64, replicas: i64, available: i64) {
+        let generation = self.generations.entry(version.to_owned()).or_insert(1);
+        *generation += behind;
+        let generation = *generation;
+        let fields = Fields::Deployment {
+            replicas,
+            observed_generation: generation - behind,
+            total: replicas,
+            updated: replicas,
+            available,
+            labels: labels(version),
+        };
+        self.set(&format!("a-{version}"), Some("uid-a"), generation, fields);
+    }
+
+    /// Pods of a version, and what its Service knows of them.
+    fn pods(&mut self, version: &str, count: usize, ready: bool) {
+        for index in 0..count {
+            self.pod(version, index, ready, None);
+        }
+        let name = |index| format!("a-{version}-{index}");
+        let ready: BTreeSet<String> = if ready { (0..count).map(name).collect() } else { BTreeSet::new() };
+        self.set(&format!("a-{version}"), None, 1, Fields::EndpointSlice { service: "a".into(), ready });
+    }
+
+    fn pod(&mut self, version: &str, index: usize, ready: bool, last_end: Option<Timestamp>) {
+        let fields = Fields::Pod { labels: labels(version), ready, last_end };
+        self.set(&format!("a-{version}-{index}"), None, 1, fields);
+    }
+
+    fn gone(&mut self, kind: Kind, name: &str) {
+        self.change(Change::Gone(kind, name.to_owned()));
+    }
+
+    fn broke(&mut self, rules: &[Rule]) {
+        let found = std::mem::take(&mut self.found);
+        assert_eq!(found, rules);
+    }
+
+    fn holds(&mut self) {
+        self.broke(&[]);
+    }
+}
+
+#[test]
+fn weights_sum_to_100() {
+    let mut story = Story::settled();
+    story.routes(&[("v1", 99), ("v2", 1)]);
+    story.holds();
+    story.owner(2);
+    story.routes(&[("v1", 99)]);
+    story.broke(&[Rule::Sum]);
+    story.owner(3);
+    story.routes(&[("v1", 101), ("v2", -1)]);
+    story.broke(&[Rule::Sum]);
+}
+
+#[test]
+fn a_promotion_raises_what_is_complete() {
+    let mut story = Story::settled();
+    story.routes(&[("v1", 50), ("v2", 50)]);
+    story.holds();
+
+    let mut story = Story::settled();
+    story.deployment("v2", 2, 1);
+    story.pass(1_000);
+    story.routes(&[("v1", 50), ("v2", 50)]);
+    story.broke(&[Rule::PromotedIncomplete]);
+}
+
+#[test]
+fn a_changed_deployment_is_not_complete_before_its_controller_says_so() {
+    let mut story = Story::settled();
+    story.deployment_at("v2", 1, 2, 2);
+    story.routes(&[("v1", 50), ("v2", 50)]);
+    story.broke(&[Rule::PromotedIncomplete]);
+    story.deployment("v2", 2, 2);
+    story.routes(&[("v2", 100)]);
+    story.holds();
+}
+
+#[test]
+fn a_pod_that_fails_while_a_promotion_is_written_is_no_breach() {
+    let mut story = Story::settled();
+    story.deployment("v2", 2, 1);
+    story.routes(&[("v1", 50), ("v2", 50)]);
+    story.holds();
+}
+
+#[test]
+fn a_new_route_is_measured_by_what_its_requests_met_before() {
+    let with_vip = || vec![route("http vip", &[("v2", 100)]), route("http default", &[("v1", 100)])];
+    let mut story = Story::settled();
+    story.all_routes(with_vip());
+    story.holds();
+
+    let mut story = Story::settled();
+    story.deployment("v2", 2, 1);
+    story.pass(1_000);
+    story.all_routes(with_vip());
+    story.broke(&[Rule::PromotedIncomplete]);
+}
+
+#[test]
+fn a_failover_raises_what_is_ready() {
+    let mut story = Story::settled();
+    story.deployment("v2", 2, 1);
+    story.pods("v2", 1, true);
+    story.pass(1_000);
+    story.pods("v1", 2, false);
+    story.routes(&[("v2", 100)]);
+    story.holds();
+}
+
+#[test]
+fn a_failover_to_what_is_not_ready_is_a_breach() {
+    let mut story = Story::settled();
+    story.deployment("v2", 2, 0);
+    story.pods("v2", 2, false);
+    story.pass(1_000);
+    story.pods("v1", 2, false);
+    story.routes(&[("v2", 100)]);
+    story.broke(&[Rule::RaisedSilent]);
+}
+
+#[test]
+fn restarts_are_a_loss() {
+    let mut story = Story::settled();
+    story.routes(&[("v1", 90), ("v2", 10)]);
+    story.deployment("v1", 2, 1);
+    story.pass(1_000);
+    let ended = Some(story.at);
+    story.pod("v2", 0, true, ended);
+    story.routes(&[("v1", 100)]);
+    story.holds();
+
+    let mut story = Story::settled();
+    story.routes(&[("v1", 90), ("v2", 10)]);
+    story.deployment("v1", 2, 1);
+    story.pass(1_000);
+    story.owner(2);
+    story.routes(&[("v1", 100)]);
+    story.broke(&[Rule::PromotedIncomplete]);
+}
+
+#[test]
+fn what_lost_its_weight_is_held_out() {
+    for (waits, rules) in [(10_000, vec![Rule::RaisedHeldOut]), (30_000, vec![])] {
+        let mut story = Story::settled();
+        story.routes(&[("v1", 90), ("v2", 10)]);
+        story.pods("v2", 2, false);
+        story.routes(&[("v1", 100)]);
+        story.pods("v2", 2, true);
+        story.pass(waits);
+        story.routes(&[("v1", 90), ("v2", 10)]);
+        story.broke(&rules);
+    }
+    // Unless there is nothing else.
+    let mut story = Story::settled();
+    story.pods("v1", 2, false);
+    story.routes(&[("v2", 100)]);
+    story.pods("v1", 2, true);
+    story.pods("v2", 2, false);
+    story.routes(&[("v1", 100)]);
+    story.holds();
+}
+
+#[test]
+fn weight_does_not_stay_where_nobody_answers() {
+    let mut story = Story::settled();
+    story.pods("v1", 2, false);
+    story.pass(4_000);
+    story.routes(&[("v2", 100)]);
+    story.pass(60_000);
+    story.owner(1);
+    story.holds();
+
+    let mut story = Story::settled();
+    story.pods("v1", 2, false);
+    story.pass(6_000);
+    story.owner(1);
+    story.broke(&[Rule::LeftSilent]);
+    let later = story.at + SignedDuration::from_secs(60);
+    assert_eq!(story.checker.finish(later), [], "it is told once");
+
+    let mut story = Story::settled();
+    story.pods("v2", 2, false);
+    story.pods("v1", 2, false);
+    story.pass(60_000);
+    assert_eq!(story.checker.finish(story.at), [], "nobody else answers");
+}
+
+#[test]
+fn weight_comes_after_the_subset_has_travelled() {
+    for (age, rules) in [(4_000, vec![Rule::SubsetTooYoung]), (4_900, vec![])] {
+        let mut story = Story::settled();
+        story.deployment("v3", 1, 1);
+        story.pods("v3", 1, true);
+        story.subsets(&["v1", "v2", "v3"]);
+        story.pass(age);
+        story.routes(&[("v1", 90), ("v3", 10)]);
+        story.broke(&rules);
+    }
+    let mut story = Story::settled();
+    story.routes(&[("v1", 90), ("v9", 10)]);
+    assert!(story.found.contains(&Rule::SubsetMissing));
+}
+
+#[test]
+fn a_mesh_is_entered_as_late_as_any_subset() {
+    for (age, rules) in [(1_000, vec![Rule::SubsetTooYoung]), (5_000, vec![])] {
+        let mut story = Story::empty();
+        story.owner(1);
+        story.selector(only("app", "a"));
+        story.deployment("v1", 2, 2);
+        story.pods("v1", 2, true);
+        story.pass(60_000);
+        story.subsets(&["v1"]);
+        story.pass(age);
+        story.routes(&[("v1", 100)]);
+        story.broke(&rules);
+    }
+}
+
+#[test]
+fn subsets_are_never_repointed() {
+    let mut story = Story::settled();
+    let stable = |hash: &str| BTreeMap::from([("stable".to_owned(), only("pod-template-hash", hash))]);
+    story.labelled_subsets(stable("1"));
+    story.found.clear();
+    story.labelled_subsets(stable("1"));
+    story.holds();
+    story.labelled_subsets(stable("2"));
+    story.broke(&[Rule::SubsetRepointed]);
+}
+
+#[test]
+fn a_subset_outlives_the_last_route_to_it() {
+    for (waits, rules) in [(1_000, vec![Rule::SubsetRemovedEarly]), (4_900, vec![])] {
+        let mut story = Story::settled();
+        story.routes(&[("v2", 100)]);
+        story.pass(waits);
+        story.subsets(&["v2"]);
+        story.broke(&rules);
+    }
+    let mut story = Story::settled();
+    story.gone(Kind::DestinationRule, "a");
+    story.broke(&[Rule::SubsetRemovedEarly]);
+}
+
+#[test]
+fn a_mirror_is_a_reference() {
+    let mut story = Story::settled();
+    story.all_routes(vec![Route { mirrors: vec![target("v2")], ..route("http default", &[("v1", 100)]) }]);
+    story.pass(60_000);
+    story.subsets(&["v1"]);
+    story.broke(&[Rule::SubsetRemovedEarly]);
+}
+
+#[test]
+fn a_workload_outlives_its_weight() {
+    for (waits, rules) in [(1_000, vec![Rule::WorkloadRemovedEarly]), (4_900, vec![])] {
+        let mut story = Story::settled();
+        story.routes(&[("v2", 100)]);
+        story.pass(waits);
+        story.gone(Kind::Deployment, "a-v1");
+        story.broke(&rules);
+    }
+    let mut story = Story::settled();
+    story.deployment("v1", 0, 0);
+    story.broke(&[Rule::WorkloadRemovedEarly]);
+    let mut story = Story::settled();
+    story.gone(Kind::Deployment, "a-v2");
+    story.holds();
+}
+
+#[test]
+fn a_service_selects_what_has_weight() {
+    let mut story = Story::settled();
+    story.selector(labels("v1"));
+    story.holds();
+    story.selector(labels("v2"));
+    story.broke(&[Rule::SelectorLeft]);
+
+    let mut story = Story::settled();
+    story.routes(&[("v2", 100)]);
+    story.pass(1_000);
+    story.selector(labels("v2"));
+    story.broke(&[Rule::SelectorLeft]);
+    story.gone(Kind::Service, "a");
+    story.broke(&[Rule::SelectorLeft]);
+}
+
+#[test]
+fn a_whole_may_vanish_in_any_order() {
+    let mut story = Story::settled();
+    story.gone(Kind::Owner, "a");
+    story.gone(Kind::Deployment, "a-v1");
+    story.gone(Kind::DestinationRule, "a");
+    story.gone(Kind::Service, "a");
+    story.gone(Kind::VirtualService, "a");
+    story.holds();
+
+    let mut story = Story::settled();
+    story.gone(Kind::VirtualService, "a");
+    story.gone(Kind::DestinationRule, "a");
+    story.broke(&[Rule::SubsetRemovedEarly]);
+
+    let mut story = Story::settled();
+    story.checker.settings.owned = false;
+    story.gone(Kind::VirtualService, "a");
+    story.gone(Kind::DestinationRule, "a");
+    story.holds();
+}
+
+#[test]
+fn weights_move_one_way_in_a_rollout() {
+    let mut story = Story::settled();
+    story.owner(2);
+    for weight in [50, 20, 80] {
+        story.pass(1_000);
+        story.routes(&[("v1", 100 - weight), ("v2", weight)]);
+    }
+    story.broke(&[Rule::Oscillated; 4]);
+
+    let mut story = Story::settled();
+    story.owner(2);
+    for weight in [20, 50, 80] {
+        story.pass(1_000);
+        story.routes(&[("v1", 100 - weight), ("v2", weight)]);
+    }
+    story.owner(3);
+    story.pass(1_000);
+    story.routes(&[("v1", 90), ("v2", 10)]);
+    story.holds();
+    story.change(Change::Edit);
+    story.pass(1_000);
+    story.routes(&[("v1", 10), ("v2", 90)]);
+    story.holds();
+}
+
+#[test]
+fn the_way_back_after_a_loss_is_no_oscillation() {
+    let mut story = Story::settled();
+    story.owner(2);
+    story.routes(&[("v1", 50), ("v2", 50)]);
+    story.pass(1_000);
+    story.pods("v2", 2, false);
+    story.routes(&[("v1", 100)]);
+    story.pods("v2", 2, true);
+    story.pass(31_000);
+    story.routes(&[("v1", 50), ("v2", 50)]);
+    story.holds();
+}
+
+#[test]
+fn revisions_out_of_order_are_told() {
+    let mut story = Story::settled();
+    story.version = 1;
+    story.owner(1);
+    story.broke(&[Rule::Incomplete]);
+}
