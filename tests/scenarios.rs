@@ -52,6 +52,21 @@ fn creation_sends_all_to_the_largest_until_the_others_are_ready_and_known() {
 }
 
 #[test]
+fn the_mesh_is_given_its_time_from_the_write_on_and_not_from_the_decision() {
+    let mut world = World::new(&two(90, 10));
+    world.reconcile();
+    let mut plan = world.last.clone().unwrap();
+    let written = world.now + jiff::SignedDuration::from_secs(2);
+    plan.written_at(world.now, written);
+    for entry in &plan.traffic {
+        assert_eq!(entry.subset_since.as_ref().map(|since| since.0), Some(written));
+    }
+    let again = plan.clone();
+    plan.written_at(world.now, written + jiff::SignedDuration::from_secs(9));
+    assert_eq!(plan.traffic, again.traffic, "what began before stays as it is");
+}
+
+#[test]
 fn an_edit_of_the_weights_is_carried_out_at_once_and_deploys_nothing() {
     let mut world = running();
     let before = world.object(Kind::Deployment, "order-service-v2")["metadata"]["resourceVersion"].clone();

@@ -112,12 +112,15 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
         }
     };
     let observed = context.caches.observe(&service, old.clone());
-    let planned = plan(&service, &spec, &observed, &context.settings, now);
+    let mut planned = plan(&service, &spec, &observed, &context.settings, now);
     let applied = context.applier.apply(&identity, &planned.objects, &planned.removals).await;
     let applied = match applied {
         Err(error) if error.passes() => return Err(error.into()),
         other => other,
     };
+    if applied.as_ref().is_ok_and(|applied| !applied.is_empty()) {
+        planned.written_at(now, Timestamp::now());
+    }
     let subject = Subject { generation: identity.generation, service: Some(&service), observed: Some(&observed), now };
     let outcome = match &applied {
         Ok(_) => Outcome::Applied { plan: &planned, invalid: invalid.as_ref() },

@@ -22,7 +22,7 @@ use children::Decided;
 pub use holds::{Availability, Hold, RoutesState};
 use object::Object;
 use resources::Stamp;
-use rollout::{Circumstances, Rollout, size::SizeRule};
+use rollout::{Circumstances, Rollout, size::SizeRule, version::time};
 use traffic::provider::{Placement, Stage};
 
 /// What does not depend on the Microservice.
@@ -58,6 +58,21 @@ pub struct Plan {
     pub lost: Vec<String>,
     /// When time alone will change the plan.
     pub next: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Dates what began with this plan from when it was written: until then the mesh could not learn of it, and a
+    /// busy API server may take longer than the mesh is given.
+    pub fn written_at(&mut self, decided: Timestamp, written: Timestamp) {
+        let (decided, written) = (time(decided), time(written));
+        let of_version = self.traffic.iter_mut().flat_map(|memory| {
+            let VersionTraffic { since, subset_since, unreferenced_since, subset_removed_since, .. } = memory;
+            [since, subset_since, unreferenced_since, subset_removed_since]
+        });
+        for since in of_version.chain([&mut self.provider_since]).flatten().filter(|since| **since == decided) {
+            *since = written.clone();
+        }
+    }
 }
 
 /// Plans the next writes. `spec` is the accepted spec, from which `service` was made.
