@@ -80,6 +80,17 @@ fn an_edit_of_the_weights_is_carried_out_at_once_and_deploys_nothing() {
 }
 
 #[test]
+fn a_version_shrinks_only_after_its_weight_has_moved() {
+    let mut world = running();
+    world.edit(&two(0, 100).replace("replicas: 3", "replicas: 1"));
+    world.reconcile();
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(world.replicas("v1"), 3, "Deployments are written before routes");
+    world.settle();
+    assert_eq!(world.replicas("v1"), 1);
+}
+
+#[test]
 fn a_version_that_never_gets_ready_gets_nothing_and_says_why() {
     let mut world = World::new(&two(90, 10));
     world.pods.insert("v2".into(), Pods::Broken("ImagePullBackOff"));

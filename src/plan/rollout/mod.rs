@@ -30,6 +30,8 @@ pub struct Rollout<'a> {
     pub stranded: bool,
     /// Versions that lost their weight just now.
     pub lost: Vec<String>,
+    /// The weights in force are the requested ones already; what this step changes is yet to be written.
+    pub arrived: bool,
 }
 
 impl Rollout<'_> {
@@ -41,11 +43,6 @@ impl Rollout<'_> {
     /// Effective weight of a version.
     pub fn weight(&self, name: &str) -> i32 {
         self.weights.get(name).copied().unwrap_or_default()
-    }
-
-    /// Whether every version has what is requested for it, and no removed one is left with any.
-    pub fn settled(&self) -> bool {
-        self.standings.iter().all(|standing| standing.requested() == self.weight(standing.name))
     }
 }
 
@@ -91,7 +88,8 @@ pub fn advance<'a>(
         let runs = observed.versions.get(standing.name);
         standing.advance(effective, effective > 0 || in_route, runs, around.now);
     }
-    Rollout { standings, weights, routes, stranded, lost }
+    let arrived = standings.iter().all(|standing| standing.requested() == weight_of(&current, standing.name));
+    Rollout { standings, weights, routes, stranded, lost, arrived }
 }
 
 fn judge_all<'a>(

@@ -19,7 +19,8 @@ pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, rule: SizeRule) 
     }
     let wanted = if effective > spec.weight { spec.replicas.max(covered(rollout)) } else { spec.replicas };
     let shrinks = wanted < standing.replicas;
-    Some(if shrinks && !rollout.settled() && standing.exists { standing.replicas } else { wanted })
+    // Deployments are written before routes: what shrinks with a step loses pods while it still has its weight.
+    Some(if shrinks && !rollout.arrived && standing.exists { standing.replicas } else { wanted })
 }
 
 /// The size of the largest version that cannot serve what is requested of it: what its rescuers must cover.
