@@ -272,9 +272,12 @@ async fn a_service_crashes_and_hangs_on_demand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_health_follows_readiness_and_unknown_methods_are_unimplemented() {
     let service = Service::start(&[]);
-    let call = |path: &str| Load { path: path.into(), ..service.load(Protocol::GrpcUnary) }.send(1);
-    assert!(call("/grpc.health.v1.Health/Check").await.unwrap().is_clean());
-    let report = call("/devcluster.v1.Echo/None").await.unwrap();
+    assert_eq!(service.call("/grpc.health.v1.Health/Check").await, [8, 1]);
+    service.control(&json!({"unready": true}));
+    assert_eq!(service.call("/grpc.health.v1.Health/Check").await, [8, 2]);
+    assert_eq!(service.call("/devcluster.v1.Echo/Unary").await, *b"v1");
+    let unknown = Load { path: "/devcluster.v1.Echo/None".into(), ..service.load(Protocol::GrpcUnary) };
+    let report = unknown.send(1).await.unwrap();
     assert_eq!(report.answered, [(("v1".into(), Status::Grpc(12)), 1)].into());
 }
 
@@ -290,6 +293,12 @@ async fn the_sidecar_prints_what_is_logged_and_the_pause_waits() {
     tail.signal(Signal::SIGTERM);
     assert_eq!([tail.line(), tail.line(), tail.line()], ["log: two", "log: three", "log: end"]);
     assert_eq!(tail.exit().await, Some(0));
+
+    let mut pause = Workload::start(&["pause"]);
+    assert_eq!(pause.line(), "waiting");
+    assert_eq!(pause.child.try_wait().unwrap(), None);
+    pause.signal(Signal::SIGTERM);
+    assert_eq!(pause.exit().await, Some(0));
 }
 
 #[test]

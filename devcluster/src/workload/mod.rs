@@ -31,7 +31,7 @@ pub enum Command {
     Serve(Serve),
     /// Print what is appended to a file, as a logging sidecar does.
     Tail(Tail),
-    /// Wait for SIGTERM or SIGINT.
+    /// Print `waiting`, and wait for SIGTERM or SIGINT.
     Pause,
 }
 
@@ -70,7 +70,9 @@ pub fn run(command: Command) -> Result<ExitCode, WorkloadError> {
             Command::Serve(serve) => serve.run().await,
             Command::Tail(tail) => tail.run().await,
             Command::Pause => {
-                signals::Termination::new()?.recv().await;
+                let mut termination = signals::Termination::new()?;
+                println!("waiting");
+                termination.recv().await;
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -7,7 +7,11 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
 use devcluster::load::{Load, Protocol};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -18,7 +22,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// A process of the workload program; it is killed when dropped.
 pub struct Workload {
-    child: Child,
+    pub child: Child,
     out: BufReader<ChildStdout>,
 }
 
@@ -111,6 +115,21 @@ impl Service {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.contains("x-version: v1"), "{head}");
         (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    /// The message of the answer to an empty message.
+    pub async fn call(&self, path: &str) -> Vec<u8> {
+        let stream = TokioIo::new(tokio::net::TcpStream::connect(self.grpc).await.unwrap());
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        let uri = format!("http://web{path}");
+        let request = http::Request::post(uri).body(Full::new(Bytes::from_static(&[0; 5]))).unwrap();
+        let answer = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(answer.trailers().unwrap()["grpc-status"], "0");
+        let answer = answer.to_bytes();
+        assert_eq!(answer[..4], [0; 4]);
+        assert_eq!(usize::from(answer[4]), answer.len() - 5);
+        answer[5..].to_vec()
     }
 
     pub fn control(&self, change: &Value) -> Value {
