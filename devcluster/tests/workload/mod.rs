@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +25,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// A process of the workload program; it is killed when dropped.
 pub struct Workload {
     pub child: Child,
-    out: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Workload {
@@ -35,13 +37,13 @@ impl Workload {
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        Self { child, out }
+        let (sender, lines) = channel();
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines }
     }
 
-    pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(SOON).unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -85,7 +87,7 @@ impl Service {
         let log_file = format!("--log-file={}", log.display());
         arguments.push(&log_file);
         arguments.extend(behaviour);
-        let mut process = Workload::start(&arguments);
+        let process = Workload::start(&arguments);
         let line = process.line();
         let (http, grpc) = line.strip_prefix("listening http=").unwrap().split_once(" grpc=").unwrap();
         Self { process, http: http.parse().unwrap(), grpc: grpc.parse().unwrap(), log, _folder: folder }
