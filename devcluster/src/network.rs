@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::components::envoy::{self, Role};
+use crate::components::envoy::Role;
 use crate::relay::{self, RelayError};
 use crate::sandbox::Sandbox;
 
@@ -30,9 +30,9 @@ impl Network {
         &self.file
     }
 
-    /// Where the mesh's client takes requests, as an HTTP proxy.
-    pub fn mesh_client(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, envoy::CLIENT_PORT).into()
+    /// Where the mesh's client takes requests to a port of any Service, as a sidecar does: by the `Host` they name.
+    pub fn mesh_client(&self, port: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, port).into()
     }
 
     /// A runtime whose tasks open their sockets in the network. What is blocked on outside of its tasks does not.

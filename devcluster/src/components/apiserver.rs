@@ -36,6 +36,7 @@ impl Listen {
                 format!("--secure-port={NODE_PORT}"),
                 path_flag("kubelet-client-certificate", &pki.kubelet_client_certificate()),
                 path_flag("kubelet-client-key", &pki.kubelet_client_key()),
+                "--kubelet-preferred-address-types=InternalIP".into(),
             ],
         }
     }

@@ -1,4 +1,4 @@
-//! Envoy: a client of the mesh, which takes requests as an HTTP proxy and sends them as a sidecar would, and an ingress.
+//! Envoy: a client of the mesh, which takes requests on loopback and sends them as a sidecar would, and an ingress.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{ConfigError, istiod, node, write_config};
 
-/// The port in the cluster's network at which the mesh client takes requests, as an HTTP proxy.
+/// The port in the cluster's network at which the mesh client is an HTTP proxy. Routes that ask for a port are not
+/// known there; the ports of the Services themselves know all.
 pub const CLIENT_PORT: u16 = 15007;
 /// The namespace that the client and the ingress belong to.
 pub const NAMESPACE: &str = "default";
