@@ -1,0 +1,133 @@
+//! Least privilege: over the whole life of a service, every right that the chart grants is used, and none is missing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
+
+use devcluster::{AuditEvent, AuditMark, Tool, tool};
+use kube::api::{Patch, PatchParams};
+use microservice_operator::plan::object::Kind;
+use serde_json::{Value, json};
+use support::{Operator, Space, cluster, root, run};
+
+const NAME: &str = "microservice-operator";
+const USER: &str = "system:serviceaccount:ops:microservice-operator";
+
+/// Group, resource with subresource, verb.
+type Right = (String, String, String);
+
+/// Used by an admission plugin that this cluster does not have on, and that asks on the operator's behalf.
+const BY_ADMISSION: (&str, &str, &str) = ("microservice-operator.dev", "microservices/finalizers", "update");
+
+fn program(program: Tool, args: &[&str]) -> String {
+    let mut command = Command::new(tool(program).unwrap());
+    let output =
+        command.args(args).env("KUBECONFIG", cluster().kubeconfig_path()).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn granted() -> BTreeSet<Right> {
+    let selector = format!(
+        "--selector=app.kubernetes.io/name={NAME},!rbac.authorization.k8s.io/aggregate-to-view,!rbac.authorization.k8s.io/aggregate-to-edit"
+    );
+    let mut rights = BTreeSet::new();
+    for kind in [&["clusterroles"][..], &["roles", "--namespace=ops"]] {
+        let roles: Value =
+            serde_json::from_str(&program(Tool::Kubectl, &[&["get"], kind, &[&selector, "--output=json"]].concat()))
+                .unwrap();
+        for rule in roles["items"].as_array().unwrap().iter().flat_map(|role| role["rules"].as_array().unwrap()) {
+            let words = |field: &str| -> Vec<String> {
+                rule[field].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+            };
+            for group in words("apiGroups") {
+                for resource in words("resources") {
+                    rights.extend(words("verbs").into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
+                }
+            }
+        }
+    }
+    assert!(rights.len() > 20, "{rights:?}");
+    rights
+}
+
+/// A server-side apply that makes an object needs the right to create it, too.
+fn used(event: &AuditEvent) -> Vec<Right> {
+    let resource = match event.subresource.as_str() {
+        "" => event.resource.clone(),
+        subresource => format!("{}/{subresource}", event.resource),
+    };
+    let right = |verb: &str| (event.group.clone(), resource.clone(), verb.to_owned());
+    let created = (event.verb == "patch" && event.code == 201).then(|| right("create"));
+    [right(&event.verb)].into_iter().chain(created).collect()
+}
+
+const TWO: &str = "{replicas: 2, ports: [{name: http, port: 80}], drain: 1s, versions: [\
+    {name: v1, image: 'registry.example/a:1', weight: 90}, {name: v2, image: 'registry.example/a:2', weight: 10}]}";
+
+/// Everything that can happen to a service, so that each kind of child is made, changed and deleted.
+async fn a_whole_life(space: &Space) {
+    space.apply("a", TWO).await;
+    space.ready("a").await;
+    let drift = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
+    for kind in Kind::ALL {
+        for name in space.snapshot().await.into_keys() {
+            let Some(name) = name.strip_prefix(&format!("{kind:?}/")) else { continue };
+            let params = PatchParams { field_manager: Some("meddler".into()), ..PatchParams::default() };
+            space.children(kind).patch(name, &params, &Patch::Merge(&drift)).await.unwrap();
+            let ours = |it: &Value| it["metadata"]["labels"]["app.kubernetes.io/managed-by"] == NAME;
+            space.child_until(kind, name, "put back", ours).await;
+        }
+    }
+    for (v1, v2) in [(0, 100), (90, 10), (0, 100)] {
+        let weights =
+            TWO.replace("weight: 90", &format!("weight: {v1}")).replace("weight: 10", &format!("weight: {v2}"));
+        space.apply("a", &weights).await;
+        space.weights("a", &format!("v1={v1} v2={v2}")).await;
+    }
+    let one = "{replicas: 2, ports: [{name: http, port: 80}], traffic: {provider: None}, serviceAccountName: default, \
+               drain: 1s, versions: [{name: v2, image: 'registry.example/a:2'}]}";
+    space.apply("a", one).await;
+    for (kind, name) in [
+        (Kind::Deployment, "a-v1"),
+        (Kind::PodDisruptionBudget, "a-v1"),
+        (Kind::ServiceAccount, "a"),
+        (Kind::VirtualService, "a"),
+        (Kind::DestinationRule, "a"),
+    ] {
+        space.gone(kind, name).await;
+    }
+    space.apply("a", "{serviceAccountName: default, versions: [{name: v2, image: 'registry.example/a:2'}]}").await;
+    space.gone(Kind::Service, "a").await;
+    space.ready("a").await;
+}
+
+async fn operator() -> (Operator, PathBuf) {
+    let kubeconfig = cluster().kubeconfig_for_service_account("ops", NAME).await.unwrap();
+    let operator = Operator::start(&kubeconfig, &["--lease-namespace", "ops", "--mesh-propagation", "500ms"]);
+    (operator, kubeconfig)
+}
+
+#[test]
+fn every_right_is_used_and_none_is_missing() {
+    run(async {
+        program(
+            Tool::Helm,
+            &["install", NAME, "charts/microservice-operator", "--namespace=ops", "--create-namespace"],
+        );
+        let (operator, _kubeconfig) = operator().await;
+        operator.says("leading").await;
+        let space = Space::with_propagation(cluster(), "rights", std::time::Duration::from_millis(500)).await;
+        a_whole_life(&space).await;
+        cluster().settled_mark().await.unwrap();
+        let events = cluster().audit().unwrap().since(AuditMark::START, |event| event.user == USER).unwrap();
+        let refused: Vec<String> =
+            events.iter().filter(|it| it.code == 403).map(|it| format!("{} {}", it.verb, it.request_uri)).collect();
+        assert_eq!(refused, Vec::<String>::new(), "rights are missing");
+        let used: BTreeSet<Right> = events.iter().flat_map(used).collect();
+        let (group, resource, verb) = BY_ADMISSION;
+        let unused: Vec<Right> = granted().into_iter().filter(|right| !used.contains(right)).collect();
+        assert_eq!(unused, [(group.to_owned(), resource.to_owned(), verb.to_owned())], "rights are never used");
+    });
+}
