@@ -286,14 +286,13 @@ fn rights_are_the_least() {
     ];
     let istio = "apiextensions.k8s.io/customresourcedefinitions[virtualservices.networking.istio.io,\
                  destinationrules.networking.istio.io]";
-    allow(operator, &["microservice-operator.dev/microservices"], &["get", "list", "watch"]);
+    allow(operator, &["microservice-operator.dev/microservices"], &["list", "watch"]);
     allow(operator, &["microservice-operator.dev/microservices/status"], &["patch"]);
     allow(operator, &["microservice-operator.dev/microservices/finalizers"], &["update"]);
-    allow(operator, &["apps/deployments"], &["get"]);
     allow(operator, &children, &["list", "watch", "create", "patch", "delete"]);
     allow(operator, &["/pods"], &["list", "watch"]);
     allow(operator, &["events.k8s.io/events"], &["create", "patch"]);
-    allow(operator, &[istio], &["get", "list", "watch"]);
+    allow(operator, &[istio], &["list", "watch"]);
     allow(lease, &["coordination.k8s.io/leases"], &["create"]);
     allow(lease, &["coordination.k8s.io/leases[microservice-operator]"], &["get", "patch"]);
     let peoples = |right: &String| right.contains("operator-view:") || right.contains("operator-edit:");

@@ -114,7 +114,14 @@ fn every_right_is_used_and_none_is_missing() {
     run(async {
         program(
             Tool::Helm,
-            &["install", NAME, "charts/microservice-operator", "--namespace=ops", "--create-namespace"],
+            &[
+                "install",
+                NAME,
+                "charts/microservice-operator",
+                "--namespace=ops",
+                "--create-namespace",
+                "--set=crds.enabled=false",
+            ],
         );
         let (operator, _kubeconfig) = operator().await;
         operator.says("leading").await;
