@@ -336,6 +336,8 @@ fn from_the_service_to_the_mesh_and_back_each_step_waits_for_the_one_before() {
     assert_eq!(world.routed(), "v1=100");
     assert_eq!(world.pinned().as_deref(), Some("v1"), "the mesh must know the routes before the Service widens");
     world.pass(5);
+    assert_eq!(world.pinned().as_deref(), Some("v1"), "its creation is known to the second only");
+    world.pass(1);
     assert_eq!(world.pinned(), None);
     assert_eq!(world.routed(), "v1=100", "the mesh must know v2's pods before they get weight");
     world.pass(5);
@@ -406,6 +408,22 @@ fn a_name_clash_is_told_and_nothing_of_anybody_elses_is_touched() {
     assert_eq!((value.as_str(), reason.as_str()), ("True", "NameClash"));
     assert!(message.starts_with("a Service named order-service exists and belongs to somebody else"), "{message}");
     assert_eq!(world.object(Kind::Service, "order-service")["spec"]["selector"], json!({"theirs": "yes"}));
+    assert_eq!(world.condition("RoutesReady").0, "False");
+    for kind in [Kind::VirtualService, Kind::DestinationRule] {
+        assert!(!world.has(kind, "order-service"), "{kind:?} would take the other Service's requests");
+    }
+}
+
+#[test]
+fn routes_go_when_the_service_becomes_somebody_elses() {
+    let mut world = running();
+    assert!(world.has(Kind::VirtualService, "order-service"));
+    world.put_foreign(Kind::Service, "order-service", json!({"metadata": {}, "spec": {"selector": {"theirs": "yes"}}}));
+    world.settle();
+    for kind in [Kind::VirtualService, Kind::DestinationRule] {
+        assert!(!world.has(kind, "order-service"), "{kind:?} would take the other Service's requests");
+    }
+    assert!(world.has(Kind::Deployment, "order-service-v1"));
 }
 
 #[test]

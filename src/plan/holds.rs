@@ -57,6 +57,11 @@ pub fn clashes(objects: &[Object], observed: &Observed) -> BTreeSet<(Kind, Strin
     names.filter(|name| observed.foreign.contains(name)).collect()
 }
 
+/// Whether the Service of this name, whose host routes would be for, is somebody else's.
+pub fn host_is_foreign(service: &Validated, observed: &Observed) -> bool {
+    !service.ports.is_empty() && observed.foreign.contains(&(Kind::Service, service.identity.name.clone()))
+}
+
 /// Everything that keeps the service from its spec, the weightiest first.
 pub fn holds(
     service: &Validated,
@@ -215,6 +220,12 @@ pub fn routes(service: &Validated, observed: &Observed, rollout: &Rollout<'_>, s
     let not = |reason, message: String| RoutesState { ready: false, reason, message };
     if *stage == Stage::Worker {
         return RoutesState { ready: true, reason: reason::NO_ROUTES, message: "a worker has no routes".to_owned() };
+    }
+    if host_is_foreign(service, observed) {
+        return not(
+            reason::NAME_CLASH,
+            format!("requests to {} go to somebody else's Service; nothing is routed", service.identity.host()),
+        );
     }
     if service.provider == Provider::Istio && observed.mesh == Mesh::Absent {
         return not(

@@ -92,7 +92,10 @@ pub fn plan(
     let templates = children::templates(service, observed);
     let template = |name: &str| templates.get(name).map(|template| template.id.clone());
     let mut rollout = rollout::advance(service, observed, &around, template, stage.freezes(), stage.routes());
-    let placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
+    let mut placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
+    if holds::host_is_foreign(service, observed) {
+        placement = placement.without_routes();
+    }
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
     let rule = SizeRule {
         idle_without_weight: match stage {

@@ -16,6 +16,9 @@ use crate::{
     validate::Validated,
 };
 
+/// The API server cuts the time of a creation to the second.
+const CREATION_PRECISION: SignedDuration = SignedDuration::from_secs(1);
+
 /// On which part of the way the service is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -102,6 +105,13 @@ pub fn place(
     }
 }
 
+impl Placement {
+    /// Without a word to the mesh: the Service of that name, and so the host, is somebody else's.
+    pub fn without_routes(self) -> Self {
+        Self { destination_rule: false, virtual_service: false, ..self }
+    }
+}
+
 struct Step<'a> {
     observed: &'a Observed,
     rollout: &'a Rollout<'a>,
@@ -147,7 +157,8 @@ impl Step<'_> {
         let Some(live) = &self.observed.routes else {
             return Placement { virtual_service: routable, next: self.after_subsets(), ..waiting };
         };
-        let due = live.created.checked_add(self.propagation).unwrap_or(self.now);
+        let created = live.created.checked_add(CREATION_PRECISION).unwrap_or(live.created);
+        let due = created.checked_add(self.propagation).unwrap_or(self.now);
         let stranded = weighted().all(|standing| !standing.serving());
         if due <= self.now || stranded {
             return Placement { provider_since: Some(time(self.now)), next: Some(self.later()), ..self.mesh() };
