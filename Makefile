@@ -15,7 +15,7 @@ IMAGE ?= microservice-operator:0.1.0
 
 # Integration tests by what they need: helm, a cluster, a cluster with real pods and a mesh, or nothing.
 TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
-CLUSTER_TESTS := $(filter e2e%,$(TESTS)) $(basename $(notdir $(wildcard devcluster/tests/*.rs)))
+CLUSTER_TESTS := $(filter e2e%,$(TESTS)) $(filter-out real,$(basename $(notdir $(wildcard devcluster/tests/*.rs))))
 PLAIN_TESTS := $(filter-out chart e2e% mesh,$(TESTS))
 # Why real pods cannot run here; empty where they can.
 UNREAL := $(shell [ "$$(uname -s)" = Linux ] || echo 'they need Linux')$(shell [ "$$(id -u)" = 0 ] || echo 'they need root')
@@ -77,6 +77,7 @@ e2e: tools ## Run the end-to-end tests on embedded clusters, or on the one that 
 .PHONY: e2e-mesh
 e2e-mesh: tools ## Run the tests with real pods, istiod and Envoy; needs Linux and root
 	$(call step,Programs of the images,cargo build --release --locked --workspace --bin microservice-operator --bin workload)
+	$(call step,Real nodes,cargo test --locked --package devcluster --test real)
 	$(call step,Real pods and a real mesh,cargo test --locked --test mesh -- --nocapture --test-threads 2)
 
 .PHONY: e2e-mesh-left-out
