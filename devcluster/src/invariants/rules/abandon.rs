@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Rule, Settings, Step, Violation, state::State, state::words};
+use super::{
+    Rule, Settings, Step, Violation,
+    state::{State, millis, words},
+};
 use crate::invariants::model::{Target, Weights};
 
 /// Weight where nobody answers.
@@ -54,7 +57,8 @@ impl Memory {
             if lasts > step.settings.failover_within.saturating_add(step.settings.slack) {
                 it.told = true;
                 let why = format!(
-                    "the route {route} has led weight to {target} for {lasts:#}, which has no ready endpoint ({}), while {} has",
+                    "the route {route} has led weight to {target} for {}, which has no ready endpoint ({}), while {} has",
+                    millis(lasts),
                     step.state.describe(target),
                     it.other
                 );

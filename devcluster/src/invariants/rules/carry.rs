@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Move, Rule, Step, Violation};
+use super::{Move, Rule, Step, Violation, state::millis};
 use crate::invariants::model::{Target, Weights};
 
 /// When a target lost its weight.
@@ -50,7 +50,8 @@ impl Memory {
             let Some(other) = step.state.others(target).filter(|other| in_route(other)).find(serves) else { continue };
             let (before, after) = it.words();
             let why = format!(
-                "{target} lost its weight {since:#} ago and gets some again in the route {}, although {other} can serve",
+                "{target} lost its weight {} ago and gets some again in the route {}, although {other} can serve",
+                millis(since),
                 it.route.key
             );
             found.push(step.violation(Rule::RaisedHeldOut, before, after, why));

@@ -4,6 +4,8 @@ mod abandon;
 mod carry;
 mod order;
 mod state;
+#[cfg(test)]
+mod story;
 mod sum;
 #[cfg(test)]
 mod tests;
@@ -38,7 +40,7 @@ impl Default for Settings {
         Self {
             propagation: SignedDuration::from_secs(5),
             slack: SignedDuration::from_millis(250),
-            recent: SignedDuration::from_secs(3),
+            recent: SignedDuration::from_millis(500),
             failover_within: SignedDuration::from_secs(5),
             hold_out: SignedDuration::from_secs(30),
             owned: true,
@@ -166,10 +168,10 @@ impl Checker {
         }
         match (kind, &revision.change) {
             (_, Change::Edit) => self.trend.edited(&step, None),
-            (Some(Kind::Owner), Change::Set(owner)) => {
-                if before.as_ref().is_some_and(|before| before.generation != owner.generation) {
-                    self.trend.edited(&step, Some(owner));
-                }
+            (Some(Kind::Owner), Change::Set(owner))
+                if before.as_ref().is_some_and(|before| before.generation != owner.generation) =>
+            {
+                self.trend.edited(&step, Some(owner));
             }
             (Some(Kind::VirtualService), Change::Set(_)) => {
                 let moves = step.moves();

@@ -2,7 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::{Move, Rule, Step, Violation, state::within};
+use super::{
+    Move, Rule, Step, Violation,
+    state::{millis, within},
+};
 use crate::invariants::model::{Fields, Labels, Object, Target};
 
 /// Routes lead to subsets that the mesh knows.
@@ -21,8 +24,11 @@ pub(super) fn routes(step: &Step<'_>, moves: &[Move<'_>]) -> Vec<Violation> {
         for (target, _) in it.raises().filter(|(target, _)| !(first && step.state.is_fresh(&target.service))) {
             let Some(age) = step.state.age(target).filter(|age| *age < step.propagation()) else { continue };
             let why = format!(
-                "{} raises {target} in the route {} when its subset is {age:#} old; the mesh is given {:#}",
-                object.name, it.route.key, step.settings.propagation
+                "{} raises {target} in the route {} when its subset is {} old; the mesh is given {:#}",
+                object.name,
+                it.route.key,
+                millis(age),
+                step.settings.propagation
             );
             found.push(step.violation(Rule::SubsetTooYoung, &before, &after, why));
         }
@@ -108,7 +114,7 @@ fn too_soon(step: &Step<'_>, since: Option<SignedDuration>) -> Option<SignedDura
 }
 
 fn last(what: &str, ago: SignedDuration) -> String {
-    if ago.is_zero() { what.to_owned() } else { format!("{ago:#} ago {what}") }
+    if ago.is_zero() { what.to_owned() } else { format!("{} ago {what}", millis(ago)) }
 }
 
 fn size(object: &Object) -> i64 {

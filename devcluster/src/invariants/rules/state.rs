@@ -349,3 +349,9 @@ pub(super) fn words(weights: &Weights) -> String {
     let parts: Vec<String> = weights.iter().map(|(target, weight)| format!("{target}={weight}")).collect();
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(" ") }
 }
+
+/// A duration in words, without what nobody can measure.
+pub(super) fn millis(duration: SignedDuration) -> String {
+    let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    format!("{:#}", SignedDuration::from_millis(millis))
+}

@@ -1,162 +1,11 @@
-//! Sequences of revisions, each of one service `a` with a Deployment and a subset a version.
+//! Each rule, kept and broken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
+use super::story::{Story, labels, only, route, target};
 use super::*;
-use crate::invariants::model::{Labels, Share};
-
-/// A namespace that tells a checker what happens in it.
-struct Story {
-    checker: Checker,
-    version: u64,
-    at: Timestamp,
-    found: Vec<Rule>,
-    generations: BTreeMap<String, i64>,
-}
-
-fn labels(version: &str) -> Labels {
-    [("app", "a"), ("version", version)].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
-}
-
-fn only(key: &str, value: &str) -> Labels {
-    Labels::from([(key.to_owned(), value.to_owned())])
-}
-
-fn target(version: &str) -> Target {
-    Target { service: "a".into(), subset: Some(version.into()) }
-}
-
-fn route(key: &str, weights: &[(&str, i64)]) -> Route {
-    let shares = weights.iter().map(|(version, weight)| Share { target: target(version), weight: Some(*weight) });
-    Route { key: key.into(), matched: key != "http default", shares: shares.collect(), mirrors: Vec::new() }
-}
-
-impl Story {
-    /// Versions v1 and v2 of two pods each, v1 with all the weight, long settled.
-    fn settled() -> Self {
-        let mut story = Self::empty();
-        story.owner(1);
-        story.versions(&["v1", "v2"]);
-        story.routes(&[("v1", 100)]);
-        story.selector(only("app", "a"));
-        story.pass(60_000);
-        assert_eq!(story.found, []);
-        story
-    }
-
-    fn empty() -> Self {
-        let at = "2026-01-01T00:00:00Z".parse().unwrap();
-        Self {
-            checker: Checker::new(Settings::default()),
-            version: 0,
-            at,
-            found: Vec::new(),
-            generations: BTreeMap::new(),
-        }
-    }
-
-    fn versions(&mut self, names: &[&str]) {
-        for name in names {
-            self.deployment(name, 2, 2);
-            self.pods(name, 2, true);
-        }
-        self.subsets(names);
-    }
-
-    fn pass(&mut self, millis: i64) {
-        self.at += SignedDuration::from_millis(millis);
-    }
-
-    fn change(&mut self, change: Change) {
-        self.version += 1;
-        self.pass(5);
-        let found = self.checker.observe(&Revision { version: self.version, at: self.at, change });
-        for violation in &found {
-            assert!(!violation.why.is_empty() && !violation.to_string().contains("  ->"), "{violation}");
-        }
-        self.found.extend(found.iter().map(|it| it.rule));
-    }
-
-    fn set(&mut self, name: &str, owner: Option<&str>, generation: i64, fields: Fields) {
-        let owner = owner.map(str::to_owned);
-        let (name, uid) = (name.to_owned(), format!("uid-{name}"));
-        self.change(Change::Set(Object { name, uid, owner, generation, deleting: false, fields }));
-    }
-
-    fn owner(&mut self, generation: i64) {
-        self.set("a", None, generation, Fields::Owner);
-    }
-
-    fn routes(&mut self, weights: &[(&str, i64)]) {
-        self.all_routes(vec![route("http default", weights)]);
-    }
-
-    fn all_routes(&mut self, routes: Vec<Route>) {
-        self.set("a", Some("uid-a"), 1, Fields::VirtualService { routes });
-    }
-
-    fn subsets(&mut self, names: &[&str]) {
-        self.labelled_subsets(names.iter().map(|name| ((*name).to_owned(), only("version", name))).collect());
-    }
-
-    fn labelled_subsets(&mut self, subsets: BTreeMap<String, Labels>) {
-        self.set("a", Some("uid-a"), 1, Fields::DestinationRule { service: "a".into(), subsets });
-    }
-
-    fn selector(&mut self, selector: Labels) {
-        self.set("a", Some("uid-a"), 1, Fields::Service { selector });
-    }
-
-    /// A Deployment whose controller has seen its newest generation.
-    fn deployment(&mut self, version: &str, replicas: i64, available: i64) {
-        self.deployment_at(version, 0, replicas, available);
-    }
-
-    fn deployment_at(&mut self, version: &str, behind: i64, replicas: i64, available: i64) {
-        let generation = self.generations.entry(version.to_owned()).or_insert(1);
-        *generation += behind;
-        let generation = *generation;
-        let fields = Fields::Deployment {
-            replicas,
-            observed_generation: generation - behind,
-            total: replicas,
-            updated: replicas,
-            available,
-            labels: labels(version),
-        };
-        self.set(&format!("a-{version}"), Some("uid-a"), generation, fields);
-    }
-
-    /// Pods of a version, and what its Service knows of them.
-    fn pods(&mut self, version: &str, count: usize, ready: bool) {
-        for index in 0..count {
-            self.pod(version, index, ready, None);
-        }
-        let name = |index| format!("a-{version}-{index}");
-        let ready: BTreeSet<String> = if ready { (0..count).map(name).collect() } else { BTreeSet::new() };
-        self.set(&format!("a-{version}"), None, 1, Fields::EndpointSlice { service: "a".into(), ready });
-    }
-
-    fn pod(&mut self, version: &str, index: usize, ready: bool, last_end: Option<Timestamp>) {
-        let fields = Fields::Pod { labels: labels(version), ready, last_end };
-        self.set(&format!("a-{version}-{index}"), None, 1, fields);
-    }
-
-    fn gone(&mut self, kind: Kind, name: &str) {
-        self.change(Change::Gone(kind, name.to_owned()));
-    }
-
-    fn broke(&mut self, rules: &[Rule]) {
-        let found = std::mem::take(&mut self.found);
-        assert_eq!(found, rules);
-    }
-
-    fn holds(&mut self) {
-        self.broke(&[]);
-    }
-}
 
 #[test]
 fn weights_sum_to_100() {
@@ -257,6 +106,20 @@ fn restarts_are_a_loss() {
     story.owner(2);
     story.routes(&[("v1", 100)]);
     story.broke(&[Rule::PromotedIncomplete]);
+}
+
+#[test]
+fn a_loss_that_is_over_explains_nothing() {
+    for (ago, rules) in [(400, vec![]), (1_000, vec![Rule::PromotedIncomplete])] {
+        let mut story = Story::settled();
+        story.deployment("v2", 2, 1);
+        story.pods("v1", 2, false);
+        story.pass(1_000);
+        story.pods("v1", 2, true);
+        story.pass(ago);
+        story.routes(&[("v1", 50), ("v2", 50)]);
+        story.broke(&rules);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Move, Rule, Step, Violation};
+use super::{Move, Rule, Step, Violation, state::millis};
 use crate::invariants::model::{Kind, Object, Target};
 
 /// A VirtualService's name and a route's key.
@@ -58,9 +58,9 @@ impl Memory {
                     let (before, after) = it.words();
                     let (now, then) = if way.up { ("rises", "fell") } else { ("falls", "rose") };
                     let why = format!(
-                        "{target} {now} in the route {} after it {then} {:#} ago in the same rollout, and nothing was lost",
+                        "{target} {now} in the route {} after it {then} {} ago in the same rollout, and nothing was lost",
                         it.route.key,
-                        step.state.now.duration_since(old.at)
+                        millis(step.state.now.duration_since(old.at))
                     );
                     found.push(step.violation(Rule::Oscillated, before, after, why));
                 }
