@@ -66,6 +66,10 @@ pub fn render(args: &RenderArgs) -> Outcome {
         input.errors.iter().for_each(|error| eprintln!("error: {error}"));
         return Ok(ExitCode::from(2));
     }
+    if input.documents.is_empty() {
+        eprintln!("error: no Microservice found in the given files");
+        return Ok(ExitCode::from(2));
+    }
     let settings = Settings {
         provider: args.provider,
         propagation: SignedDuration::from_secs(5),

@@ -291,7 +291,7 @@ fn rights_are_the_least() {
     allow(operator, &["microservice-operator.dev/microservices/finalizers"], &["update"]);
     allow(operator, &children, &["list", "watch", "create", "patch", "delete"]);
     allow(operator, &["/pods"], &["list", "watch"]);
-    allow(operator, &["events.k8s.io/events"], &["create", "patch"]);
+    allow(operator, &["events.k8s.io/events"], &["create"]);
     allow(operator, &[istio], &["list", "watch"]);
     allow(lease, &["coordination.k8s.io/leases"], &["create"]);
     allow(lease, &["coordination.k8s.io/leases[microservice-operator]"], &["get", "patch"]);

@@ -4,9 +4,10 @@
 mod support;
 
 use devcluster::invariants::Kind as Recorded;
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use microservice_operator::plan::object::Kind;
 use serde_json::{Value, json};
@@ -88,6 +89,8 @@ fn drift_on_every_kind_of_child_is_put_back() {
             (Kind::Service, "a", json!({"spec": {"selector": {"version": "v9"}}})),
             (Kind::VirtualService, "a", json!({"spec": {"http": []}})),
             (Kind::DestinationRule, "a", json!({"spec": {"subsets": []}})),
+            (Kind::VirtualService, "a", json!({"spec": {"gateways": ["istio-system/gateway"], "exportTo": ["."]}})),
+            (Kind::DestinationRule, "a", json!({"spec": {"trafficPolicy": {"tls": {"mode": "DISABLE"}}}})),
             (Kind::PodDisruptionBudget, "a-v1", json!({"spec": {"maxUnavailable": 2}})),
             (Kind::ServiceAccount, "a", json!({"automountServiceAccountToken": true})),
         ];
@@ -318,5 +321,105 @@ fn scale_changes_the_version_without_replicas_of_its_own() {
         space.microservices().patch_scale("a", &PatchParams::default(), &Patch::Merge(&three)).await.unwrap();
         space.until("a", "3 pods", |it| it.status.as_ref().unwrap().replicas == Some(3)).await;
         assert_eq!(space.child(Kind::Deployment, "a-v1").await.unwrap().data["spec"]["replicas"], json!(2));
+    });
+}
+
+#[test]
+fn a_version_that_dies_hands_over_and_comes_back_after_its_hold_out() {
+    run(async {
+        let space = Space::new(cluster(), "failover").await;
+        let _operator = Operator::of(&space);
+        space.apply("a", &two(50, 50)).await;
+        space.ready("a").await;
+        behave(&space, "a", "v2", Some("never-ready")).await;
+        space.weights("a", "v1=100 v2=0").await;
+        behave(&space, "a", "v2", None).await;
+        space.until("a", "v2 is held out", |it| message(it).contains("v2 lost its weight and is held out")).await;
+        space.weights("a", "v1=50 v2=50").await;
+        space.ready("a").await;
+    });
+}
+
+/// Lets every pod of a version misbehave, or be well again.
+async fn behave(space: &Space, service: &str, version: &str, behavior: Option<&str>) {
+    let pods = space.api::<Pod>();
+    let of_version = ListParams::default().labels(&format!("app.kubernetes.io/name={service},version={version}"));
+    let change = json!({"metadata": {"annotations": {devcluster::BEHAVIOR: behavior}}});
+    for pod in pods.list(&of_version).await.unwrap() {
+        pods.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+    }
+}
+
+#[test]
+fn a_refused_deployment_is_told_and_does_not_stop_a_failover() {
+    run(async {
+        let space = Space::new(cluster(), "refusal").await;
+        let _operator = Operator::of(&space);
+        space.apply("a", &two(90, 10)).await;
+        space.ready("a").await;
+        let quota = json!({"metadata": {"name": "two"}, "spec": {"hard": {"count/deployments.apps": "2"}}});
+        let quotas = space.api::<k8s_openapi::api::core::v1::ResourceQuota>();
+        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+        let counted = support::eventually(|| async { quotas.get("two").await.ok()?.status?.used.map(|_| ()) }).await;
+        assert!(counted.is_some(), "the quota is never counted");
+        let third =
+            two(90, 10).replace("weight: 10}", "weight: 10}, {name: v3, image: 'registry.example/a:3', weight: 0}");
+        space.apply("a", &third).await;
+        let refused = |it: &_| told(it, "Stalled").0 == "ApplyFailed" && message(it).contains("exceeded quota: two");
+        let held = space.until("a", "the refusal", refused).await;
+        assert!(message(&held).contains("Deployment a-v3"), "{}", message(&held));
+        assert_eq!(condition(&held, "Available"), "True");
+
+        behave(&space, "a", "v1", Some("never-ready")).await;
+        let over = space.weights("a", "v1=0 v2=100 v3=0").await;
+        assert_eq!(told(&over, "Stalled").0, "ApplyFailed");
+        quotas.delete("two", &DeleteParams::default()).await.unwrap();
+        behave(&space, "a", "v1", None).await;
+        space.ready("a").await;
+    });
+}
+
+#[test]
+fn a_child_that_hangs_in_deletion_is_told_and_holds_nothing_else() {
+    run(async {
+        let space = Space::unwatched(cluster(), "hangs").await;
+        let _operator = Operator::of(&space);
+        space.apply("a", &two(90, 10)).await;
+        space.ready("a").await;
+        let hold = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
+        let deployments = space.children(Kind::Deployment);
+        let params = PatchParams::default();
+        deployments.patch("a-v2", &params, &Patch::Merge(hold(json!(["example.com/hold"])))).await.unwrap();
+        deployments.delete("a-v2", &DeleteParams::background()).await.unwrap();
+        let held = space.until("a", "what hangs", |it| message(it).contains("Deployment a-v2 is being deleted")).await;
+        assert!(message(&held).contains("example.com/hold"), "{}", message(&held));
+        assert_eq!(condition(&held, "Ready"), "False");
+        space.apply("a", &two(100, 0)).await;
+        space.weights("a", "v1=100 v2=0").await;
+        deployments.patch("a-v2", &params, &Patch::Merge(hold(json!(null)))).await.unwrap();
+        space.ready("a").await;
+    });
+}
+
+#[test]
+fn every_change_is_an_event_in_its_own_words() {
+    run(async {
+        let space = Space::new(cluster(), "events").await;
+        let _operator = Operator::of(&space);
+        space.apply("a", &two(90, 10)).await;
+        space.ready("a").await;
+        for (v1, v2) in [(50, 50), (0, 100)] {
+            space.apply("a", &two(v1, v2)).await;
+            space.weights("a", &format!("v1={v1} v2={v2}")).await;
+        }
+        let events = space.api::<k8s_openapi::api::events::v1::Event>();
+        for note in ["v1=90 v2=10 -> v1=50 v2=50", "v1=50 v2=50 -> v1=0 v2=100"] {
+            let told = support::eventually(|| async {
+                let all = events.list(&ListParams::default()).await.ok()?;
+                let mut notes = all.items.into_iter().filter(|it| it.reason.as_deref() == Some("TrafficWeightUpdated"));
+                notes.any(|it| it.note.is_some_and(|it| it.ends_with(note))).then_some(())
+            });
+            assert!(told.await.is_some(), "no event says {note}");
+        }
     });
 }

@@ -471,3 +471,18 @@ fn a_crash_before_the_status_was_written_loses_nothing() {
     assert_eq!(world.routed(), "v2=100");
     assert_eq!(world.condition("Ready").0, "True");
 }
+
+#[test]
+fn an_old_restart_takes_no_weight_once_there_is_another_version() {
+    let mut world = World::new(&one("v1"));
+    world.settle();
+    world.crashes.insert("v1".into(), world.now);
+    world.settle();
+    assert_eq!(world.routed(), "v1=100", "there is no other version");
+    world.pass(31);
+    world.edit(&two(100, 0));
+    world.settle();
+    world.pass(10);
+    assert_eq!(world.routed(), "v1=100", "v1 has been well for longer than it would have been held out");
+    assert_eq!(world.notices.iter().filter(|notice| notice.reason == "VersionLost").count(), 0);
+}

@@ -22,6 +22,7 @@ pub mod reason {
     pub const DRAINING: &str = "Draining";
     pub const PROPAGATING: &str = "Propagating";
     pub const INVALID_SPEC: &str = "InvalidSpec";
+    pub const CHILD_DELETING: &str = "ChildDeleting";
     pub const NAME_CLASH: &str = "NameClash";
     pub const APPLY_FAILED: &str = "ApplyFailed";
     pub const VERSIONS_READY: &str = "VersionsReady";

@@ -19,6 +19,9 @@ const IDENTITIES: &[&str] = &["uid", "mountPath", "containerPort", "topologyKey"
 /// Lists whose order and whole content mean something: they are replaced, never merged.
 const ATOMIC: &[&str] = &["http", "tcp", "subsets", "hosts", "command", "args", "envFrom", "tolerations", "items"];
 
+/// Kinds whose spec admits no foreign fields: each could change where requests go.
+const EXACT_SPECS: &[&str] = &["VirtualService", "DestinationRule"];
+
 /// Maps that admit no foreign entries.
 const EXACT: &[&str] = &["selector", "matchLabels"];
 
@@ -42,7 +45,7 @@ impl Settled {
         if mark.is_none() || applied_mark(live) != mark {
             return false;
         }
-        if covers(live, desired, "") {
+        if is_as(live, desired) {
             return true;
         }
         let rewritten = self.rewritten.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +57,7 @@ impl Settled {
     /// Notes how the cluster answered a write.
     pub fn note(&self, uid: &str, desired: &Value, answer: &Value) {
         let mut rewritten = self.rewritten.lock().unwrap_or_else(PoisonError::into_inner);
-        if covers(answer, desired, "") {
+        if is_as(answer, desired) {
             rewritten.remove(uid);
         } else {
             let mark = applied_mark(desired).unwrap_or_default().to_owned();
@@ -79,6 +82,28 @@ pub fn stamped(object: &Value) -> Value {
 fn digest(value: &Value) -> String {
     let hash = Sha256::digest(value.to_string().as_bytes());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn is_as(live: &Value, desired: &Value) -> bool {
+    covers(live, desired, "") && foreign_fields(live, desired).is_none()
+}
+
+/// What somebody else added to a spec that admits nothing foreign, as a merge patch that takes it away.
+pub fn foreign_fields(live: &Value, desired: &Value) -> Option<Value> {
+    let kind = desired.get("kind")?.as_str()?;
+    if EXACT_SPECS.contains(&kind) { additions(live.get("spec")?, desired.get("spec")?) } else { None }
+}
+
+fn additions(live: &Value, desired: &Value) -> Option<Value> {
+    let (Value::Object(live), Value::Object(desired)) = (live, desired) else { return None };
+    let added: Map<_, _> = live
+        .iter()
+        .filter_map(|(key, value)| match desired.get(key) {
+            Some(wanted) => Some((key.clone(), additions(value, wanted)?)),
+            None => Some((key.clone(), Value::Null)),
+        })
+        .collect();
+    (!added.is_empty()).then_some(Value::Object(added))
 }
 
 /// Whether everything in `desired` is in `live`. `name` is the field's name.
@@ -226,6 +251,23 @@ mod tests {
         let mut live = desired.clone();
         live["spec"]["http"].as_array_mut().unwrap().push(json!({"name": "more"}));
         assert!(!covers(&live, &desired, ""));
+    }
+
+    #[test]
+    fn specs_of_routes_admit_no_foreign_fields() {
+        let desired = stamped(&json!({"kind": "DestinationRule", "metadata": {"name": "x"},
+            "spec": {"host": "a", "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 1}}}}}));
+        let mut live = desired.clone();
+        assert_eq!(foreign_fields(&live, &desired), None);
+        assert!(Settled::default().is_so("u", &desired, &live));
+        live["spec"]["exportTo"] = json!(["."]);
+        live["spec"]["trafficPolicy"]["tls"] = json!({"mode": "DISABLE"});
+        live["metadata"]["labels"] = json!({"theirs": "stays"});
+        let expected = json!({"exportTo": null, "trafficPolicy": {"tls": null}});
+        assert_eq!(foreign_fields(&live, &desired), Some(expected));
+        assert!(!Settled::default().is_so("u", &desired, &live));
+        let of_service = json!({"kind": "Service", "spec": {}});
+        assert_eq!(foreign_fields(&json!({"spec": {"type": "ClusterIP"}}), &of_service), None);
     }
 
     #[test]

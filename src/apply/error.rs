@@ -48,6 +48,17 @@ impl Error {
         matches!(self, Self::Conflict { .. } | Self::Leaving { .. })
     }
 
+    /// Whether it concerns one object alone, and not where requests go: the others can be written all the same.
+    pub fn is_local(&self) -> bool {
+        let kind = match self {
+            Self::Refused { kind, .. } | Self::Foreign { kind, .. } => kind,
+            Self::Conflict { .. } | Self::NoSuchKind { .. } | Self::Leaving { .. } | Self::Transient { .. } => {
+                return false;
+            }
+        };
+        !kind.guards_traffic()
+    }
+
     /// Whether a person has to change something before it can succeed.
     pub fn needs_a_person(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Foreign { .. })

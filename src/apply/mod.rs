@@ -65,25 +65,31 @@ impl Applier {
         Self { client, caches, settled: Arc::default() }
     }
 
-    /// Applies the objects in their order, then deletes the removals in theirs.
-    ///
-    /// # Errors
-    /// The first write that fails, with the object's kind and name; the writes before it stand.
+    /// Applies the objects in their order, then deletes the removals in theirs. Answers what was written, and the first
+    /// error. One that is local leaves the other objects to be written, or a refused Deployment would stop a failover;
+    /// after any other nothing more is written. Nothing is deleted after an error.
     pub async fn apply(
         &self,
         identity: &Identity,
         objects: &[Object],
         removals: &[ChildRef],
-    ) -> Result<Applied, Error> {
+    ) -> (Applied, Option<Error>) {
         let mut applied = Applied::default();
+        let mut failed = None;
         for object in objects {
-            self.apply_one(identity, object, &mut applied).await?;
+            match self.apply_one(identity, object, &mut applied).await {
+                Ok(()) => {}
+                Err(error) if error.is_local() => drop(failed.get_or_insert(error)),
+                Err(error) => return (applied, Some(error)),
+            }
         }
-        for child in removals {
-            self.remove(identity, child).await?;
+        for child in removals.iter().filter(|_| failed.is_none()) {
+            if let Err(error) = self.remove(identity, child).await {
+                return (applied, Some(error));
+            }
             applied.removed.push((child.kind, child.name.clone()));
         }
-        Ok(applied)
+        (applied, failed)
     }
 
     async fn apply_one(&self, identity: &Identity, object: &Object, applied: &mut Applied) -> Result<(), Error> {
@@ -105,6 +111,16 @@ impl Applier {
         }
         let round = self.caches.rounds(Source::Children(object.kind));
         let api = self.api(object.kind, &identity.namespace);
+        if let Some(foreign) = live.and_then(|live| diff::foreign_fields(&live.object, &desired)) {
+            let metadata = body["metadata"].clone();
+            let strip = json!({
+                "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
+                "spec": foreign,
+            });
+            let answer = api.patch(&object.name, &PatchParams::default(), &Patch::Merge(&strip)).await;
+            let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
+            body["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
+        }
         let answer = api.patch(&object.name, &params, &Patch::Apply(&body)).await;
         let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
         self.note(identity, object, &desired, &answer, round);

@@ -59,17 +59,23 @@ pub async fn run(
     };
     let (reader, writer) = reflector::store();
     let peers = caches.clone();
+    let context = Arc::new(Context::new(client, caches, &options));
+    let memory = context.clone();
     let stream = watcher(api, watcher::Config::default())
         .default_backoff()
         .reflect(writer)
         .inspect(move |event| {
             if let Ok(event) = event {
                 let changes = peers.microservices.take(event, Peer::of);
-                changes.iter().for_each(|change| trigger.peer(&peers, change));
+                for change in &changes {
+                    trigger.peer(&peers, change);
+                    if change.after.is_none() {
+                        memory.forget(&change.key);
+                    }
+                }
             }
         })
         .touched_objects();
-    let context = Arc::new(Context::new(client, caches, &options));
     Controller::for_stream(stream, reader)
         .with_config(Config::default().concurrency(options.concurrency))
         .reconcile_on(

@@ -44,7 +44,7 @@ pub struct Context {
     caches: Arc<Caches>,
     applier: Applier,
     settings: Settings,
-    recorder: Recorder,
+    reporter: Reporter,
     backoff: Backoff,
     metrics: Arc<Metrics>,
     /// When each status was last written.
@@ -56,7 +56,7 @@ impl Context {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.instance.clone()) };
         Self {
             applier: Applier::new(client.clone(), caches.clone()),
-            recorder: Recorder::new(client.clone(), reporter),
+            reporter,
             settings: options.settings.clone(),
             metrics: options.metrics.clone(),
             backoff: Backoff::default(),
@@ -64,6 +64,15 @@ impl Context {
             client,
             caches,
         }
+    }
+}
+
+impl Context {
+    /// Forgets a Microservice that is gone.
+    pub fn forget(&self, key: &Key) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.backoff.succeeded(key);
+        self.caches.forget(key);
     }
 }
 
@@ -113,24 +122,27 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     };
     let observed = context.caches.observe(&service, old.clone());
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
-    let applied = context.applier.apply(&identity, &planned.objects, &planned.removals).await;
-    let applied = match applied {
-        Err(error) if error.passes() => return Err(error.into()),
+    let (applied, failed) = context.applier.apply(&identity, &planned.objects, &planned.removals).await;
+    let failed = match failed {
+        Some(error) if error.passes() => return Err(error.into()),
         other => other,
     };
-    if applied.as_ref().is_ok_and(|applied| !applied.is_empty()) {
+    if !applied.is_empty() {
         planned.written_at(now, Timestamp::now());
     }
     let subject = Subject { generation: identity.generation, service: Some(&service), observed: Some(&observed), now };
-    let outcome = match &applied {
-        Ok(_) => Outcome::Applied { plan: &planned, invalid: invalid.as_ref() },
-        Err(error) => Outcome::Failed { plan: &planned, invalid: invalid.as_ref(), error },
+    let outcome = match &failed {
+        None => Outcome::Applied { plan: &planned, invalid: invalid.as_ref() },
+        Some(error) => Outcome::Failed { plan: &planned, invalid: invalid.as_ref(), error },
     };
     let new = status::compute(&old, subject, &outcome);
-    let done = applied.as_ref().cloned().unwrap_or_default();
-    let again = conclude(context, newest, &identity, (&old, &new), Some(&planned), &done, now).await?;
-    applied?;
-    Ok(requeue(&planned, again, now))
+    let routed = failed.as_ref().is_none_or(apply::Error::is_local);
+    let again =
+        conclude(context, newest, &identity, (&old, &new), Some(&planned).filter(|_| routed), &applied, now).await?;
+    match failed {
+        None => Ok(requeue(&planned, again, now)),
+        Some(error) => Err(error.into()),
+    }
 }
 
 /// Writes the status, unless nothing changed or the change can wait, and tells the events. Answers when a change that
@@ -180,7 +192,9 @@ async fn publish(context: &Context, about: &Microservice, notice: Notice) {
         secondary: None,
     };
     tracing::info!(microservice = %Key::of(about), reason = notice.reason, "{}", notice.note);
-    if let Err(error) = context.recorder.publish(&event, &about.object_ref(&())).await {
+    // A recorder that has seen a reason before counts it up under the old note, and the new note would never be read.
+    let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
+    if let Err(error) = recorder.publish(&event, &about.object_ref(&())).await {
         tracing::warn!(%error, "an event was not published");
     }
 }

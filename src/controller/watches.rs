@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::{
     api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -11,7 +11,10 @@ use kube::{
     core::{DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
-use tokio::{sync::mpsc::UnboundedSender, task::JoinSet};
+use tokio::{
+    sync::{Notify, mpsc::UnboundedSender},
+    task::JoinSet,
+};
 
 use crate::{
     observe::{
@@ -108,21 +111,26 @@ impl Trigger {
 pub fn spawn(client: &Client, caches: &Arc<Caches>, trigger: &Trigger) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for kind in Kind::ALL.into_iter().filter(|kind| !kind.of_mesh()) {
-        tasks.spawn(feed_children(client.clone(), caches.clone(), trigger.clone(), kind));
+        tasks.spawn(feed_children(client.clone(), caches.clone(), trigger.clone(), kind, None));
     }
     tasks.spawn(feed_pods(client.clone(), caches.clone(), trigger.clone()));
     tasks.spawn(follow_mesh(client.clone(), caches.clone(), trigger.clone()));
     tasks
 }
 
-async fn feed_children(client: Client, caches: Arc<Caches>, trigger: Trigger, kind: Kind) {
+/// Feeds the cache of a kind. `missed` is told when the cluster has no such kind (any more).
+async fn feed_children(client: Client, caches: Arc<Caches>, trigger: Trigger, kind: Kind, missed: Option<Arc<Notify>>) {
     let Some(cache) = caches.of(kind) else { return };
     let resource = kind.api_resource();
     let api: Api<DynamicObject> = match &caches.scope {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let events = watcher(api, watcher::Config::default()).default_backoff().inspect_err(|error| {
+        if let Some(missed) = missed.as_ref().filter(|_| is_missing(error)) {
+            missed.notify_one();
+        }
+    });
     cache.feed(events, |object| Child::of(kind, object), |change| trigger.child(&caches, &change)).await;
 }
 
@@ -142,8 +150,10 @@ async fn follow_mesh(client: Client, caches: Arc<Caches>, trigger: Trigger) {
     let mut feeding = JoinSet::new();
     let (sender, mut found) = tokio::sync::mpsc::unbounded_channel();
     let mut watching = JoinSet::new();
+    let mut missed: BTreeMap<Kind, Arc<Notify>> = BTreeMap::new();
     for kind in mesh_kinds() {
-        watching.spawn(watch_definition(client.clone(), caches.scope.clone(), kind, sender.clone()));
+        let gone = missed.entry(kind).or_default().clone();
+        watching.spawn(watch_definition(client.clone(), caches.scope.clone(), kind, sender.clone(), gone));
     }
     while let Some((kind, present)) = found.recv().await {
         known.insert(kind, present);
@@ -155,7 +165,8 @@ async fn follow_mesh(client: Client, caches: Arc<Caches>, trigger: Trigger) {
         if installed {
             tracing::info!("the mesh's kinds are installed");
             for kind in mesh_kinds() {
-                feeding.spawn(feed_children(client.clone(), caches.clone(), trigger.clone(), kind));
+                let missed = missed.get(&kind).cloned();
+                feeding.spawn(feed_children(client.clone(), caches.clone(), trigger.clone(), kind, missed));
             }
         } else {
             tracing::info!("the mesh's kinds are not installed");
@@ -170,11 +181,17 @@ async fn follow_mesh(client: Client, caches: Arc<Caches>, trigger: Trigger) {
 }
 
 /// Tells whether a kind's definition is there, each time that this changes.
-async fn watch_definition(client: Client, scope: Option<String>, kind: Kind, found: UnboundedSender<(Kind, bool)>) {
+async fn watch_definition(
+    client: Client,
+    scope: Option<String>,
+    kind: Kind,
+    found: UnboundedSender<(Kind, bool)>,
+    gone: Arc<Notify>,
+) {
     let resource = kind.api_resource();
     let name = format!("{}.{}", resource.plural, resource.group);
     if scope.is_some() {
-        return poll_kind(client, scope, kind, found).await;
+        return poll_kind(client, scope, kind, found, gone).await;
     }
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
@@ -204,12 +221,27 @@ async fn watch_definition(client: Client, scope: Option<String>, kind: Kind, fou
     }
 }
 
+fn is_missing(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+    | watcher::Error::WatchStartFailed(kube::Error::Api(status))) = error
+    else {
+        return false;
+    };
+    status.code == 404
+}
+
 fn is_staying(definition: &PartialObjectMeta<CustomResourceDefinition>) -> bool {
     definition.metadata.deletion_timestamp.is_none()
 }
 
 /// Without the right to see definitions, the kind itself is asked for.
-async fn poll_kind(client: Client, scope: Option<String>, kind: Kind, found: UnboundedSender<(Kind, bool)>) {
+async fn poll_kind(
+    client: Client,
+    scope: Option<String>,
+    kind: Kind,
+    found: UnboundedSender<(Kind, bool)>,
+    gone: Arc<Notify>,
+) {
     let namespace = scope.unwrap_or_default();
     let api: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &kind.api_resource());
     let one = kube::api::ListParams::default().limit(1);
@@ -228,8 +260,10 @@ async fn poll_kind(client: Client, scope: Option<String>, kind: Kind, found: Unb
             return;
         }
         if present == Some(true) {
-            return;
+            // Its own watch tells when it goes.
+            gone.notified().await;
+        } else {
+            tokio::time::sleep(MESH_POLL).await;
         }
-        tokio::time::sleep(MESH_POLL).await;
     }
 }

@@ -37,6 +37,10 @@ pub trait View: Clone + Send + Sync + 'static {
     fn terms(&self) -> Vec<String>;
     fn uid(&self) -> &str;
     fn resource_version(&self) -> &str;
+    /// Whether its deletion was asked for, which finalizers may hold up for as long as they like.
+    fn deleting(&self) -> bool {
+        false
+    }
 }
 
 /// A write of the operator, which a cache is to have seen before the next decision.
@@ -44,7 +48,7 @@ pub trait View: Clone + Send + Sync + 'static {
 pub enum Written {
     /// The object as it was answered; the watch must have reached this version.
     Applied { resource_version: String, round: u64 },
-    /// The object with this uid is gone.
+    /// The object with this uid is gone, or on its way.
     Deleted { uid: String },
 }
 
@@ -127,7 +131,7 @@ impl<V: View> Cache<V> {
             Written::Applied { resource_version, round } => {
                 inner.rounds > *round || resource_version.parse::<u128>().is_ok_and(|version| inner.newest >= version)
             }
-            Written::Deleted { uid } => inner.objects.get(key).is_none_or(|view| view.uid() != uid),
+            Written::Deleted { uid } => inner.objects.get(key).is_none_or(|view| view.uid() != uid || view.deleting()),
         }
     }
 

@@ -106,6 +106,11 @@ impl Caches {
         writes.push((source, key, written));
     }
 
+    /// Forgets the writes for a Microservice that is gone.
+    pub fn forget(&self, microservice: &Key) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(microservice);
+    }
+
     /// Whether the caches have seen all that was written for the Microservice.
     pub fn have_seen_writes(&self, microservice: &Key) -> bool {
         let mut expected = self.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,7 +146,12 @@ impl Caches {
                 continue;
             }
             for (key, child) in cache.find(&term) {
-                if belongs(&child, identity) && !child.deleting {
+                if !belongs(&child, identity) {
+                    continue;
+                }
+                if child.deleting {
+                    observed.leaving.insert((*kind, key.name), child.finalizers);
+                } else {
                     note_child(&mut observed, &key, &child);
                 }
             }

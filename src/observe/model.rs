@@ -18,6 +18,8 @@ pub struct Observed {
     pub versions: BTreeMap<String, ObservedVersion>,
     /// Objects of this Microservice.
     pub children: Vec<ChildRef>,
+    /// Objects of this Microservice that are being deleted, and what holds that up. They cannot be written.
+    pub leaving: BTreeMap<(Kind, String), Vec<String>>,
     /// Objects of its namespace that belong to somebody else, under names that it may want.
     pub foreign: BTreeSet<(Kind, String)>,
     /// Weights that its VirtualService carries.

@@ -38,6 +38,8 @@ pub struct Child {
     /// The Microservice that may take the object over.
     pub adoptable_by: Option<String>,
     pub deleting: bool,
+    /// What holds its deletion up.
+    pub finalizers: Vec<String>,
     /// The whole object without managed fields; null for somebody else's.
     pub object: Arc<Value>,
     /// A manager other than the operator that set the size through the scale subresource.
@@ -60,6 +62,7 @@ impl Child {
             resource_version: object.resource_version().unwrap_or_default(),
             adoptable_by: object.annotations().get(labels::ADOPT).cloned(),
             deleting: object.metadata.deletion_timestamp.is_some(),
+            finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             scaled_by: scaled_by(object),
             hosts: if kind == Kind::VirtualService { hosts(&object.data, &namespace) } else { Vec::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
@@ -130,6 +133,10 @@ impl View for Child {
 
     fn resource_version(&self) -> &str {
         &self.resource_version
+    }
+
+    fn deleting(&self) -> bool {
+        self.deleting
     }
 }
 

@@ -170,7 +170,9 @@ pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
             deployment.is_none_or(|other| wanted(other) || version_gone(other, decided))
         }
         Kind::ServiceAccount => !removed_runs,
-        Kind::ControllerRevision | Kind::DestinationRule | Kind::VirtualService | Kind::Service => true,
+        // Until the status names another one, this is the accepted spec.
+        Kind::ControllerRevision => observed.status.accepted_revision.as_deref() != Some(child.name.as_str()),
+        Kind::DestinationRule | Kind::VirtualService | Kind::Service => true,
     };
     let mut removals: Vec<ChildRef> =
         observed.children.iter().filter(|child| !wanted(child) && may_go(child)).cloned().collect();

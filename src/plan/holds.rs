@@ -71,10 +71,15 @@ pub fn holds(
     clashes: &BTreeSet<(Kind, String)>,
 ) -> Vec<Hold> {
     let mut holds: Vec<Hold> = clashes.iter().map(|(kind, name)| clash(service, *kind, name)).collect();
-    holds.extend(rollout.standings.iter().filter_map(|standing| of_version(standing, rollout)));
+    holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
+    let scaled_to_zero = service.versions.iter().all(|version| version.replicas == 0);
+    let idle = |standing: &Standing<'_>| scaled_to_zero && standing.spec.is_some() && standing.replicas == 0;
+    let versions = rollout.standings.iter().filter(|standing| !idle(standing));
+    holds.extend(versions.filter_map(|standing| of_version(standing, rollout)));
     holds.extend(of_provider(stage));
     let routes = routes(service, observed, rollout, stage);
-    if !routes.ready {
+    // Nothing is on its way that would ever change this: the condition alone says it.
+    if !routes.ready && routes.reason != reason::PROVIDER_NONE {
         holds.push(Hold { reason: routes.reason, message: routes.message, severity: Severity::Degraded });
     }
     holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
@@ -93,6 +98,16 @@ fn clash(service: &Validated, kind: Kind, name: &str) -> Hold {
         ),
         severity: Severity::Stalled,
     }
+}
+
+fn leaving(kind: Kind, name: &str, finalizers: &[String]) -> Hold {
+    let kind = kind.api_resource().kind;
+    let (why, severity) = match finalizers {
+        [] => (String::new(), Severity::Progressing),
+        held => (format!(", which these finalizers hold up: {}", held.join(", ")), Severity::Degraded),
+    };
+    let message = format!("the {kind} {name} is being deleted{why}; nothing of it can be changed until it is gone");
+    Hold { reason: reason::CHILD_DELETING, message, severity }
 }
 
 fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
@@ -198,6 +213,18 @@ pub fn availability(service: &Validated, rollout: &Rollout<'_>) -> Availability 
         .filter(|standing| rollout.weight(standing.name) > 0 && standing.ready == 0)
         .map(|standing| standing.name)
         .collect();
+    let ready = |name: &str| rollout.standing(name).is_some_and(|standing| standing.ready > 0);
+    let silent = rollout.routes.iter().find_map(|(route, weights)| {
+        let mut to = weights.as_ref()?.iter().filter(|(_, weight)| **weight > 0).map(|(name, _)| name);
+        to.all(|name| !ready(name)).then_some(route)
+    });
+    if let Some(route) = silent.filter(|_| unserved.is_empty()) {
+        return Availability {
+            available: false,
+            reason: reason::NO_READY_VERSION,
+            message: format!("requests of the route {} go to no ready pod", route.name),
+        };
+    }
     if unserved.is_empty() {
         return Availability {
             available: true,
@@ -212,7 +239,7 @@ pub fn availability(service: &Validated, rollout: &Rollout<'_>) -> Availability 
         let trouble = rollout.standings.iter().find_map(|standing| standing.trouble.clone());
         (reason::NO_READY_VERSION, trouble.unwrap_or_else(|| "no pod is ready yet".to_owned()))
     };
-    Availability { available: false, reason, message: format!("{} has no ready pod: {why}", unserved.join(", ")) }
+    Availability { available: false, reason, message: format!("no pod is ready of {}: {why}", unserved.join(", ")) }
 }
 
 /// Whether routes, weights and policies stand as declared.
@@ -233,6 +260,16 @@ pub fn routes(service: &Validated, observed: &Observed, rollout: &Rollout<'_>, s
             "Istio's VirtualService and DestinationRule are not installed in this cluster: the Service alone carries \
              the requests; install Istio, or set traffic.provider to None"
                 .to_owned(),
+        );
+    }
+    let taken = [Kind::VirtualService, Kind::DestinationRule]
+        .into_iter()
+        .find(|kind| observed.foreign.contains(&(*kind, service.identity.name.clone())));
+    if let Some(kind) = taken.filter(|_| service.provider == Provider::Istio) {
+        let (kind, name) = (kind.api_resource().kind, &service.identity.name);
+        return not(
+            reason::NAME_CLASH,
+            format!("the {kind} {name} is somebody else's, so routes and weights do not stand"),
         );
     }
     if let Some(conflict) = observed.route_conflicts.first() {

@@ -121,7 +121,10 @@ pub fn plan(
         objects: built
             .objects
             .into_iter()
-            .filter(|object| !clashes.contains(&(object.kind, object.name.clone())))
+            .filter(|object| {
+                let name = (object.kind, object.name.clone());
+                !clashes.contains(&name) && !observed.leaving.contains_key(&name)
+            })
             .collect(),
         removals,
         lost: rollout.lost,

@@ -7,7 +7,11 @@ use crate::{
     api::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic, conditions, conditions::reason},
     apply,
     observe::{DependencyState, Observed},
-    plan::{Hold, Plan, holds::Severity, resources::labels::selector},
+    plan::{
+        Hold, Plan,
+        holds::{Availability, RoutesState, Severity},
+        resources::labels::selector,
+    },
     validate::{Invalid, Validated},
 };
 
@@ -41,6 +45,10 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
     holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
     let mut status = match outcome {
         Outcome::Applied { plan, .. } => carried(plan, plan.traffic.clone(), subject),
+        Outcome::Failed { plan, error, .. } if error.is_local() => MicroserviceStatus {
+            accepted_revision: old.accepted_revision.clone(),
+            ..carried(plan, plan.traffic.clone(), subject)
+        },
         Outcome::Failed { plan, .. } => {
             let kept = carried(plan, as_before(old, &plan.traffic), subject);
             MicroserviceStatus {
@@ -59,7 +67,7 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
     status.observed_generation = Some(subject.generation);
     status.phase = Some(phase(&holds));
     status.message = Some(message(&holds, &status));
-    status.conditions = board.conditions(&holds, outcome, status.message.as_deref().unwrap_or_default());
+    status.conditions = board.conditions(&holds, outcome, &status);
     status
 }
 
@@ -152,13 +160,30 @@ fn shortened(text: &str) -> String {
     format!("{head} …")
 }
 
+/// How requests fare while the routes cannot be written: by the weights that stand, whatever was planned.
+fn stuck(error: &apply::Error, status: &MicroserviceStatus) -> (Availability, RoutesState) {
+    let silent: Vec<&str> = status
+        .traffic
+        .iter()
+        .filter(|entry| entry.effective > 0 && entry.ready == 0)
+        .map(|entry| entry.version.as_str())
+        .collect();
+    let (reason, message) = match silent.as_slice() {
+        [] => (reason::VERSIONS_READY, "every version that gets requests has ready pods".to_owned()),
+        names => (reason::NO_READY_VERSION, format!("{} gets requests and has no ready pod", names.join(", "))),
+    };
+    let available = Availability { available: silent.is_empty(), reason, message };
+    (available, RoutesState { ready: false, reason: reason::APPLY_FAILED, message: error.to_string() })
+}
+
 struct Board<'a> {
     old: &'a MicroserviceStatus,
     subject: Subject<'a>,
 }
 
 impl Board<'_> {
-    fn conditions(&self, holds: &[Hold], outcome: &Outcome<'_>, message: &str) -> Vec<Condition> {
+    fn conditions(&self, holds: &[Hold], outcome: &Outcome<'_>, status: &MicroserviceStatus) -> Vec<Condition> {
+        let message = status.message.as_deref().unwrap_or_default();
         let first = holds.first();
         let stalled = holds.iter().find(|hold| hold.severity == Severity::Stalled);
         let moving = holds.iter().find(|hold| hold.severity != Severity::Stalled).filter(|_| stalled.is_none());
@@ -171,24 +196,33 @@ impl Board<'_> {
             ),
             match moving {
                 Some(hold) => self.condition(conditions::RECONCILING, true, hold.reason, &hold.message),
-                None => {
-                    self.condition(conditions::RECONCILING, false, first.map_or(reason::SPEC_REACHED, |h| h.reason), "")
-                }
+                None => self.condition(
+                    conditions::RECONCILING,
+                    false,
+                    stalled.map_or(reason::SPEC_REACHED, |h| h.reason),
+                    "",
+                ),
             },
             match stalled {
                 Some(hold) => self.condition(conditions::STALLED, true, hold.reason, &hold.message),
-                None => self.condition(conditions::STALLED, false, reason::PROGRESSING, ""),
+                None => {
+                    let reason = if first.is_none() { reason::SPEC_REACHED } else { reason::PROGRESSING };
+                    self.condition(conditions::STALLED, false, reason, "")
+                }
             },
         ];
         if let Outcome::Applied { plan, .. } | Outcome::Failed { plan, .. } = outcome {
-            let available = &plan.availability;
+            let stuck = match outcome {
+                Outcome::Failed { error, .. } if !error.is_local() => Some(stuck(error, status)),
+                _ => None,
+            };
+            let (available, routes) = stuck.as_ref().map_or((&plan.availability, &plan.routes), |(a, r)| (a, r));
             conditions.push(self.condition(
                 conditions::AVAILABLE,
                 available.available,
                 available.reason,
                 &available.message,
             ));
-            let routes = &plan.routes;
             conditions.push(self.condition(conditions::ROUTES_READY, routes.ready, routes.reason, &routes.message));
             conditions.push(self.dependencies());
         } else {

@@ -1,7 +1,7 @@
 //! Which changes matter enough to be told as events. Pure.
 
 use crate::{
-    api::{LimitedBy, MicroserviceStatus, conditions},
+    api::{LimitedBy, MicroserviceStatus, Phase, conditions},
     apply::Applied,
     plan::{Plan, object::Kind},
 };
@@ -57,10 +57,26 @@ pub fn notices(
             tell(type_ == conditions::STALLED, reason, message);
         }
     }
-    for (type_, reason) in [(conditions::AVAILABLE, "BecameUnavailable"), (conditions::ROUTES_READY, "RoutesDegraded")]
-    {
+    let degraded = |status: &MicroserviceStatus| status.phase == Some(Phase::Degraded);
+    if degraded(new) && !degraded(old) {
+        tell(true, "BecameDegraded", new.message.clone().unwrap_or_default());
+    }
+    for (type_, reason) in [
+        (conditions::AVAILABLE, "BecameUnavailable"),
+        (conditions::ROUTES_READY, "RoutesDegraded"),
+        (conditions::DEPENDENCIES_READY, "DependenciesDegraded"),
+    ] {
         if let Some(message) = became_false(old, new, type_) {
             tell(true, reason, message);
+        }
+    }
+    for (type_, reason) in
+        [(conditions::AVAILABLE, "BecameAvailable"), (conditions::DEPENDENCIES_READY, "DependenciesRecovered")]
+    {
+        if value(old, type_).is_some_and(|(before, _)| before == "False")
+            && let Some(message) = became_true(old, new, type_)
+        {
+            tell(false, reason, message);
         }
     }
     notices

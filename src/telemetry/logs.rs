@@ -1,5 +1,7 @@
 //! Logs, as text for people or JSON for machines, on standard error.
 
+use std::io::IsTerminal;
+
 use clap::ValueEnum;
 use thiserror::Error;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
@@ -28,7 +30,8 @@ pub struct LevelError {
 pub fn init(format: LogFormat, level: &str) -> Result<(), LevelError> {
     let filter = EnvFilter::try_new(level).map_err(|source| LevelError { level: level.to_owned(), source })?;
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     // A second initialisation, as in tests, leaves the first in place.
     let _already = match format {
         LogFormat::Text => registry.with(layer).try_init(),

@@ -202,7 +202,9 @@ fn note_losses(
             let weight = |weights: Option<&Weights>| weights.map_or(0, |weights| weight_of(weights, standing.name));
             weight(before) > 0 && weight(after) == 0
         };
-        let from_default = taken(Some(default.0), Some(default.1));
+        // The route may have been written before a crash, and the status not.
+        let remembered = standing.memory.effective > 0 && weight_of(default.1, standing.name) == 0;
+        let from_default = remembered || taken(Some(default.0), Some(default.1));
         let from_route = routes.iter().any(|(route, next)| taken(live(&route.name), next.as_ref()));
         if from_default || from_route {
             standing.lose(observed.versions.get(standing.name), around.now);

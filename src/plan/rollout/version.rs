@@ -34,6 +34,8 @@ pub struct Standing<'a> {
     pub complete: bool,
     /// Too many pods of an unproven version restarted.
     pub restarting: bool,
+    /// The last restart that is held against it.
+    pub restarted_at: Option<Timestamp>,
     pub held: bool,
     /// The mesh has had its subset for the propagation time, or there is no mesh.
     pub routable: bool,
@@ -72,7 +74,8 @@ impl<'a> Standing<'a> {
             memory.restarts_since = last_restart(observed).map(time);
         }
         note_subset(&mut memory, around);
-        let restarted = restarted_pods(observed, memory.restarts_since.as_ref().map(|time| time.0));
+        let counted_since = counted_since(&memory, around.now);
+        let restarted = restarted_pods(observed, counted_since);
         let pods = observed.map_or(0, |observed| observed.pods.len());
         let proven = is_proven(&memory, around.now);
         Self {
@@ -83,6 +86,7 @@ impl<'a> Standing<'a> {
             replicas: deployment.map_or(0, |facts| facts.replicas),
             complete: complete && ready > 0,
             restarting: !proven && restarted >= pods.div_ceil(10).max(1),
+            restarted_at: last_restart(observed).filter(|at| counted_since.is_none_or(|since| *at > since)),
             held,
             routable: match (around.subsets, &memory.subset_since) {
                 (None, _) => true,
@@ -123,9 +127,9 @@ impl<'a> Standing<'a> {
 
     /// Notes that it lost its weight: held out for 30 s, doubling with each further loss.
     pub fn lose(&mut self, observed: Option<&ObservedVersion>, now: Timestamp) {
+        self.forgive(now);
+        let hold_out = hold_out_after(self.memory.losses);
         self.memory.losses += 1;
-        let doublings = u32::try_from(self.memory.losses - 1).unwrap_or(0).min(5);
-        let hold_out = HOLD_OUT.saturating_mul(1 << doublings).min(MAX_HOLD_OUT);
         self.memory.held_until = Some(time(now.saturating_add(hold_out).unwrap_or(now)));
         self.memory.restarts_since = last_restart(observed).map(time);
         if self.restarting {
@@ -164,10 +168,15 @@ impl<'a> Standing<'a> {
                 memory.clean_since = Some(time(now));
             }
         }
-        let over = memory.held_until.as_ref().is_some_and(|until| now.duration_since(until.0) >= CLEAN);
+        self.forgive(now);
+    }
+
+    /// Forgets losses whose hold-out was over long ago.
+    fn forgive(&mut self, now: Timestamp) {
+        let over = self.memory.held_until.as_ref().is_some_and(|until| now.duration_since(until.0) >= CLEAN);
         if over {
-            memory.held_until = None;
-            memory.losses = 0;
+            self.memory.held_until = None;
+            self.memory.losses = 0;
         }
     }
 
@@ -205,8 +214,25 @@ impl<'a> Standing<'a> {
             .as_ref()
             .filter(|_| !self.routable)
             .and_then(|since| since.0.checked_add(around.propagation).ok());
-        held.into_iter().chain(routable).min()
+        let quiet = self
+            .restarted_at
+            .filter(|_| self.restarting)
+            .and_then(|at| at.checked_add(hold_out_after(self.memory.losses)).ok());
+        held.into_iter().chain(routable).chain(quiet).min()
     }
+}
+
+/// How long a version with so many losses is held out after a further one.
+fn hold_out_after(losses: i32) -> SignedDuration {
+    let doublings = u32::try_from(losses).unwrap_or(0).min(5);
+    HOLD_OUT.saturating_mul(1 << doublings).min(MAX_HOLD_OUT)
+}
+
+/// Restarts up to this time are not held against a version: it would have been let in again by now. One that could not
+/// lose its weight, as there was no other, must not lose it for an old restart once there is.
+fn counted_since(memory: &VersionTraffic, now: Timestamp) -> Option<Timestamp> {
+    let known = memory.restarts_since.as_ref().map(|time| time.0);
+    known.max(now.checked_sub(hold_out_after(memory.losses)).ok())
 }
 
 /// 10 minutes complete and free of restarts at the requested weight.
