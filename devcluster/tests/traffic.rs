@@ -4,8 +4,8 @@
 mod workload;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -299,6 +299,53 @@ async fn the_sidecar_prints_what_is_logged_and_the_pause_waits() {
     assert_eq!(pause.child.try_wait().unwrap(), None);
     pause.signal(Signal::SIGTERM);
     assert_eq!(pause.exit().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forwarded_arrives_by_every_protocol() {
+    for protocol in PROTOCOLS {
+        let service = Service::start(&[]);
+        let load = service.load(protocol);
+        let (forward, address) = forward(&load.connect.to_string());
+        let report = Load { connect: address, ..load }.send(300).await.unwrap();
+        assert_eq!(report.answered, [(("v1".into(), success(protocol)), 300)].into(), "{protocol:?}: {report}");
+        assert!(report.is_clean(), "{protocol:?}: {report}");
+        drop(forward);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_end_of_a_forwarded_connection_is_passed_on() {
+    let far = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut forward, address) = forward(&far.local_addr().unwrap().to_string());
+    let mut near = TcpStream::connect(address).unwrap();
+    let (mut onward, _) = far.accept().unwrap();
+    for stream in [&near, &onward] {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    }
+    let mut said = String::new();
+    near.write_all(b"asked").unwrap();
+    near.shutdown(Shutdown::Write).unwrap();
+    onward.read_to_string(&mut said).unwrap();
+    onward.write_all(b", answered").unwrap();
+    drop(onward);
+    near.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "asked, answered");
+
+    drop(far);
+    let mut refused = TcpStream::connect(address).unwrap();
+    refused.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(refused.read(&mut [0]).unwrap(), 0, "nobody listens there any more");
+    forward.signal(Signal::SIGTERM);
+    assert_eq!(forward.exit().await, Some(0));
+    assert_eq!(Workload::start(&["forward", "--listen=0", "--to=none.invalid:80"]).exit().await, Some(1));
+}
+
+/// A forwarder, and where it takes connections.
+fn forward(to: &str) -> (Workload, SocketAddr) {
+    let process = Workload::start(&["forward", "--listen=0", "--to", to]);
+    let address = process.line().strip_prefix("listening ").unwrap().parse().unwrap();
+    (process, address)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use devcluster::workload::{self, Command};
 
-/// A service that tells its version and misbehaves on demand, its logging sidecar, and a pause.
+/// A service that tells its version and misbehaves on demand, its logging sidecar, a forwarder, and a pause.
 #[derive(Debug, Parser)]
 #[command(name = "workload", version)]
 struct Cli {

@@ -1,4 +1,4 @@
-//! The test service, its logging sidecar and a pause: the programs in the pods of a test.
+//! The test service, its logging sidecar, a forwarder and a pause: the programs in the pods of a test.
 //!
 //! [`Serve`] answers HTTP/1.1 and HTTP/2 (prior knowledge) on one port, and gRPC on another one. What it answers tells
 //! which version answered; how it misbehaves is said by its environment and, while it runs, by `POST /control`.
@@ -6,6 +6,7 @@
 mod app;
 mod behaviour;
 mod connection;
+mod forward;
 mod grpc;
 mod query;
 mod serve;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 pub use behaviour::{Behaviour, BehaviourError, Change};
+pub use forward::Forward;
 pub use serve::Serve;
 pub use tail::Tail;
 
@@ -31,6 +33,8 @@ pub enum Command {
     Serve(Serve),
     /// Print what is appended to a file, as a logging sidecar does.
     Tail(Tail),
+    /// Take TCP connections and pass them on to one place, from where this runs.
+    Forward(Forward),
     /// Print `waiting`, and wait for SIGTERM or SIGINT.
     Pause,
 }
@@ -46,6 +50,14 @@ pub enum WorkloadError {
     Listen {
         /// The address.
         address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is no such host.
+    #[error("cannot look up {host}: {source}")]
+    Lookup {
+        /// Host and port.
+        host: String,
         /// Why not.
         source: io::Error,
     },
@@ -69,6 +81,7 @@ pub fn run(command: Command) -> Result<ExitCode, WorkloadError> {
         match command {
             Command::Serve(serve) => serve.run().await,
             Command::Tail(tail) => tail.run().await,
+            Command::Forward(forward) => forward.run().await,
             Command::Pause => {
                 let mut termination = signals::Termination::new()?;
                 println!("waiting");

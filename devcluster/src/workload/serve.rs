@@ -229,12 +229,12 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
     }
 }
 
-async fn rest(error: &io::Error) {
+pub(super) async fn rest(error: &io::Error) {
     eprintln!("workload: cannot accept a connection: {error}");
     sleep(ACCEPT_PAUSE).await;
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, WorkloadError> {
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, WorkloadError> {
     TcpListener::bind(address).await.map_err(|source| WorkloadError::Listen { address, source })
 }
 
@@ -249,7 +249,7 @@ fn announce(http: &TcpListener, grpc: Option<&TcpListener>) -> io::Result<()> {
 }
 
 /// Where a client on this machine reaches a listener.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
