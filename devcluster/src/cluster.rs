@@ -20,12 +20,13 @@ use crate::components::{Component, apiserver};
 use crate::control_plane::{self, ControlPlane, TENANTS};
 use crate::error::Error;
 use crate::images::{self, Image};
+use crate::kind;
 use crate::kubeconfig::{self, Identity, KubeconfigError};
 use crate::lifecycle;
 use crate::network::Network;
 use crate::options::Options;
 use crate::process::ProcessId;
-use crate::record::Processes;
+use crate::record::{ClusterRecord, Processes, Provider};
 use crate::sandbox::Sandbox;
 
 /// A running cluster and its administrator's client.
@@ -171,9 +172,17 @@ impl Cluster {
         Ok(Network::of(self.sandbox()?))
     }
 
-    /// Loads images into its real node.
+    /// Loads images into its real node, or into that of kind.
     pub fn load_images(&self, images: &[Image]) -> Result<(), Error> {
+        if self.is_of_kind()? {
+            return Ok(kind::load(&self.name, &images::pack(images)?)?);
+        }
         Ok(images::load(self.sandbox()?.holder(), &images::pack(images)?)?)
+    }
+
+    fn is_of_kind(&self) -> Result<bool, Error> {
+        let record = ClusterRecord::read(self.folder("loading images")?)?;
+        Ok(record.is_some_and(|record| record.provider == Provider::Kind))
     }
 
     fn sandbox(&self) -> Result<Sandbox, Error> {

@@ -1,6 +1,6 @@
 //! Clusters of `kind`, on machines with Docker.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -15,6 +15,9 @@ pub enum KindError {
         /// Why not.
         source: io::Error,
     },
+    /// Images could not be handed over.
+    #[error("cannot write images for kind to a file: {0}")]
+    Archive(#[source] io::Error),
     /// A program failed.
     #[error("`{command}` failed: {message}")]
     Failed {
@@ -40,6 +43,18 @@ pub fn create(name: &str, kubeconfig: &Path) -> Result<(), KindError> {
 /// Deletes a cluster.
 pub fn delete(name: &str) -> Result<(), KindError> {
     run("kind", &["delete", "cluster", "--name", &kind_name(name)])
+}
+
+/// Loads a packed layout of images into a cluster's node.
+pub fn load(name: &str, layout: &[u8]) -> Result<(), KindError> {
+    let mut archive = tempfile::Builder::new().suffix(".tar").tempfile().map_err(KindError::Archive)?;
+    archive.write_all(layout).map_err(KindError::Archive)?;
+    run("kind", &["load", "image-archive", &archive.path().display().to_string(), "--name", &kind_name(name)])
+}
+
+/// The container that is the node of a cluster.
+pub fn node(name: &str) -> String {
+    format!("{}-control-plane", kind_name(name))
 }
 
 fn kind_name(name: &str) -> String {

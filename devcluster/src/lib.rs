@@ -51,6 +51,7 @@ pub use components::envoy::Role as EnvoyRole;
 pub use components::kwok::BEHAVIOR;
 pub use control_plane::TENANTS;
 pub use error::Error;
+pub use kind::node as kind_node;
 pub use lifecycle::{Up, down, kubeconfig_of, up};
 pub use network::Network;
 pub use options::{Nodes, Options};

@@ -96,10 +96,17 @@ async fn start_kind(options: &Options, name: String) -> Result<PathBuf, Error> {
     let claim = Claim::new(record(name.clone(), Provider::Kind, false))?;
     let kubeconfig = control_plane::admin_kubeconfig(&claim.folder);
     options.progress.step("kind creates a cluster");
-    let path = kubeconfig.clone();
-    task::spawn_blocking(move || kind::create(&name, &path)).await??;
+    let (of, path) = (name.clone(), kubeconfig.clone());
+    task::spawn_blocking(move || kind::create(&of, &path)).await??;
     options.progress.step("defining resources");
-    bootstrap::define_resources(&client::from_kubeconfig(&kubeconfig).await?, &definitions).await?;
+    let defined = async {
+        Ok::<_, Error>(bootstrap::define_resources(&client::from_kubeconfig(&kubeconfig).await?, &definitions).await?)
+    };
+    if let Err(error) = defined.await {
+        // Nobody would know of it; what is to be told is why it is of no use.
+        let _ = kind::delete(&name);
+        return Err(error);
+    }
     claim.keep()
 }
 
