@@ -80,6 +80,18 @@ e2e-mesh: tools ## Run the tests with real pods, istiod and Envoy; needs Linux a
 	$(call step,Real nodes,cargo test --locked --package devcluster --test real)
 	$(call step,Real pods and a real mesh,cargo test --locked --test mesh -- --nocapture --test-threads 2)
 
+# The kind cluster that the tests make; it is deleted after them, however they end.
+KIND_CLUSTER := mesh-e2e
+
+.PHONY: e2e-kind
+e2e-kind: ## Run the tests of e2e-mesh on kind; needs Linux, Docker Engine, kind and istioctl 1.31; not run by the project's own checks
+	@printf '\n==> The tests of e2e-mesh on kind: NOT RUN by the own checks of this project\n'
+	@for program in docker kind istioctl; do command -v "$$program" > /dev/null || { printf \
+		'missing: %s: install it, or use `make e2e-mesh`, which needs none of docker, kind and istioctl\n' "$$program" >&2; exit 1; }; done
+	$(call step,Programs of the images,cargo build --release --locked --workspace --bin microservice-operator --bin workload)
+	$(call step,Real pods and a real mesh on kind,{ trap '$(DEVCLUSTER) down --name $(KIND_CLUSTER)' EXIT; \
+		E2E_MESH_KIND=$(KIND_CLUSTER) cargo test --locked --test mesh -- --nocapture --test-threads 2; })
+
 .PHONY: e2e-mesh-left-out
 e2e-mesh-left-out:
 	@printf '\n==> Real pods and a real mesh: NOT RUN here, as $(UNREAL): see `make e2e-mesh`\n'

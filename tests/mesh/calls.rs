@@ -14,7 +14,7 @@ pub fn load(space: &Space, service: &str, protocol: Protocol, rate: u32) -> Load
         Protocol::GrpcUnary | Protocol::GrpcStream => (50051, format!("{host}:50051")),
         Protocol::Http1 { .. } | Protocol::Http2 => (80, host),
     };
-    Load { rate, absolute_form: false, ..Load::new(stage().network.mesh_client(port), authority, protocol) }
+    Load { rate, absolute_form: false, ..Load::new(stage().ground.mesh_client(port), authority, protocol) }
 }
 
 /// Sends exactly so many requests.

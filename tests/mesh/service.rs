@@ -1,6 +1,6 @@
 //! The test service as a Microservice, and its pods by their addresses.
 
-use devcluster::{EnvoyRole, workload::Change};
+use devcluster::workload::Change;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
 
@@ -69,7 +69,7 @@ pub async fn control(pod: &Pod, change: &Change) {
 pub async fn known(space: &Space, service: &str, version: &str, endpoints: usize) {
     let subset = format!("outbound|80|{version}|{service}.{}.svc.cluster.local::", space.name);
     let seen = || {
-        let clusters = stage().network.envoy(EnvoyRole::Client, "/clusters").unwrap_or_default();
+        let clusters = stage().ground.envoy_clusters(&stage().cluster).unwrap_or_default();
         clusters.lines().filter(|line| line.starts_with(&subset) && line.ends_with("::health_flags::healthy")).count()
     };
     let all = support::eventually(|| async { (seen() == endpoints).then_some(()) }).await;

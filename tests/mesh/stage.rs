@@ -6,13 +6,16 @@ use std::{
     sync::OnceLock,
 };
 
-use devcluster::{Cluster, Network, Nodes, Options, Tool, images::Image, tool};
+use devcluster::{Cluster, Tool, images::Image, tool};
 use tokio::{
     runtime::Runtime,
     sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use crate::support;
+use crate::{
+    ground::{self, Ground},
+    support,
+};
 
 /// The operator's release, its namespace, and the name of its Deployment.
 pub const RELEASE: &str = "microservice-operator";
@@ -26,8 +29,8 @@ pub const TAGS: [&str; 3] = ["1", "2", "3"];
 
 pub struct Stage {
     pub cluster: Cluster,
-    pub network: Network,
-    /// Its tasks send requests in the cluster's network.
+    pub ground: Box<dyn Ground>,
+    /// Its tasks send requests to the mesh's client.
     pub inside: Runtime,
     /// Tests that disturb the operator or the mesh are alone.
     quiet: RwLock<()>,
@@ -41,12 +44,9 @@ pub fn stage() -> &'static Stage {
 
 impl Stage {
     fn set() -> Self {
-        let options = Options { nodes: Nodes::Real, mesh: true, gateway_crds: false, ..Options::default() };
-        let cluster = support::run(Cluster::start(options)).unwrap_or_else(|error| panic!("{error}"));
-        cluster.load_images(&images()).unwrap_or_else(|error| panic!("{error}"));
-        let network = cluster.network().unwrap();
-        let inside = network.runtime().unwrap();
-        let stage = Self { cluster, network, inside, quiet: RwLock::default() };
+        let (cluster, ground) = ground::start(images);
+        let inside = ground.runtime();
+        let stage = Self { cluster, ground, inside, quiet: RwLock::default() };
         stage.install(&[]);
         stage
     }
@@ -61,22 +61,16 @@ impl Stage {
     }
 
     pub fn helm(&self, args: &[&str]) -> String {
-        self.program(Tool::Helm, args)
+        printed(command(Tool::Helm, &self.cluster).args(args))
     }
 
     pub fn kubectl(&self, args: &[&str]) -> String {
-        self.program(Tool::Kubectl, args)
-    }
-
-    fn program(&self, program: Tool, args: &[&str]) -> String {
-        let mut command = Command::new(tool(program).unwrap());
-        printed(command.args(args).env("KUBECONFIG", self.cluster.kubeconfig_path()).current_dir(support::root()))
+        printed(command(Tool::Kubectl, &self.cluster).args(args))
     }
 
     /// Runs a program in the cluster's network.
     pub fn inside(&self, program: &str, args: &[&str]) -> String {
-        let network = format!("--net={}", self.network.file().display());
-        printed(Command::new("nsenter").args([&network, "--", program]).args(args))
+        printed(self.ground.inside().arg(program).args(args))
     }
 
     /// For tests that leave the operator and the mesh alone.
@@ -90,8 +84,15 @@ impl Stage {
     }
 }
 
+/// A program that works on a cluster, in the root of the repository.
+pub fn command(program: Tool, cluster: &Cluster) -> Command {
+    let mut command = Command::new(tool(program).unwrap());
+    command.env("KUBECONFIG", cluster.kubeconfig_path()).current_dir(support::root());
+    command
+}
+
 /// What a program prints; it must succeed.
-fn printed(command: &mut Command) -> String {
+pub fn printed(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use devcluster::Component;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use microservice_operator::plan::object::Kind;
@@ -179,10 +178,10 @@ fn istiod_is_restarted() {
         let space = space("istiod", &two(90, 10), "v1=90 v2=10").await;
         for round in 0..ROUNDS {
             let traffic = Traffic::start(&space, NAME).await;
-            stage().cluster.kill_component(Component::Istiod).unwrap();
+            stage().ground.end_istiod(&stage().cluster);
             space.apply(NAME, &spec(&two(0, 100), "")).await;
             space.weights(NAME, "v1=0 v2=100").await;
-            stage().cluster.start_component(Component::Istiod).await.unwrap();
+            stage().ground.await_istiod(&stage().cluster).await;
             ready_at(&space, NAME, "v1=0 v2=100").await;
             change(&space, &two(90, 10), "v1=90 v2=10").await;
             aftermath(&space, &traffic).await;

@@ -1,0 +1,51 @@
+//! A cluster of processes, with an Envoy beside the pods as the mesh's client.
+
+use std::{net::SocketAddr, process::Command};
+
+use devcluster::{Cluster, Component, EnvoyRole, Network, Nodes, Options, images::Image};
+use futures::{FutureExt, future::BoxFuture};
+use tokio::runtime::Runtime;
+
+use super::Ground;
+use crate::support;
+
+pub struct Embedded {
+    network: Network,
+}
+
+/// A cluster that ends with this process.
+pub fn start(images: impl FnOnce() -> Vec<Image>) -> (Cluster, Embedded) {
+    let options = Options { nodes: Nodes::Real, mesh: true, gateway_crds: false, ..Options::default() };
+    let cluster = support::run(Cluster::start(options)).unwrap_or_else(|error| panic!("{error}"));
+    cluster.load_images(&images()).unwrap_or_else(|error| panic!("{error}"));
+    let network = cluster.network().unwrap();
+    (cluster, Embedded { network })
+}
+
+impl Ground for Embedded {
+    fn runtime(&self) -> Runtime {
+        self.network.runtime().unwrap()
+    }
+
+    fn mesh_client(&self, port: u16) -> SocketAddr {
+        self.network.mesh_client(port)
+    }
+
+    fn envoy_clusters(&self, _: &Cluster) -> Option<String> {
+        self.network.envoy(EnvoyRole::Client, "/clusters")
+    }
+
+    fn inside(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.network.file().display())).arg("--");
+        command
+    }
+
+    fn end_istiod(&self, cluster: &Cluster) {
+        cluster.kill_component(Component::Istiod).unwrap();
+    }
+
+    fn await_istiod<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()> {
+        async { cluster.start_component(Component::Istiod).await.unwrap() }.boxed()
+    }
+}
