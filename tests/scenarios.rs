@@ -67,6 +67,21 @@ fn the_mesh_is_given_its_time_from_the_write_on_and_not_from_the_decision() {
 }
 
 #[test]
+fn a_hold_out_begins_with_the_write_that_took_the_weight() {
+    let mut world = running();
+    world.pods.insert("v2".into(), Pods::Broken("Error"));
+    world.reconcile();
+    let mut plan = world.last.clone().unwrap();
+    assert_eq!(plan.lost, ["v2"]);
+    let held = |plan: &microservice_operator::plan::Plan| {
+        plan.traffic.iter().find(|memory| memory.version == "v2").unwrap().held_until.clone().unwrap().0
+    };
+    let decided = held(&plan);
+    plan.written_at(world.now, world.now + jiff::SignedDuration::from_secs(2));
+    assert_eq!(held(&plan), decided + jiff::SignedDuration::from_secs(2));
+}
+
+#[test]
 fn an_edit_of_the_weights_is_carried_out_at_once_and_deploys_nothing() {
     let mut world = running();
     let before = world.object(Kind::Deployment, "order-service-v2")["metadata"]["resourceVersion"].clone();

@@ -64,6 +64,11 @@ impl Plan {
     /// Dates what began with this plan from when it was written: until then the mesh could not learn of it, and a
     /// busy API server may take longer than the mesh is given.
     pub fn written_at(&mut self, decided: Timestamp, written: Timestamp) {
+        let later = written.duration_since(decided);
+        for memory in self.traffic.iter_mut().filter(|memory| self.lost.contains(&memory.version)) {
+            let until = memory.held_until.as_ref().and_then(|until| until.0.checked_add(later).ok());
+            memory.held_until = until.map(time).or(memory.held_until.take());
+        }
         let (decided, written) = (time(decided), time(written));
         let of_version = self.traffic.iter_mut().flat_map(|memory| {
             let VersionTraffic { since, subset_since, unreferenced_since, subset_removed_since, .. } = memory;
