@@ -62,7 +62,7 @@ pub enum Error {
 /// Runs until SIGTERM or SIGINT, then finishes the writes in hand and gives the lease back.
 ///
 /// # Errors
-/// See [`Error`]. A lost leadership is one: the process must end, since another one writes now.
+/// See [`enum@Error`]. A lost leadership is one: the process must end, since another one writes now.
 pub async fn run(options: RunOptions) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::default());
     let client = client(&metrics).await?;

@@ -1,4 +1,4 @@
-//! Status: what a person, a script and a dependent service read. [`compute`] is pure; [`write`] is the one patch.
+//! Status: what a person, a script and a dependent service read. [`mod@compute`] is pure; [`mod@write`] is the one patch.
 
 pub mod compute;
 pub mod events;

@@ -1,6 +1,6 @@
 //! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
 //!
-//! [`version`] judges each version, [`settle`] does the arithmetic, [`size`] decides how many pods run meanwhile.
+//! [`version`] judges each version, [`mod@settle`] does the arithmetic, [`size`] decides how many pods run meanwhile.
 
 pub mod settle;
 pub mod size;
