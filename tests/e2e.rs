@@ -258,6 +258,13 @@ fn dependencies_become_urls_and_are_named_when_they_are_missing() {
         assert_eq!(value("SERVICE_VERSION"), Some(json!("v1")));
         space.apply("user-service", &two(100, 0)).await;
         space.until("a", "DependenciesReady", |it| condition(it, "DependenciesReady") == "True").await;
+
+        let elsewhere = caller.replace("{name: user-service}", "{name: user-service, namespace: elsewhere}");
+        space.apply("a", &elsewhere).await;
+        let unseen = |it: &_| told(it, "DependenciesReady").0 == "DependencyUnwatched";
+        let unseen = space.until("a", "a namespace that is not watched", unseen).await;
+        assert_eq!(condition(&unseen, "DependenciesReady"), "Unknown");
+        assert!(told(&unseen, "DependenciesReady").1.contains("elsewhere/user-service"));
     });
 }
 

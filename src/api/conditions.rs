@@ -37,6 +37,7 @@ pub mod reason {
     pub const PROVIDER_CHANGING: &str = "ProviderChanging";
     pub const NO_DEPENDENCIES: &str = "NoDependencies";
     pub const DEPENDENCIES_READY: &str = "DependenciesReady";
+    pub const DEPENDENCY_UNWATCHED: &str = "DependencyUnwatched";
     pub const DEPENDENCY_NOT_FOUND: &str = "DependencyNotFound";
     pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
     pub const DEPENDENCY_PORT_MISMATCH: &str = "DependencyPortMismatch";

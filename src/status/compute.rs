@@ -251,18 +251,31 @@ impl Board<'_> {
                 )),
             }
         });
-        match troubled {
-            Some((reason, message)) => self.condition(conditions::DEPENDENCIES_READY, false, reason, &message),
-            None if declared.is_empty() => {
+        let unseen = declared.iter().zip(states).find(|(_, state)| **state == DependencyState::Unwatched);
+        match (troubled, unseen) {
+            (None, Some((dependency, _))) => self.condition_of(
+                conditions::DEPENDENCIES_READY,
+                "Unknown",
+                reason::DEPENDENCY_UNWATCHED,
+                &format!(
+                    "{}/{} cannot be seen: this operator serves single namespaces, each for itself",
+                    dependency.namespace, dependency.name
+                ),
+            ),
+            (Some((reason, message)), _) => self.condition(conditions::DEPENDENCIES_READY, false, reason, &message),
+            (None, None) if declared.is_empty() => {
                 self.condition(conditions::DEPENDENCIES_READY, true, reason::NO_DEPENDENCIES, "")
             }
-            None => self.condition(conditions::DEPENDENCIES_READY, true, reason::DEPENDENCIES_READY, ""),
+            (None, None) => self.condition(conditions::DEPENDENCIES_READY, true, reason::DEPENDENCIES_READY, ""),
         }
     }
 
-    /// The time of the last transition stays unless the status flips.
     fn condition(&self, type_: &str, value: bool, reason: &str, message: &str) -> Condition {
-        let status = if value { "True" } else { "False" };
+        self.condition_of(type_, if value { "True" } else { "False" }, reason, message)
+    }
+
+    /// The time of the last transition stays unless the status flips.
+    fn condition_of(&self, type_: &str, status: &str, reason: &str, message: &str) -> Condition {
         let before = self.old.conditions.iter().find(|old| old.type_ == type_ && old.status == status);
         Condition {
             type_: type_.to_owned(),
