@@ -12,7 +12,7 @@ use support::{Operator, Space, cluster, run};
 
 const TWO: &str = "{replicas: 2, ports: [{name: http, port: 80}], drain: 1s, versions: [\
     {name: v1, image: 'registry.example/a:1', weight: 90}, {name: v2, image: 'registry.example/a:2', weight: 10}]}";
-const FAST: [&str; 2] = ["--mesh-propagation", "500ms"];
+const FAST: [&str; 2] = ["--mesh-propagation", "1s"];
 
 fn start(space: &Space) -> Operator {
     let scope = ["--namespace", &space.name, "--leader-election", "false"];
@@ -30,7 +30,7 @@ fn moment(round: u64) -> Duration {
 
 /// A namespace for operators that are started so.
 async fn fast_space(name: &str) -> Space {
-    Space::with_propagation(cluster(), name, Duration::from_millis(500)).await
+    Space::with_propagation(cluster(), name, Duration::from_secs(1)).await
 }
 
 async fn clean_run() -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {

@@ -22,53 +22,62 @@ fn pinned(service: &Value) -> Option<&str> {
 
 #[test]
 fn the_mesh_may_be_absent_come_and_go() {
-    run(async {
-        let cluster = support::start(Options::default()).await;
-        let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client());
-        let all = definitions.list(&ListParams::default()).await.unwrap().items;
-        let istio: Vec<CustomResourceDefinition> =
-            all.into_iter().filter(|it| it.name_any().ends_with("networking.istio.io")).collect();
-        assert!(istio.len() >= 2);
-        let remove = || async {
-            for definition in &istio {
-                definitions.delete(&definition.name_any(), &DeleteParams::default()).await.unwrap();
-            }
-        };
-        remove().await;
+    run(absent_there_and_gone(false));
+}
 
-        let space = Space::unwatched(&cluster, "mesh").await;
-        let operator = Operator::start(cluster.kubeconfig_path(), &["--lease-namespace", "default"]);
-        operator.says("the mesh's kinds are not installed").await;
-        space.apply("a", TWO).await;
-        let served = space.until("a", "served without a mesh", |it| condition(it, "Available") == "True").await;
-        assert_eq!(told(&served, "RoutesReady").0, "MeshNotInstalled");
-        assert_eq!(condition(&served, "Ready"), "False");
-        let service = space.child_until(Kind::Service, "a", "there", |_| true).await;
-        assert_eq!(pinned(&service), Some("v1"));
+#[test]
+fn the_mesh_may_be_absent_come_and_go_for_an_operator_of_one_namespace() {
+    run(absent_there_and_gone(true));
+}
 
+async fn absent_there_and_gone(one_namespace: bool) {
+    let cluster = support::start(Options::default()).await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client());
+    let all = definitions.list(&ListParams::default()).await.unwrap().items;
+    let istio: Vec<CustomResourceDefinition> =
+        all.into_iter().filter(|it| it.name_any().ends_with("networking.istio.io")).collect();
+    assert!(istio.len() >= 2);
+    let remove = || async {
         for definition in &istio {
-            let mut fresh = definition.clone();
-            fresh.metadata.resource_version = None;
-            fresh.metadata.uid = None;
-            fresh.metadata.managed_fields = None;
-            fresh.status = None;
-            let made =
-                support::eventually(|| async { definitions.create(&PostParams::default(), &fresh).await.ok() }).await;
-            assert!(made.is_some(), "{} cannot be made again", fresh.name_any());
+            definitions.delete(&definition.name_any(), &DeleteParams::default()).await.unwrap();
         }
-        operator.says("the mesh's kinds are installed").await;
-        space.ready("a").await;
-        space.child_until(Kind::VirtualService, "a", "there", |_| true).await;
-        space.child_until(Kind::DestinationRule, "a", "there", |_| true).await;
-        space.child_until(Kind::Service, "a", "selects all versions", |it| pinned(it).is_none()).await;
-        space.apply("a", &TWO.replace("weight: 100", "weight: 60").replace("weight: 0", "weight: 40")).await;
-        space.weights("a", "v1=60 v2=40").await;
-        space.ready("a").await;
+    };
+    remove().await;
 
-        remove().await;
-        let again = space.until("a", "the mesh is gone", |it| told(it, "RoutesReady").0 == "MeshNotInstalled").await;
-        assert_eq!(condition(&again, "Available"), "True");
-    });
+    let space = Space::unwatched(&cluster, "mesh").await;
+    let scope = if one_namespace { vec!["--namespace", space.name.as_str()] } else { Vec::new() };
+    let args = [&["--lease-namespace", "default"][..], &scope].concat();
+    let operator = Operator::start(cluster.kubeconfig_path(), &args);
+    operator.says("the mesh's kinds are not installed").await;
+    space.apply("a", TWO).await;
+    let served = space.until("a", "served without a mesh", |it| condition(it, "Available") == "True").await;
+    assert_eq!(told(&served, "RoutesReady").0, "MeshNotInstalled");
+    assert_eq!(condition(&served, "Ready"), "False");
+    let service = space.child_until(Kind::Service, "a", "there", |_| true).await;
+    assert_eq!(pinned(&service), Some("v1"));
+
+    for definition in &istio {
+        let mut fresh = definition.clone();
+        fresh.metadata.resource_version = None;
+        fresh.metadata.uid = None;
+        fresh.metadata.managed_fields = None;
+        fresh.status = None;
+        let made =
+            support::eventually(|| async { definitions.create(&PostParams::default(), &fresh).await.ok() }).await;
+        assert!(made.is_some(), "{} cannot be made again", fresh.name_any());
+    }
+    operator.says("the mesh's kinds are installed").await;
+    space.ready("a").await;
+    space.child_until(Kind::VirtualService, "a", "there", |_| true).await;
+    space.child_until(Kind::DestinationRule, "a", "there", |_| true).await;
+    space.child_until(Kind::Service, "a", "selects all versions", |it| pinned(it).is_none()).await;
+    space.apply("a", &TWO.replace("weight: 100", "weight: 60").replace("weight: 0", "weight: 40")).await;
+    space.weights("a", "v1=60 v2=40").await;
+    space.ready("a").await;
+
+    remove().await;
+    let again = space.until("a", "the mesh is gone", |it| told(it, "RoutesReady").0 == "MeshNotInstalled").await;
+    assert_eq!(condition(&again, "Available"), "True");
 }
 
 #[test]

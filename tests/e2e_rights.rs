@@ -105,7 +105,7 @@ async fn a_whole_life(space: &Space) {
 
 async fn operator() -> (Operator, PathBuf) {
     let kubeconfig = cluster().kubeconfig_for_service_account("ops", NAME).await.unwrap();
-    let operator = Operator::start(&kubeconfig, &["--lease-namespace", "ops", "--mesh-propagation", "500ms"]);
+    let operator = Operator::start(&kubeconfig, &["--lease-namespace", "ops", "--mesh-propagation", "1s"]);
     (operator, kubeconfig)
 }
 
@@ -125,7 +125,7 @@ fn every_right_is_used_and_none_is_missing() {
         );
         let (operator, _kubeconfig) = operator().await;
         operator.says("leading").await;
-        let space = Space::with_propagation(cluster(), "rights", std::time::Duration::from_millis(500)).await;
+        let space = Space::with_propagation(cluster(), "rights", std::time::Duration::from_secs(1)).await;
         a_whole_life(&space).await;
         cluster().settled_mark().await.unwrap();
         let events = cluster().audit().unwrap().since(AuditMark::START, |event| event.user == USER).unwrap();
