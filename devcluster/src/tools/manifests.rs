@@ -1,4 +1,4 @@
-//! The custom resource definitions of the mesh and of the Gateway API, taken from their Go modules.
+//! The custom resource definitions of the mesh, of the Gateway API and of a peer, taken from their Go modules.
 
 use std::fs;
 use std::io;
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::CRDS;
 use super::build::{ToolError, write_module};
 use super::go::{Go, GoError};
+use super::{ARGO_ROLLOUTS, CRDS, ToolSet};
 use crate::paths;
 
 /// Manifests could not be fetched.
@@ -39,16 +39,27 @@ pub enum ManifestError {
 
 /// The files that define Istio's resources.
 pub fn istio_crds() -> Result<Vec<PathBuf>, ManifestError> {
-    Ok(vec![module_folder("istio.io/api")?.join("kubernetes/customresourcedefinitions.gen.yaml")])
+    Ok(vec![module_folder(&CRDS, "istio.io/api")?.join("kubernetes/customresourcedefinitions.gen.yaml")])
 }
 
 /// The files that define the Gateway API's resources of the standard channel.
 pub fn gateway_crds() -> Result<Vec<PathBuf>, ManifestError> {
     const MODULE: &str = "sigs.k8s.io/gateway-api";
-    let folder = module_folder(MODULE)?.join("config/crd/standard");
+    yaml_files(MODULE, module_folder(&CRDS, MODULE)?.join("config/crd/standard"))
+}
+
+/// The files that define the resources of Argo Rollouts. They are too large for a client-side apply.
+pub fn argo_rollouts_crds() -> Result<Vec<PathBuf>, ManifestError> {
+    const MODULE: &str = "github.com/argoproj/argo-rollouts";
+    let mut files = yaml_files(MODULE, module_folder(&ARGO_ROLLOUTS, MODULE)?.join("manifests/crds"))?;
+    files.retain(|path| path.file_name().is_some_and(|name| name != "kustomization.yaml"));
+    Ok(files)
+}
+
+fn yaml_files(module: &'static str, folder: PathBuf) -> Result<Vec<PathBuf>, ManifestError> {
     let entries = fs::read_dir(&folder)
         .and_then(Iterator::collect::<io::Result<Vec<_>>>)
-        .map_err(|source| ManifestError::Read { module: MODULE, path: folder, source })?;
+        .map_err(|source| ManifestError::Read { module, path: folder, source })?;
     let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(|path| is_yaml(path)).collect();
     files.sort();
     Ok(files)
@@ -65,9 +76,9 @@ struct Download {
     error: Option<String>,
 }
 
-fn module_folder(module: &'static str) -> Result<PathBuf, ManifestError> {
+fn module_folder(set: &ToolSet, module: &'static str) -> Result<PathBuf, ManifestError> {
     let go = Go::find().map_err(ToolError::from)?;
-    let folder = write_module(&paths::cache_dir().map_err(ToolError::from)?, &CRDS)?;
+    let folder = write_module(&paths::cache_dir().map_err(ToolError::from)?, set)?;
     let output = go
         .in_module(&folder)
         .args(["mod", "download", "-json", module])

