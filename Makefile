@@ -16,7 +16,7 @@ IMAGE ?= microservice-operator:0.1.0
 # Integration tests by what they need: helm, a cluster, a cluster with real pods and a mesh, or nothing.
 TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
 CLUSTER_TESTS := $(filter e2e%,$(TESTS)) $(filter-out real,$(basename $(notdir $(wildcard devcluster/tests/*.rs))))
-PLAIN_TESTS := $(filter-out chart e2e% mesh,$(TESTS))
+PLAIN_TESTS := $(filter-out chart e2e% mesh peers,$(TESTS))
 # Why real pods cannot run here; empty where they can.
 UNREAL := $(shell [ "$$(uname -s)" = Linux ] || echo 'they need Linux')$(shell [ "$$(id -u)" = 0 ] || echo 'they need root')
 
@@ -95,6 +95,13 @@ e2e-kind: ## Run the tests of e2e-mesh on kind; needs Linux, Docker Engine, kind
 .PHONY: e2e-mesh-left-out
 e2e-mesh-left-out:
 	@printf '\n==> Real pods and a real mesh: NOT RUN here, as $(UNREAL): see `make e2e-mesh`\n'
+
+##@ Compare
+
+.PHONY: peers
+peers: tools ## Measure Argo Rollouts in the same scenarios; needs Linux and root
+	$(call step,Programs of the images,cargo build --release --locked --workspace --bin microservice-operator --bin workload)
+	$(call step,Argo Rollouts,cargo test --locked --test peers)
 
 ##@ Work on it
 

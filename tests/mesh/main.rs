@@ -18,3 +18,8 @@ mod sick;
 mod sidecar;
 mod stage;
 mod zero_loss;
+
+/// What the stage has besides the cluster and the mesh.
+fn furnish(stage: &stage::Stage) {
+    stage.install(&[]);
+}

@@ -1,4 +1,4 @@
-//! The cluster with the operator in it, and the images that run there.
+//! The cluster, what may be installed in it, and the images that run there.
 
 use std::{
     path::{Path, PathBuf},
@@ -47,7 +47,7 @@ impl Stage {
         let (cluster, ground) = ground::start(images);
         let inside = ground.runtime();
         let stage = Self { cluster, ground, inside, quiet: RwLock::default() };
-        stage.install(&[]);
+        crate::furnish(&stage);
         stage
     }
 
