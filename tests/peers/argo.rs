@@ -129,7 +129,7 @@ pub async fn measure(scenario: Scenario) -> Row {
     let reports = traffic.stop().await;
     let broken = rollout.broken().await;
     drop(controller);
-    Row::new(&reports, story, Some(broken))
+    Row::new(&reports, story, broken)
 }
 
 async fn flows(traffic: &Traffic, count: u64) {

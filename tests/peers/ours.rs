@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use devcluster::workload::Change;
+use devcluster::{
+    invariants::{Recorder, Settings},
+    workload::Change,
+};
+use kube::core::GroupVersionKind;
 
 use crate::{
     calls::Traffic,
@@ -13,7 +17,7 @@ use crate::{
 };
 
 const NAME: &str = "web";
-const WATCHED: Duration = Duration::from_secs(100);
+const WATCHED: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy)]
 pub enum Scenario {
@@ -33,7 +37,10 @@ impl Scenario {
 }
 
 pub async fn measure(scenario: Scenario) -> Row {
-    let space = Space::new(&stage().cluster, "ours").await;
+    // What it breaks is told as the peers' is, and stops nothing.
+    let space = Space::unwatched(&stage().cluster, "ours").await;
+    let owner = GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", "Microservice");
+    let recorder = Recorder::start(&space.client, &space.name, Some(owner), Settings::default()).await.unwrap();
     let scope = ["--namespace", &space.name, "--leader-election", "false"];
     let operator = Operator::start(stage().cluster.kubeconfig_path(), &scope);
     space.apply(NAME, &spec(&[version("v1", 100)], "")).await;
@@ -70,6 +77,8 @@ pub async fn measure(scenario: Scenario) -> Row {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let reports = traffic.stop().await;
+    let broken = recorder.finish().await;
     drop(operator);
-    Row::new(&reports, format!("in {} s: {}; {restarts} restarts", WATCHED.as_secs(), weights.join(", then ")), None)
+    let story = format!("in {} s: {}; {restarts} restarts", WATCHED.as_secs(), weights.join(", then "));
+    Row::new(&reports, story, broken)
 }

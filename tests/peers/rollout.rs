@@ -10,7 +10,7 @@ use std::{
 
 use devcluster::{
     Tool,
-    invariants::{Recorder, Rule, Settings},
+    invariants::{Recorder, Settings, Violation},
     tool,
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -212,9 +212,9 @@ impl Rollout {
         gone.await.expect("the pods of other versions go");
     }
 
-    /// The rules that its revisions broke.
-    pub async fn broken(&self) -> Vec<Rule> {
-        self.recorder.finish().await.into_iter().map(|violation| violation.rule).collect()
+    /// What its revisions broke.
+    pub async fn broken(&self) -> Vec<Violation> {
+        self.recorder.finish().await
     }
 }
 
