@@ -11,6 +11,9 @@ mod support;
 #[path = "../mesh/calls.rs"]
 mod calls;
 #[allow(dead_code)]
+#[path = "../mesh/ground/mod.rs"]
+mod ground;
+#[allow(dead_code)]
 #[path = "../mesh/service.rs"]
 mod service;
 #[allow(dead_code)]
