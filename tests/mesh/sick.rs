@@ -1,6 +1,7 @@
 //! Versions that never start, crash or fall silent: what they cost the callers, and what the status says.
 
-use devcluster::workload::Change;
+use devcluster::{load::Lost, workload::Change};
+use jiff::SignedDuration;
 
 use crate::{
     calls::Traffic,
@@ -10,6 +11,9 @@ use crate::{
 };
 
 const NAME: &str = "web";
+
+/// How long an Envoy may take to hear of a route on a busy machine; the mesh is given 5 s.
+const MESH_HEARS: SignedDuration = SignedDuration::from_secs(3);
 
 fn with(version: Version, more: &str) -> Version {
     Version { more: more.to_owned(), ..version }
@@ -76,14 +80,17 @@ fn a_version_that_crash_loops_under_traffic_loses_its_weight_after_the_first_cra
             .await;
         assert_eq!(condition(&held, "Ready"), "False");
         more_answers(&traffic, 4_000).await;
+        let taken = held.status.as_ref().unwrap().traffic.iter().find(|entry| entry.version == "v2").unwrap();
+        let taken = taken.since.as_ref().unwrap().0;
         let reports = traffic.stop().await;
         let sent: u64 = reports.iter().map(|(_, report)| report.sent).sum();
-        let lost: u64 = reports.iter().map(|(_, report)| report.failures()).sum();
-        println!("a version that crash-loops under traffic: {lost} of {sent} requests lost");
-        let details: Vec<String> = reports.iter().map(|(_, report)| report.to_string()).collect();
+        let lost: Vec<&Lost> = reports.iter().flat_map(|(_, report)| report.lost_requests()).collect();
+        println!("a version that crash-loops under traffic: {} of {sent} requests lost", lost.len());
         assert!(reports.iter().any(|(_, report)| report.by_version().contains_key("v2")), "v2 got no request at all");
-        // Two pods, each with what it had in hand when it crashed for the first time: no second crash takes any.
-        assert!(lost <= 20, "{lost} of {sent}:\n{}", details.join("\n"));
+        // Between the crash and the route's change callers meet a dead pod; then the mesh needs a moment to hear of it.
+        let late: Vec<&&Lost> = lost.iter().filter(|lost| lost.time > taken + MESH_HEARS).collect();
+        assert!(late.is_empty(), "v2's weight was taken at {taken}, and requests were lost later: {late:#?}");
+        assert!(lost.len() <= 100, "{} of {sent} lost: v2 got no more than 44 a second", lost.len());
     });
 }
 
