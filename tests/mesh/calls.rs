@@ -2,7 +2,10 @@
 
 use devcluster::load::{Load, Protocol, Report, Running};
 
-use crate::{stage::stage, support::Space};
+use crate::{
+    stage::stage,
+    support::{Space, eventually},
+};
 
 /// Requests a second of the mixed traffic.
 pub const MIXED_RATE: u32 = 220;
@@ -46,8 +49,15 @@ impl Traffic {
     }
 
     /// How many have been answered.
-    pub fn answered(&self) -> u64 {
+    fn answered(&self) -> u64 {
         self.0.iter().map(|(_, running)| running.so_far().answered).sum()
+    }
+
+    /// Waits until so many more have been answered.
+    pub async fn more(&self, count: u64) {
+        let before = self.answered();
+        let answered = eventually(|| async { (self.answered() >= before + count).then_some(()) });
+        answered.await.expect("requests are answered");
     }
 
     /// Ends it; answers the reports.

@@ -7,7 +7,7 @@ use crate::{
     calls::Traffic,
     service::{known, ready_at, spec, version},
     stage::{NAMESPACE, RELEASE, stage},
-    support::{Space, eventually, run},
+    support::{Space, run},
 };
 
 const NAME: &str = "web";
@@ -33,10 +33,7 @@ fn upgrades_and_an_uninstall_in_the_middle_of_traffic_lose_nothing() {
 
         let traffic = Traffic::start(&space, NAME).await;
         stage().helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]);
-        let from = traffic.answered();
-        eventually(|| async { (traffic.answered() > from + 1_000).then_some(()) })
-            .await
-            .expect("requests are answered");
+        traffic.more(1_001).await;
         stage().install(&[]);
         space.apply(NAME, &spec(&[version("v1", 90), version("v2", 10)], "")).await;
         ready_at(&space, NAME, "v1=90 v2=10").await;

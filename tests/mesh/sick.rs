@@ -27,11 +27,6 @@ async fn healthy(name: &str) -> Space {
     space
 }
 
-async fn more_answers(traffic: &Traffic, count: u64) {
-    let before = traffic.answered();
-    eventually(|| async { (traffic.answered() >= before + count).then_some(()) }).await.expect("requests are answered");
-}
-
 #[test]
 fn a_version_that_never_gets_ready_gets_no_request_and_says_why() {
     run(async {
@@ -42,7 +37,7 @@ fn a_version_that_never_gets_ready_gets_no_request_and_says_why() {
         space.apply(NAME, &spec(&[version("v1", 50), broken], "")).await;
         let held = space.until(NAME, "v2 is not ready", |it| message(it).starts_with("v2 has 0 of 2 pods ready")).await;
         assert!(message(&held).ends_with("traffic stays at v1 100"), "{}", message(&held));
-        more_answers(&traffic, 2_000).await;
+        traffic.more(2_000).await;
         let reports = traffic.stop().await;
         for (protocol, report) in reports {
             assert!(report.is_clean(), "{protocol:?}: {report}");
@@ -79,7 +74,7 @@ fn a_version_that_crash_loops_under_traffic_loses_its_weight_after_the_first_cra
             })
             .await;
         assert_eq!(condition(&held, "Ready"), "False");
-        more_answers(&traffic, 4_000).await;
+        traffic.more(4_000).await;
         let taken = held.status.as_ref().unwrap().traffic.iter().find(|entry| entry.version == "v2").unwrap();
         let taken = taken.since.as_ref().unwrap().0;
         let reports = traffic.stop().await;
@@ -134,12 +129,12 @@ fn when_a_version_falls_silent_its_weight_moves_and_comes_back_without_oscillati
             control(pod, &Change { unready: Some(true), ..Change::default() }).await;
         }
         space.weights(NAME, "v1=0 v2=100").await;
-        more_answers(&traffic, 1_000).await;
+        traffic.more(1_000).await;
         for pod in &silent {
             control(pod, &Change { unready: Some(false), ..Change::default() }).await;
         }
         ready_at(&space, NAME, "v1=60 v2=40").await;
-        more_answers(&traffic, 1_000).await;
+        traffic.more(1_000).await;
         let sent = traffic.lost_none("silent").await;
         println!("all pods of a version unready, and ready again: 0 of {sent} requests lost");
     });

@@ -111,7 +111,7 @@ pub async fn measure(scenario: Scenario) -> Row {
     let start = |space: &_| controller = Some(Controller::start(space));
     let rollout = Rollout::new(&format!("argo-{}", scenario.name()), &v1, start).await;
     let traffic = Traffic::start(&rollout.space, NAME).await;
-    flows(&traffic, AFTERMATH).await;
+    traffic.more(AFTERMATH).await;
     let story = match scenario {
         Scenario::AtOnce => at_once(&rollout, &v1, &traffic).await,
         Scenario::InSteps => in_steps(&rollout, &v1).await,
@@ -125,17 +125,11 @@ pub async fn measure(scenario: Scenario) -> Row {
         Scenario::Silent => silent(&rollout, &v1, &traffic).await,
     };
     settled(&rollout).await;
-    flows(&traffic, AFTERMATH).await;
+    traffic.more(AFTERMATH).await;
     let reports = traffic.stop().await;
     let broken = rollout.broken().await;
     drop(controller);
     Row::new(&reports, story, broken)
-}
-
-async fn flows(traffic: &Traffic, count: u64) {
-    let before = traffic.answered();
-    let flow = eventually(|| async { (traffic.answered() >= before + count).then_some(()) });
-    flow.await.expect("requests are answered");
 }
 
 /// Waits until no pod is being deleted.
@@ -159,7 +153,7 @@ async fn done(rollout: &Rollout) -> String {
 async fn at_once(rollout: &Rollout, v1: &Wanted, traffic: &Traffic) -> String {
     rollout.apply(&v1.version("v2")).await;
     rollout.paused_at(10).await;
-    flows(traffic, AFTERMATH).await;
+    traffic.more(AFTERMATH).await;
     rollout.promote().await;
     done(rollout).await
 }
@@ -173,7 +167,7 @@ async fn superseded(rollout: &Rollout, v1: &Wanted, traffic: &Traffic) -> String
     for version in ["v2", "v3"] {
         rollout.apply(&v1.version(version)).await;
         rollout.paused_at(10).await;
-        flows(traffic, AFTERMATH).await;
+        traffic.more(AFTERMATH).await;
     }
     // This one cannot be over when the next one comes.
     rollout.apply(&v1.version("v2")).await;
@@ -185,7 +179,7 @@ async fn superseded(rollout: &Rollout, v1: &Wanted, traffic: &Traffic) -> String
 async fn aborted(rollout: &Rollout, v1: &Wanted, traffic: &Traffic) -> String {
     rollout.apply(&v1.version("v2")).await;
     rollout.paused_at(50).await;
-    flows(traffic, AFTERMATH).await;
+    traffic.more(AFTERMATH).await;
     rollout.abort().await;
     let back = rollout.until(PATIENCE, |now| now.phase() == "Degraded" && now.canary_weight() == 0).await;
     back.unwrap_or_else(|last| panic!("the abort never came through: {last}"));
@@ -294,6 +288,6 @@ async fn silent(rollout: &Rollout, v1: &Wanted, traffic: &Traffic) -> String {
     for pod in &pods {
         control(pod, &Change { unready: Some(false), ..Change::default() }).await;
     }
-    flows(traffic, 1_000).await;
+    traffic.more(1_000).await;
     format!("canary's weights {trail}")
 }
