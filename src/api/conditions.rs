@@ -13,6 +13,11 @@ pub const ROUTES_READY: &str = "RoutesReady";
 /// The services in `dependencies` exist and are ready. Never affects `Ready`.
 pub const DEPENDENCIES_READY: &str = "DependenciesReady";
 
+/// The requested weights are in force.
+pub const PROMOTED: &str = "Promoted";
+/// The rollout waits for somebody.
+pub const PAUSED: &str = "Paused";
+
 /// Reasons, grouped by the condition they appear on first.
 pub mod reason {
     pub const SPEC_REACHED: &str = "SpecReached";
@@ -41,4 +46,9 @@ pub mod reason {
     pub const DEPENDENCY_NOT_FOUND: &str = "DependencyNotFound";
     pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
     pub const DEPENDENCY_PORT_MISMATCH: &str = "DependencyPortMismatch";
+    pub const ROLLOUT_PROGRESSING: &str = "RolloutProgressing";
+    pub const ROLLOUT_PAUSED: &str = "RolloutPaused";
+    pub const ROLLOUT_ABORTED: &str = "RolloutAborted";
+    pub const ROLLOUT_COMPLETED: &str = "RolloutCompleted";
+    pub const WEIGHTS_REQUESTED: &str = "WeightsRequested";
 }

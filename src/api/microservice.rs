@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, MicroserviceStatus, PodSettings, Route, Traffic};
+use super::{Duration, MicroserviceStatus, PodSettings, RolloutPolicy, Route, Traffic};
 
 /// One service: which versions of it run, and which requests each of them gets.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,7 @@ use super::{Duration, MicroserviceStatus, PodSettings, Route, Traffic};
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Traffic", type_ = "string", json_path = ".status.weights", description = "Effective weights"),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.rollout.progress", description = "Steps of the rollout that are done"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -58,6 +59,9 @@ pub struct MicroserviceSpec {
     /// How requests reach the service: mesh, timeouts, retries, circuit breaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
+    /// How weights travel to the requested ones. Absent: at once, but still not before their pods are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutPolicy>,
     /// Services that this one calls. Each becomes an environment variable with its URL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

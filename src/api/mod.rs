@@ -3,6 +3,7 @@
 //! Pure data. Nothing here may use a client, a clock or randomness. Doc comments on fields are what
 //! `kubectl explain` prints, so they address the person who writes a manifest.
 
+pub mod action;
 pub mod conditions;
 pub mod container;
 pub mod duration;
@@ -10,18 +11,21 @@ mod embedded;
 pub mod labels;
 pub mod microservice;
 pub mod pod;
+pub mod rollout;
 pub mod route;
 mod rules;
 pub mod schema;
 pub mod status;
 pub mod traffic;
 
+pub use action::{ActionResult, MicroserviceAction, MicroserviceActionSpec, MicroserviceActionStatus, Verb};
 pub use container::{Container, InitContainer, Sidecar, SidecarLifecycle};
 pub use duration::Duration;
 pub use microservice::{
     BoundedContext, Dependency, Microservice, MicroserviceSpec, Port, PortOverride, Protocol, Subdomain, VersionSpec,
 };
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
+pub use rollout::{OnFailure, Pause, RolloutPolicy, RolloutState, RolloutStatus, Step};
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::crd;
 pub use status::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic};

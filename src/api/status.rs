@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Provider;
+use super::{Provider, RolloutStatus};
 
 /// Where the service is, and what holds it back. Written by the operator alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +19,7 @@ pub struct MicroserviceStatus {
     /// One sentence: what happens, what holds it, what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Ready, Available, Reconciling, Stalled, RoutesReady, DependenciesReady.
+    /// Ready, Available, Reconciling, Stalled, RoutesReady, DependenciesReady, Promoted, and Paused under a rollout policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// Effective weights in one line, such as `v1=90 v2=10`.
@@ -28,6 +28,9 @@ pub struct MicroserviceStatus {
     /// Each version's traffic, with what limits it. Versions that were removed stay until they have drained.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<VersionTraffic>,
+    /// How far the rollout is that the spec's policy asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
     /// Pods of the largest-weight version that has no replicas of its own; what the scale subresource reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
@@ -126,6 +129,8 @@ pub enum LimitedBy {
     Lost,
     /// It carries what another version cannot take yet.
     OtherVersion,
+    /// The rollout has not come so far, or was aborted.
+    Rollout,
     /// It was removed from the spec and drains.
     Draining,
     /// There is no mesh that could weigh the requests.

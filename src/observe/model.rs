@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::{api::MicroserviceStatus, plan::object::Kind};
+use crate::{
+    api::MicroserviceStatus,
+    plan::{object::Kind, rollout::orders::Order},
+};
 
 /// Percentages by version name. Versions that are not named have 0.
 pub type Weights = BTreeMap<String, i32>;
@@ -31,6 +34,8 @@ pub struct Observed {
     pub mesh: Mesh,
     /// `namespace/name` of somebody else's VirtualServices for its host.
     pub route_conflicts: Vec<String>,
+    /// What people asked of its rollout, the oldest first.
+    pub orders: Vec<Order>,
     /// In the order of the spec's dependencies.
     pub dependencies: Vec<DependencyState>,
 }

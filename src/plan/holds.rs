@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use crate::{
-    api::{LimitedBy, Provider, conditions::reason},
+    api::{LimitedBy, Provider, RolloutState, conditions::reason},
     observe::{Mesh, Observed},
     validate::Validated,
 };
@@ -77,6 +79,7 @@ pub fn holds(
     let versions = rollout.standings.iter().filter(|standing| !idle(standing));
     holds.extend(versions.filter_map(|standing| of_version(standing, rollout)));
     holds.extend(of_provider(stage));
+    holds.extend(of_rollout(service, rollout));
     let routes = routes(service, observed, rollout, stage);
     // Nothing is on its way that would ever change this: the condition alone says it.
     if !routes.ready && routes.reason != reason::PROVIDER_NONE {
@@ -138,7 +141,7 @@ fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
             format!("{} is ready; the mesh is given time to learn of it", standing.name),
             Severity::Progressing,
         ),
-        Some(LimitedBy::OtherVersion) if standing.complete => return None,
+        Some(LimitedBy::OtherVersion | LimitedBy::Rollout) if standing.complete => return None,
         _ => {
             let severity = if standing.trouble.is_some()
                 || standing.restarting
@@ -182,6 +185,39 @@ fn of_removed(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
         message: format!("{} was removed and drains; {}", standing.name, weights_in_words(rollout)),
         severity: Severity::Progressing,
     })
+}
+
+fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
+    let status = rollout.progress.as_ref()?;
+    let steps = service.rollout.as_ref().map_or(0, |policy| policy.steps.len());
+    let name = &service.identity.name;
+    let weights = weights_in_words(rollout);
+    let at = format!("step {} of {steps}", status.step + 1);
+    match status.state {
+        RolloutState::Completed => None,
+        RolloutState::Progressing => {
+            let until = |at: Timestamp| format!("pauses until {}", at.strftime("%H:%M:%S UTC"));
+            let message = match (&status.step_since, rollout.pause_ends) {
+                (None, _) => format!("the rollout begins once its pods are ready; {weights}"),
+                (Some(_), Some(end)) => format!("{at} of the rollout {}; {weights}", until(end)),
+                (Some(_), None) if usize::try_from(status.step).is_ok_and(|done| done >= steps) => {
+                    "all steps of the rollout are done: the requested weights follow".to_owned()
+                }
+                (Some(_), None) => format!("{at} of the rollout is under way"),
+            };
+            Some(Hold { reason: reason::ROLLOUT_PROGRESSING, message, severity: Severity::Progressing })
+        }
+        RolloutState::Paused => {
+            let why = status.message.clone().unwrap_or_else(|| format!("{at} of the rollout waits for a promotion"));
+            let message = format!("{why}; {weights}; go on with: kubectl ms promote {name}, or: kubectl ms abort {name}");
+            Some(Hold { reason: reason::ROLLOUT_PAUSED, message, severity: Severity::Progressing })
+        }
+        RolloutState::Aborted => {
+            let why = status.message.as_deref().unwrap_or("the rollout was aborted");
+            let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");
+            Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Stalled })
+        }
+    }
 }
 
 fn of_provider(stage: &Stage) -> Option<Hold> {

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
-    api::{MicroserviceSpec, Provider, VersionTraffic},
+    api::{MicroserviceSpec, Provider, RolloutStatus, VersionTraffic},
     observe::{ChildRef, Observed},
     validate::Validated,
 };
@@ -22,7 +22,7 @@ use children::Decided;
 pub use holds::{Availability, Hold, RoutesState};
 use object::Object;
 use resources::Stamp;
-use rollout::{Circumstances, Rollout, size::SizeRule, version::time};
+use rollout::{Circumstances, Rollout, orders::Answer, size::SizeRule, version::time};
 use traffic::provider::{Placement, Stage};
 
 /// What does not depend on the Microservice.
@@ -56,6 +56,10 @@ pub struct Plan {
     pub routes: RoutesState,
     /// Versions that lost their weight just now.
     pub lost: Vec<String>,
+    /// How far the rollout is; None without a policy.
+    pub rollout: Option<RolloutStatus>,
+    /// What came of what people asked of the rollout.
+    pub answers: Vec<Answer>,
     /// When time alone will change the plan.
     pub next: Option<Timestamp>,
 }
@@ -74,7 +78,9 @@ impl Plan {
             let VersionTraffic { since, subset_since, unreferenced_since, subset_removed_since, .. } = memory;
             [since, subset_since, unreferenced_since, subset_removed_since]
         });
-        for since in of_version.chain([&mut self.provider_since]).flatten().filter(|since| **since == decided) {
+        let of_rollout = self.rollout.iter_mut().flat_map(|status| [&mut status.step_since, &mut status.progressed_at]);
+        let all = of_version.chain(of_rollout).chain([&mut self.provider_since]);
+        for since in all.flatten().filter(|since| **since == decided) {
             *since = written.clone();
         }
     }
@@ -133,6 +139,8 @@ pub fn plan(
             .collect(),
         removals,
         lost: rollout.lost,
+        rollout: rollout.progress,
+        answers: rollout.answers,
         next: waits,
     }
 }
@@ -171,5 +179,5 @@ fn waits(
 ) -> Option<Timestamp> {
     let versions = rollout.standings.iter().filter_map(|standing| standing.next_change(around));
     let drains = rollout.standings.iter().filter_map(|standing| children::next_removal(standing, service, around));
-    versions.chain(drains).chain(placement.next).filter(|at| *at > around.now).min()
+    versions.chain(drains).chain(placement.next).chain(rollout.next).filter(|at| *at > around.now).min()
 }

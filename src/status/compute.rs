@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
-    api::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic, conditions, conditions::reason},
+    api::{LimitedBy, MicroserviceStatus, Phase, RolloutState, VersionTraffic, conditions, conditions::reason},
     apply,
     observe::{DependencyState, Observed},
     plan::{
@@ -55,6 +55,7 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
                 provider: old.provider,
                 provider_since: old.provider_since.clone(),
                 accepted_revision: old.accepted_revision.clone(),
+                rollout: old.rollout.clone(),
                 ..kept
             }
         }
@@ -108,6 +109,7 @@ fn carried(plan: &Plan, traffic: Vec<VersionTraffic>, subject: Subject<'_>) -> M
         provider: plan.provider,
         provider_since: plan.provider_since.clone(),
         accepted_revision: Some(plan.accepted_revision.clone()),
+        rollout: plan.rollout.clone(),
         traffic,
         ..MicroserviceStatus::default()
     }
@@ -225,6 +227,7 @@ impl Board<'_> {
             ));
             conditions.push(self.condition(conditions::ROUTES_READY, routes.ready, routes.reason, &routes.message));
             conditions.push(self.dependencies());
+            conditions.extend(self.rollout(status));
         } else {
             let nothing = "no spec was ever accepted";
             conditions.push(self.condition(conditions::AVAILABLE, false, reason::INVALID_SPEC, nothing));
@@ -268,6 +271,29 @@ impl Board<'_> {
             }
             (None, None) => self.condition(conditions::DEPENDENCIES_READY, true, reason::DEPENDENCIES_READY, ""),
         }
+    }
+
+    fn rollout(&self, status: &MicroserviceStatus) -> Vec<Condition> {
+        let there = status.traffic.iter().all(|entry| entry.effective == entry.requested);
+        let weights = status.weights.as_deref().unwrap_or_default();
+        let Some(rollout) = &status.rollout else {
+            let message = format!("effective weights: {weights}");
+            let reason = if there { reason::WEIGHTS_REQUESTED } else { reason::PROGRESSING };
+            return vec![self.condition(conditions::PROMOTED, there, reason, &message)];
+        };
+        let reason = match rollout.state {
+            RolloutState::Progressing => reason::ROLLOUT_PROGRESSING,
+            RolloutState::Paused => reason::ROLLOUT_PAUSED,
+            RolloutState::Aborted => reason::ROLLOUT_ABORTED,
+            RolloutState::Completed => reason::ROLLOUT_COMPLETED,
+        };
+        let promoted = there && rollout.state == RolloutState::Completed;
+        let paused = rollout.state == RolloutState::Paused;
+        let message = rollout.message.clone().unwrap_or_else(|| format!("effective weights: {weights}"));
+        vec![
+            self.condition(conditions::PROMOTED, promoted, reason, &message),
+            self.condition(conditions::PAUSED, paused, reason, if paused { &message } else { "" }),
+        ]
     }
 
     fn condition(&self, type_: &str, value: bool, reason: &str, message: &str) -> Condition {

@@ -1,7 +1,7 @@
 //! Which changes matter enough to be told as events. Pure.
 
 use crate::{
-    api::{LimitedBy, MicroserviceStatus, Phase, conditions},
+    api::{LimitedBy, MicroserviceStatus, Phase, RolloutState, RolloutStatus, conditions},
     apply::Applied,
     plan::{Plan, object::Kind},
 };
@@ -33,6 +33,7 @@ pub fn notices(
     {
         tell(false, "TrafficWeightUpdated", format!("effective weights: {before} -> {after}"));
     }
+    rollout(old, new, &mut tell);
     for entry in &new.traffic {
         let before = old.traffic.iter().find(|before| before.version == entry.version);
         if let Some(before) = before
@@ -80,6 +81,37 @@ pub fn notices(
         }
     }
     notices
+}
+
+fn rollout(old: &MicroserviceStatus, new: &MicroserviceStatus, tell: &mut impl FnMut(bool, &'static str, String)) {
+    let Some(after) = &new.rollout else { return };
+    let before = old.rollout.as_ref();
+    let same = before.is_some_and(|before| before.target == after.target);
+    let state = before.filter(|_| same).map(|before| before.state);
+    let weights = new.weights.as_deref().unwrap_or_default();
+    let why = after.message.as_deref().unwrap_or("a step waits until somebody promotes");
+    let under_way = |rollout: &RolloutStatus| matches!(rollout.state, RolloutState::Progressing | RolloutState::Paused);
+    if !same && before.is_some_and(under_way) {
+        tell(false, "RolloutSuperseded", format!("the spec changed on the way; effective weights: {weights}"));
+    }
+    if state == Some(after.state) {
+        return;
+    }
+    match after.state {
+        RolloutState::Progressing if state == Some(RolloutState::Paused) => {
+            tell(false, "RolloutResumed", format!("the rollout goes on with step {} of its policy", after.step + 1));
+        }
+        RolloutState::Progressing => {
+            tell(false, "RolloutStarted", format!("the weights travel by the policy's steps; effective: {weights}"));
+        }
+        RolloutState::Paused => tell(false, "RolloutPaused", format!("{why}; effective weights: {weights}")),
+        RolloutState::Aborted => tell(true, "RolloutAborted", format!("{why}; effective weights: {weights}")),
+        // A first deployment goes without steps, and one that is replaced at rest had nowhere to go.
+        RolloutState::Completed if state.is_some() => {
+            tell(false, "RolloutCompleted", format!("the requested weights are in force: {weights}"));
+        }
+        RolloutState::Completed => {}
+    }
 }
 
 fn value<'a>(status: &'a MicroserviceStatus, type_: &str) -> Option<(&'a str, &'a str)> {

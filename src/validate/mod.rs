@@ -14,7 +14,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::api::{Microservice, Provider};
-pub use model::{Dependency, Identity, PortPolicy, Validated, Version};
+pub use model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
 
 /// One thing that is wrong with a Microservice, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! What the plan is made from: a Microservice whose inheritance and defaults are resolved.
 
-use crate::api::{BoundedContext, CircuitBreaker, Duration, PodSettings, Port, Protocol, Provider, Retries, Route};
+use crate::api::{
+    BoundedContext, CircuitBreaker, Duration, OnFailure, PodSettings, Port, Protocol, Provider, Retries, Route,
+};
 
 /// Which object this is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Validated {
     pub dependencies: Vec<Dependency>,
     /// How long a removed version runs on without references.
     pub drain: Duration,
+    /// How weights travel; None for at once.
+    pub rollout: Option<Policy>,
 }
 
 impl Validated {
@@ -87,4 +91,22 @@ pub struct Dependency {
     pub protocol: Protocol,
     pub env: String,
     pub url: String,
+}
+
+/// How weights travel, with defaults applied and the short form written out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub steps: Vec<Step>,
+    pub on_failure: OnFailure,
+    pub progress_deadline: Duration,
+    pub scale_down_delay: Option<Duration>,
+}
+
+/// One step of a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Percent of the way from the weights at the start to the requested ones.
+    Weight(i32),
+    /// Wait, for a time or until promoted.
+    Pause(Option<Duration>),
 }

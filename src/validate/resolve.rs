@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    Duration, Microservice, MicroserviceSpec, PodSettings, Port, Protocol, Provider, Traffic, VersionSpec,
+    Duration, Microservice, MicroserviceSpec, PodSettings, Port, Protocol, Provider, RolloutPolicy, Traffic,
+    VersionSpec,
 };
 
-use super::model::{Dependency, Identity, PortPolicy, Validated, Version};
+use super::model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
 
 /// How long a removed version runs on without references, unless the spec says.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long a step of a rollout may take, unless the spec says.
+const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Resolves a Microservice as it stands.
 pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
@@ -32,6 +35,7 @@ pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
         circuit_breaker: traffic.circuit_breaker,
         dependencies: dependencies(spec, &identity.namespace),
         drain: spec.drain.unwrap_or(DRAIN),
+        rollout: spec.rollout.as_ref().map(policy),
         identity,
     }
 }
@@ -47,6 +51,31 @@ fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec) -> Version {
         ports: spec.ports.iter().map(|port| with_target(port, target(port))).collect(),
         pod: inherit(&spec.pod, &version.pod),
     }
+}
+
+fn policy(written: &RolloutPolicy) -> Policy {
+    Policy {
+        steps: steps(written),
+        on_failure: written.on_failure,
+        progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
+        scale_down_delay: written.scale_down_delay,
+    }
+}
+
+/// The steps as they are given, or as the short form means them: each weight, and after each the interval.
+fn steps(written: &RolloutPolicy) -> Vec<Step> {
+    let Some(by) = written.step_weight.filter(|by| *by > 0) else {
+        let step = |step: &crate::api::Step| match (step.weight, &step.pause) {
+            (Some(weight), _) => Some(Step::Weight(weight)),
+            (None, Some(pause)) => Some(Step::Pause(pause.duration)),
+            (None, None) => None,
+        };
+        return written.steps.iter().filter_map(step).collect();
+    };
+    let most = written.max_weight.unwrap_or(100);
+    let below = (1..).map(|count| by.saturating_mul(count)).take_while(|weight| *weight < most);
+    let weights = below.chain([most]).filter(|weight| *weight < 100);
+    weights.flat_map(|weight| [Step::Weight(weight), Step::Pause(written.interval)]).collect()
 }
 
 fn with_target(port: &Port, own: Option<i32>) -> Port {

@@ -1,5 +1,6 @@
 //! A cluster made of nothing but data: what the operator plans is put into the same caches that the watches feed, and
 //! time passes when a test says so. Every step is checked against the invariants of the routes.
+#![allow(dead_code, reason = "each test that includes this uses its own part of it")]
 
 use std::collections::BTreeMap;
 
@@ -7,14 +8,20 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use microservice_operator::{
-    api::{Microservice, MicroserviceSpec, MicroserviceStatus, Provider, VersionTraffic},
+    api::{Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb, VersionTraffic},
     apply::Applied,
     controller::accept::{Accepted, accept},
     observe::{
         Caches, Key, Mesh, Observed,
         views::{Child, PodView},
     },
-    plan::{Plan, Settings, object::Kind, plan, resources::Stamp},
+    plan::{
+        Plan, Settings,
+        object::Kind,
+        plan,
+        resources::Stamp,
+        rollout::orders::{Answer, Order},
+    },
     status::{self, Notice, Outcome, compute::Subject},
 };
 use serde_json::{Value, json};
@@ -38,6 +45,10 @@ pub struct World {
     /// When a container of a version's first pod last ended.
     pub crashes: BTreeMap<String, Timestamp>,
     pub settings: Settings,
+    /// What people asked of the rollout.
+    pub orders: Vec<Order>,
+    /// What came of it.
+    pub answers: Vec<Answer>,
     pub notices: Vec<Notice>,
     pub last: Option<Plan>,
     objects: BTreeMap<(Kind, String), Value>,
@@ -68,6 +79,8 @@ impl World {
                 propagation: SignedDuration::from_secs(5),
                 stamp: Stamp { operator_version: "test".into(), chart: None },
             },
+            orders: Vec::new(),
+            answers: Vec::new(),
             notices: Vec::new(),
             last: None,
             objects: BTreeMap::new(),
@@ -79,6 +92,30 @@ impl World {
     pub fn edit(&mut self, yaml: &str) {
         self.microservice.spec = spec(yaml);
         *self.microservice.metadata.generation.as_mut().unwrap() += 1;
+    }
+
+    /// Asks something of the rollout, as it stands now, and answers what came of it.
+    pub fn ask(&mut self, verb: Verb) -> Result<String, String> {
+        let rollout = self.status().rollout.clone();
+        self.order(Order {
+            uid: format!("action-{}", self.orders.len() + 1),
+            name: format!("{verb:?}").to_lowercase(),
+            verb,
+            target: rollout.as_ref().map(|rollout| rollout.target.clone()),
+            step: rollout.as_ref().map(|rollout| rollout.step),
+            expires: None,
+            actor: Some("mia".into()),
+        })
+    }
+
+    pub fn order(&mut self, order: Order) -> Result<String, String> {
+        let uid = order.uid.clone();
+        self.orders.push(order);
+        self.settle();
+        let mut answers = self.answers.iter().filter(|answer| answer.uid == uid);
+        let answer = answers.next().unwrap_or_else(|| panic!("{uid} was not answered"));
+        assert!(answers.next().is_none(), "{uid} was answered twice");
+        answer.result.clone()
     }
 
     pub fn status(&self) -> &MicroserviceStatus {
@@ -180,7 +217,8 @@ impl World {
                 (status::compute(&old, subject, &Outcome::Refused { invalid: &invalid }), false)
             }
             Ok(Accepted { spec, service, invalid }) => {
-                let observed = self.caches.observe(&service, old.clone());
+                let mut observed = self.caches.observe(&service, old.clone());
+                observed.orders.clone_from(&self.orders);
                 let planned = plan(&service, &spec, &observed, &self.settings, self.now);
                 self.check_order(&planned, &observed);
                 let applied = self.apply(&planned);
@@ -195,6 +233,7 @@ impl World {
                     status::compute(&old, subject, &Outcome::Applied { plan: &planned, invalid: invalid.as_ref() });
                 self.notices.extend(status::notices(&old, &new, Some(&planned), &applied));
                 self.next_wake = planned.next;
+                self.answers.extend(planned.answers.clone());
                 let changed = !applied.is_empty();
                 self.last = Some(planned);
                 (new, changed)

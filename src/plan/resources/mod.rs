@@ -8,7 +8,7 @@
 mod container;
 mod controller_revision;
 mod deployment;
-mod digest;
+pub mod digest;
 mod disruption_budget;
 pub mod labels;
 mod pod;

@@ -1,21 +1,28 @@
 //! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
 //!
-//! [`version`] judges each version, [`mod@settle`] does the arithmetic, [`size`] decides how many pods run meanwhile.
+//! [`version`] judges each version, [`mod@walk`] says how far on the way to the requested weights to aim, [`mod@settle`]
+//! gives no version more than it can carry, [`size`] decides how many pods run meanwhile.
 
+pub mod line;
+pub mod orders;
 pub mod settle;
 pub mod size;
 pub mod version;
+pub mod walk;
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use crate::{
-    api::{OnUnready, Route, VersionTraffic},
+    api::{OnUnready, RolloutStatus, Route, VersionTraffic},
     observe::{Observed, Weights},
     validate::Validated,
 };
 
 use settle::{Candidate, settle};
 pub use version::{Circumstances, Standing};
+use walk::{Answer, Party, Situation, Walk};
 
 /// Where the weights go next, and how each version stands.
 #[derive(Clone, Debug)]
@@ -32,6 +39,14 @@ pub struct Rollout<'a> {
     pub lost: Vec<String>,
     /// The weights in force are the requested ones already; what this step changes is yet to be written.
     pub arrived: bool,
+    /// How far the rollout of the policy is; becomes the status.
+    pub progress: Option<RolloutStatus>,
+    /// What came of what people asked for.
+    pub answers: Vec<Answer>,
+    /// When the policy's timed pause that is under way is over.
+    pub pause_ends: Option<Timestamp>,
+    /// When time alone takes the rollout further.
+    pub next: Option<Timestamp>,
 }
 
 impl Rollout<'_> {
@@ -61,16 +76,33 @@ pub fn advance<'a>(
     let current = current_weights(service, observed);
     let mut standings = judge_all(service, observed, around, current.as_ref(), template);
     let creating = current.is_none();
-    let current = current.unwrap_or_else(|| first_weights(&standings));
+    let parties: Vec<Party<'_>> = standings.iter().map(|standing| standing.party(service, observed)).collect();
+    let situation = service.rollout.as_ref().map(|policy| Situation {
+        policy,
+        old: observed.status.rollout.as_ref(),
+        current: current.as_ref(),
+        parties: &parties,
+        orders: &observed.orders,
+        now: around.now,
+    });
+    let walked = situation.as_ref().and_then(|it| if frozen || !routed { walk::stay(it) } else { Some(walk::walk(it)) });
+    let current = current.clone().unwrap_or_else(|| first_weights(&standings));
+    if let Some(Walk { aims, .. }) = &walked {
+        standings.iter_mut().for_each(|standing| standing.aim = weight_of(aims, standing.name));
+    }
     let candidates: Vec<Candidate> = standings
         .iter()
-        .map(|standing| standing.candidate(standing.requested(), weight_of(&current, standing.name)))
+        .map(|standing| standing.candidate(standing.aim, weight_of(&current, standing.name)))
         .collect();
     let settled = settle(&candidates);
     let stranded = settled.is_none();
     let weights = match settled {
         Some(next) if !frozen => name_weights(&standings, &next),
         Some(_) | None => current.clone(),
+    };
+    let walked = match (&situation, walked) {
+        (Some(situation), Some(walked)) if !frozen && routed => Some(walk::written(situation, walked, &weights)),
+        (_, walked) => walked,
     };
     let routes: Vec<_> = service
         .routes
@@ -89,7 +121,11 @@ pub fn advance<'a>(
         standing.advance(effective, effective > 0 || in_route, runs, around.now);
     }
     let arrived = standings.iter().all(|standing| standing.requested() == weight_of(&current, standing.name));
-    Rollout { standings, weights, routes, stranded, lost, arrived }
+    let (progress, answers, pause_ends, next) = match walked {
+        Some(Walk { status, answers, pause_ends, next, .. }) => (Some(status), answers, pause_ends, next),
+        None => (None, Vec::new(), None, None),
+    };
+    Rollout { standings, weights, routes, stranded, lost, arrived, progress, answers, pause_ends, next }
 }
 
 fn judge_all<'a>(

@@ -7,11 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
     api::{LimitedBy, VersionTraffic},
-    observe::ObservedVersion,
-    validate::Version,
+    observe::{Observed, ObservedVersion},
+    plan::resources::template::{parse_template_id, template_hash},
+    validate::{Validated, Version},
 };
 
-use super::settle::Candidate;
+use super::{settle::Candidate, walk::Party};
 
 /// First hold-out after a loss; doubles with each further one.
 const HOLD_OUT: SignedDuration = SignedDuration::from_secs(30);
@@ -25,6 +26,8 @@ pub struct Standing<'a> {
     pub name: &'a str,
     /// None when the version was removed from the spec.
     pub spec: Option<&'a Version>,
+    /// Weight to aim at now: the requested one, or what the rollout's step gives it.
+    pub aim: i32,
     /// Whether it has a Deployment.
     pub exists: bool,
     pub ready: i32,
@@ -81,6 +84,7 @@ impl<'a> Standing<'a> {
         Self {
             name,
             spec,
+            aim: spec.map_or(0, |spec| spec.weight),
             exists: deployment.is_some(),
             ready,
             replicas: deployment.map_or(0, |facts| facts.replicas),
@@ -110,6 +114,38 @@ impl<'a> Standing<'a> {
 
     pub fn requested(&self) -> i32 {
         self.spec.map_or(0, |spec| spec.weight)
+    }
+
+    /// What a rollout must know of it.
+    pub fn party(&self, service: &Validated, observed: &Observed) -> Party<'a> {
+        let template = self.spec.map(|version| template_hash(service, version));
+        let before = observed.status.traffic.iter().find(|memory| memory.version == self.name);
+        let known = before.and_then(|memory| parse_template_id(memory.template.as_deref()?)).map(|(_, hash)| hash);
+        Party {
+            name: self.name,
+            requested: self.requested(),
+            changed: known.is_some() && template.is_some() && known != template,
+            template,
+            exists: self.exists,
+            admitted: self.admitted(),
+            fault: self.fault(),
+            trouble: self.trouble.clone(),
+        }
+    }
+
+    /// Why it cannot carry requests that it was given.
+    fn fault(&self) -> Option<String> {
+        let state = if self.restarting {
+            "cannot serve: its pods restart"
+        } else if self.ready == 0 {
+            "cannot serve: none of its pods is ready"
+        } else if self.held {
+            "could not serve and lost its weight"
+        } else {
+            return None;
+        };
+        let trouble = self.trouble.as_ref().map(|trouble| format!(" ({trouble})")).unwrap_or_default();
+        Some(format!("{state}{trouble}"))
     }
 
     /// Its part in a set of weights.
@@ -188,6 +224,9 @@ impl<'a> Standing<'a> {
         }
         if effective == requested {
             return None;
+        }
+        if self.aim != requested && effective == self.aim {
+            return Some(LimitedBy::Rollout);
         }
         if effective > requested {
             return Some(LimitedBy::OtherVersion);

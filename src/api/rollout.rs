@@ -1,0 +1,125 @@
+//! Rollouts: how weights travel from those in force to the requested ones, and how far they have come.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Duration;
+
+/// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutPolicy {
+    /// Steps in their order. After the last one the requested weights are in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub steps: Vec<Step>,
+    /// Short form: percentage by which the weights come nearer to the requested ones with each step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub step_weight: Option<i32>,
+    /// Short form: how long each step lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+    /// Short form: percentage of the last step before all the rest follows at once. Default: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_weight: Option<i32>,
+    /// What follows when a version that is being raised fails: Rollback to the weights before the rollout, or Pause.
+    /// Default: Rollback.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// How long a step may take to be reached before the rollout has failed; pauses do not count. Default: 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline: Option<Duration>,
+    /// How long versions that get no requests any more go on running before they are scaled to 0. Default: they are
+    /// not scaled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_down_delay: Option<Duration>,
+}
+
+/// One step: exactly one of its fields is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// How far the weights go, in percent of the way from those at the start of the rollout to the requested ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub weight: Option<i32>,
+    /// Wait, for a time or until somebody promotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+}
+
+/// A wait.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// How long to wait, from when the step before was reached. Default: until somebody promotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
+}
+
+/// What follows when a version that is being raised fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnFailure {
+    /// Back to the weights before the rollout, at once.
+    #[default]
+    Rollback,
+    /// The weights stay as they are until somebody promotes or aborts.
+    Pause,
+}
+
+/// How far the weights have come on their way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// Progressing, Paused, Aborted or Completed.
+    pub state: RolloutState,
+    /// What the rollout leads to: digest of the requested weights and of the pods of the versions that have any.
+    pub target: String,
+    /// Steps that are done, of all, such as `2/6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+    /// Number of steps that are done.
+    #[serde(default)]
+    pub step: i32,
+    /// When the current step began. Absent while the rollout waits for its first pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_since: Option<MicroTime>,
+    /// Since when the current step is on its way; the deadline counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressed_at: Option<MicroTime>,
+    /// Weights that the steps are counted from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub from: BTreeMap<String, i32>,
+    /// Weights that an abort goes back to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stable: BTreeMap<String, i32>,
+    /// Weights that `undo` goes back to after completion: those before the rollout.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub previous: BTreeMap<String, i32>,
+    /// Why it is paused or aborted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The uids of the actions that were carried out or refused and still exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub handled: Vec<String>,
+}
+
+/// How a rollout stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutState {
+    /// The weights are on their way.
+    #[default]
+    Progressing,
+    /// The weights stay until somebody promotes or aborts.
+    Paused,
+    /// The weights are those before the rollout, until the spec changes or somebody retries.
+    Aborted,
+    /// The requested weights are in force.
+    Completed,
+}

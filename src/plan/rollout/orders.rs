@@ -1,0 +1,135 @@
+//! What people ask of a rollout: promote, pause, abort, retry, undo. Pure.
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{RolloutState, RolloutStatus, Verb},
+    validate::Step,
+};
+
+use super::{version::time, walk::Situation};
+
+/// One thing that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub uid: String,
+    /// Name of the MicroserviceAction.
+    pub name: String,
+    pub verb: Verb,
+    /// The rollout that was meant; None for whichever there is.
+    pub target: Option<String>,
+    /// The step that was meant.
+    pub step: Option<i32>,
+    /// After this time it is refused.
+    pub expires: Option<Timestamp>,
+    /// Who asked.
+    pub actor: Option<String>,
+}
+
+/// What came of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub uid: String,
+    pub name: String,
+    /// Carried out, and what that means; or refused, and why.
+    pub result: Result<String, String>,
+}
+
+/// Carries out what was not handled yet, and remembers that it was.
+pub(super) fn obey(status: &mut RolloutStatus, situation: &Situation<'_>) -> Vec<Answer> {
+    status.handled.retain(|uid| situation.orders.iter().any(|order| order.uid == *uid));
+    let mut answers = Vec::new();
+    for order in situation.orders {
+        if status.handled.contains(&order.uid) {
+            continue;
+        }
+        let result = fits(status, order, situation.now).and_then(|()| carry_out(status, order, situation));
+        status.handled.push(order.uid.clone());
+        answers.push(Answer { uid: order.uid.clone(), name: order.name.clone(), result });
+    }
+    answers
+}
+
+/// An order is about what its author saw: another rollout or another step is not what was meant.
+fn fits(status: &RolloutStatus, order: &Order, now: Timestamp) -> Result<(), String> {
+    if order.expires.is_some_and(|at| at <= now) {
+        return Err("it expired before it was seen".to_owned());
+    }
+    if order.target.as_ref().is_some_and(|target| *target != status.target) {
+        return Err(format!("the spec has changed since: the rollout is now {}", status.target));
+    }
+    match order.step {
+        Some(step) if step != status.step => {
+            Err(format!("the rollout was at step {step} and is now at step {}: look again", status.step))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_>) -> Result<String, String> {
+    use RolloutState::{Aborted, Completed, Paused, Progressing};
+    let by = order.actor.as_deref().map(|actor| format!(" by {actor}")).unwrap_or_default();
+    match (order.verb, status.state) {
+        (Verb::Promote, Progressing | Paused) => {
+            let pausing = matches!(situation.step(status), Some(Step::Pause(_))) && status.step_since.is_some();
+            if status.state == Progressing && !pausing {
+                return Err("nothing waits for a promotion: the step is under way; promote fully to skip all steps".to_owned());
+            }
+            (status.state, status.message) = (Progressing, None);
+            status.progressed_at = Some(time(situation.now));
+            if pausing {
+                situation.pass(status);
+            }
+            Ok("the rollout goes on".to_owned())
+        }
+        (Verb::PromoteFull, Progressing | Paused) => {
+            (status.state, status.message) = (Progressing, None);
+            status.step = situation.steps();
+            status.step_since = status.step_since.take().map(|_| time(situation.now));
+            status.progressed_at = Some(time(situation.now));
+            Ok("the remaining steps are skipped".to_owned())
+        }
+        (Verb::Pause, Progressing) => {
+            (status.state, status.message) = (Paused, Some(format!("paused{by}")));
+            Ok("the weights stay as they are".to_owned())
+        }
+        (Verb::Pause, Paused) => Ok("it is paused already".to_owned()),
+        (Verb::Abort | Verb::Undo, Progressing | Paused) => {
+            (status.state, status.message) = (Aborted, Some(format!("aborted{by}")));
+            Ok("the weights go back to those before the rollout".to_owned())
+        }
+        (Verb::Abort, Aborted) => Ok("it is aborted already".to_owned()),
+        (Verb::Retry, Aborted) => {
+            status.state = Progressing;
+            status.message = None;
+            (status.step, status.step_since) = (0, None);
+            status.progressed_at = Some(time(situation.now));
+            status.from = status.stable.clone();
+            Ok("the rollout starts again with its first step".to_owned())
+        }
+        (Verb::Undo, Completed) => undo(status, situation, &by),
+        (Verb::Undo, Aborted) => Err("it is aborted: the weights are those before the rollout already".to_owned()),
+        (Verb::Retry, Progressing | Paused) => Err("it is under way: only an aborted rollout can be tried again".to_owned()),
+        (Verb::Retry | Verb::Promote | Verb::PromoteFull | Verb::Pause | Verb::Abort, Completed) => {
+            Err("no rollout is under way: the requested weights are in force".to_owned())
+        }
+        (Verb::Promote | Verb::PromoteFull | Verb::Pause, Aborted) => {
+            Err("the rollout is aborted: change the spec, or retry".to_owned())
+        }
+    }
+}
+
+/// Back to the weights before the rollout that was completed last.
+fn undo(status: &mut RolloutStatus, situation: &Situation<'_>, by: &str) -> Result<String, String> {
+    if status.previous.is_empty() {
+        return Err("there was no rollout before that could be undone".to_owned());
+    }
+    let gone = status.previous.keys().find(|name| situation.party(name).is_none_or(|party| !party.exists));
+    if let Some(gone) = gone {
+        return Err(format!("{gone} served before and is gone: put it back into the spec"));
+    }
+    status.state = RolloutState::Aborted;
+    status.message = Some(format!("undone{by}"));
+    status.stable = std::mem::take(&mut status.previous);
+    Ok("the weights go back to those before the rollout".to_owned())
+}
