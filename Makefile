@@ -9,8 +9,9 @@ MAKEFLAGS += --no-print-directory
 
 OPERATOR := cargo run --quiet --locked --package microservice-operator --bin microservice-operator --
 DEVCLUSTER := cargo run --quiet --locked --package devcluster --
-# Where the text of the CustomResourceDefinition is kept: to apply, in the chart, and for kustomize.
-CRDS := crds/microservices.yaml charts/microservice-operator/files/microservices.yaml config/crd/microservices.yaml
+# The CustomResourceDefinitions, and where their text is kept: to apply, in the chart, and for kustomize.
+CRDS := microservices microserviceactions
+CRD_FOLDERS := crds charts/microservice-operator/files config/crd
 IMAGE ?= microservice-operator:0.1.0
 
 # Integration tests by what they need: helm, a cluster, a cluster with real pods and a mesh, or nothing.
@@ -106,10 +107,9 @@ peers: tools ## Measure Argo Rollouts in the same scenarios; needs Linux and roo
 ##@ Work on it
 
 .PHONY: generate
-generate: ## Write the CustomResourceDefinition to crds/ and its copies
-	@mkdir -p crds
-	@$(OPERATOR) crd > target/crd.yaml
-	@for file in $(CRDS); do cp target/crd.yaml "$$file"; printf 'wrote %s\n' "$$file"; done
+generate: ## Write the CustomResourceDefinitions to crds/ and its copies
+	@for crd in $(CRDS); do $(OPERATOR) crd "$$crd" > target/crd.yaml; \
+		for folder in $(CRD_FOLDERS); do cp target/crd.yaml "$$folder/$$crd.yaml"; printf 'wrote %s\n' "$$folder/$$crd.yaml"; done; done
 
 .PHONY: up
 up: ## Start the embedded cluster, with simulated nodes

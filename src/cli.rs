@@ -19,7 +19,10 @@ pub enum Command {
     /// Run the operator against the cluster of KUBECONFIG, or the one that it runs in.
     Run(RunArgs),
     /// Print the CustomResourceDefinitions as YAML.
-    Crd,
+    Crd {
+        /// Plural name of the only one to print, such as `microservices`. Default: all.
+        name: Option<String>,
+    },
     /// Print the objects that Microservices become once everything is ready. Needs no cluster.
     Render(RenderArgs),
     /// Check Microservices without a cluster: what the API server and the operator would refuse, and warnings.

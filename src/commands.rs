@@ -52,10 +52,19 @@ fn identity() -> String {
     format!("{}-{}-{started:x}", host.unwrap_or_else(|_| "local".to_owned()), std::process::id())
 }
 
-/// Prints the CustomResourceDefinitions.
-pub fn crd() -> Outcome {
-    let text = serde_yaml::to_string(&api::crd()?)?;
-    std::io::stdout().write_all(text.as_bytes())?;
+/// Prints the CustomResourceDefinitions, or the one of that plural name.
+pub fn crd(only: Option<&str>) -> Outcome {
+    let crds = api::crds()?;
+    let chosen: Vec<_> = crds.iter().filter(|(name, _)| only.is_none_or(|only| only == name)).collect();
+    if chosen.is_empty() {
+        let names = crds.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(format!("no definition is named {:?}: there are {names}", only.unwrap_or_default()).into());
+    }
+    let mut out = std::io::stdout().lock();
+    for (index, (_, crd)) in chosen.into_iter().enumerate() {
+        let separator = if index == 0 { "" } else { "---\n" };
+        write!(out, "{separator}{}", serde_yaml::to_string(crd)?)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

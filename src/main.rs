@@ -11,7 +11,7 @@ mod commands;
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => commands::run(args).await,
-        Command::Crd => commands::crd(),
+        Command::Crd { name } => commands::crd(name.as_deref()),
         Command::Render(args) => commands::render(&args),
         Command::Lint(args) => commands::lint(&args),
         Command::Healthz { url } => commands::healthz(&url).await,

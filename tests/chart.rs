@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 const CHART: &str = "charts/microservice-operator";
 const NAMESPACE: &str = "microservice-operator-system";
-const CRD: &str = "crds/microservices.yaml";
 
 static HELM: LazyLock<PathBuf> = LazyLock::new(|| tool(Tool::Helm).unwrap());
 static KUBECTL: LazyLock<PathBuf> = LazyLock::new(|| tool(Tool::Kubectl).unwrap());
@@ -428,19 +427,25 @@ fn floats(value: &Value) -> Value {
 }
 
 #[test]
-fn the_crd_is_the_generated_one() {
-    let source = file(CRD);
-    for copy in [&format!("{CHART}/files/microservices.yaml"), "config/crd/microservices.yaml"] {
-        assert!(file(copy) == source, "{copy} is not {CRD}: run `make generate`");
-    }
-    let name = "CustomResourceDefinition microservices.microservice-operator.dev";
+fn the_crds_are_the_generated_ones() {
     let keep = "/metadata/annotations/helm.sh~1resource-policy";
     let objects = template(&[]);
-    let rendered = find(&objects, name);
-    assert!(floats(&rendered["spec"]) == floats(&yaml(CRD)["spec"]), "the chart changes the CRD on its way");
-    assert_eq!(text(rendered, keep), "keep");
-    assert_eq!(text(find(&template(&["crds.keep=false"]), name), keep), "");
-    assert!(!ids(&template(&["crds.enabled=false"])).contains(name));
+    for plural in ["microservices", "microserviceactions"] {
+        let path = format!("crds/{plural}.yaml");
+        let source = file(&path);
+        for folder in [&format!("{CHART}/files"), "config/crd"] {
+            assert!(
+                file(&format!("{folder}/{plural}.yaml")) == source,
+                "{folder} differs from {path}: run `make generate`"
+            );
+        }
+        let name = format!("CustomResourceDefinition {plural}.microservice-operator.dev");
+        let rendered = find(&objects, &name);
+        assert!(floats(&rendered["spec"]) == floats(&yaml(&path)["spec"]), "the chart changes {path} on its way");
+        assert_eq!(text(rendered, keep), "keep");
+        assert_eq!(text(find(&template(&["crds.keep=false"]), &name), keep), "");
+        assert!(!ids(&template(&["crds.enabled=false"])).contains(&name));
+    }
 }
 
 /// An object as both ways of installing give it: less what tells helm's releases apart.

@@ -12,7 +12,7 @@ use std::{
 
 use jiff::SignedDuration;
 use microservice_operator::{
-    api::Provider,
+    api::{self, Provider},
     input,
     plan::{Settings, resources::Stamp},
     render::render_documents,
@@ -78,6 +78,18 @@ fn microservices_become_what_they_became() {
     let known: BTreeSet<_> = inputs.iter().map(|input| output_of(input)).collect();
     let stray: Vec<_> = files(OUT).into_iter().filter(|output| !known.contains(output)).collect();
     assert!(stray.is_empty(), "outputs without an input: {stray:?}");
+}
+
+#[test]
+fn the_definitions_are_what_the_code_makes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (plural, crd) in api::crds().unwrap() {
+        let made = serde_yaml::to_string(&crd).unwrap();
+        for folder in ["crds", "charts/microservice-operator/files", "config/crd"] {
+            let kept = fs::read_to_string(root.join(folder).join(format!("{plural}.yaml"))).unwrap_or_default();
+            assert!(kept == made, "{folder}/{plural}.yaml is not what the code makes: run `make generate`");
+        }
+    }
 }
 
 #[test]

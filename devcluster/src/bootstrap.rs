@@ -119,9 +119,18 @@ pub async fn define_resources(client: &Client, files: &[PathBuf]) -> Result<(), 
     .await
 }
 
+/// The definitions in a file, or in the YAML files of a folder.
 fn read_definitions(path: &Path) -> Result<Vec<(String, Value)>, BootstrapError> {
+    let unreadable = |source| BootstrapError::Read { path: path.to_owned(), source };
+    if path.is_dir() {
+        let entries: Result<Vec<_>, _> = fs::read_dir(path).map_err(unreadable)?.collect();
+        let mut files: Vec<_> = entries.map_err(unreadable)?.into_iter().map(|entry| entry.path()).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+        files.sort();
+        return files.iter().map(|file| read_definitions(file)).collect::<Result<Vec<_>, _>>().map(|all| all.concat());
+    }
     let malformed = |message: String| BootstrapError::Malformed { path: path.to_owned(), message };
-    let text = fs::read_to_string(path).map_err(|source| BootstrapError::Read { path: path.to_owned(), source })?;
+    let text = fs::read_to_string(path).map_err(unreadable)?;
     let documents: Vec<Value> = serde_yaml::from_multiple(&text).map_err(|error| malformed(error.to_string()))?;
     documents
         .into_iter()

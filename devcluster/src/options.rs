@@ -36,7 +36,7 @@ pub struct Options {
     pub istio_crds: bool,
     /// Whether the Gateway API's resources are defined.
     pub gateway_crds: bool,
-    /// Files of further CustomResourceDefinitions.
+    /// Files of further CustomResourceDefinitions, or folders of such files.
     pub crds: Vec<PathBuf>,
     /// How much is told meanwhile.
     pub progress: Progress,

@@ -44,7 +44,7 @@ pub struct Stage {
 impl Stage {
     /// Starts the cluster, then the operator.
     pub async fn set() -> Result<Self, Failure> {
-        let crds = vec![root().join("crds/microservices.yaml")];
+        let crds = vec![root().join("crds")];
         let cluster = Cluster::start(Options { crds, ..Options::default() }).await?;
         let client = cluster.client();
         let namespaces: Api<Namespace> = Api::all(client.clone());

@@ -29,7 +29,12 @@ use super::{Duration, MicroserviceStatus, PodSettings, RolloutPolicy, Route, Tra
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Traffic", type_ = "string", json_path = ".status.weights", description = "Effective weights"),
-    printcolumn(name = "Step", type_ = "string", json_path = ".status.rollout.progress", description = "Steps of the rollout that are done"),
+    printcolumn(
+        name = "Step",
+        type_ = "string",
+        json_path = ".status.rollout.progress",
+        description = "Steps of the rollout that are done"
+    ),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

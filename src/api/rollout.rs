@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Duration;
+use super::{ActionResult, Duration};
 
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,10 +104,22 @@ pub struct RolloutStatus {
     /// Why it is paused or aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The uids of the actions that were carried out or refused and still exist.
+    /// What came of the latest actions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    pub handled: Vec<String>,
+    pub handled: Vec<HandledAction>,
+}
+
+/// What came of an action.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HandledAction {
+    /// uid of the MicroserviceAction.
+    pub uid: String,
+    /// Done or Refused.
+    pub result: ActionResult,
+    /// What it means, or why it was refused.
+    pub message: String,
 }
 
 /// How a rollout stands.

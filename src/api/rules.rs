@@ -4,6 +4,7 @@
 //! endless. So a message is never concatenated from values: it is one `format` of a fixed text.
 
 mod pods;
+mod rollouts;
 mod routes;
 
 use kube::core::{Message, Rule};
@@ -20,6 +21,7 @@ pub(super) const RULES: &[fn() -> Vec<Placed>] = &[
     routes::lists,
     routes::entries,
     routes::matches,
+    rollouts::policy,
     pods::metadata,
     pods::environment,
     pods::handlers,

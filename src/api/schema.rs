@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomR
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use super::{Microservice, duration, embedded, rules::RULES};
+use super::{Microservice, MicroserviceAction, duration, embedded, rules::RULES};
 
 /// Lists whose entries have an identity, with the fields that make it.
 const LIST_MAPS: &[(&str, &[&str])] = &[
@@ -79,6 +79,31 @@ pub fn crd() -> Result<CustomResourceDefinition, serde_json::Error> {
         }
     }
     Ok(crd)
+}
+
+/// The CustomResourceDefinition of `MicroserviceAction`, as it is installed.
+///
+/// # Errors
+/// As [`crd`].
+pub fn action_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = serde_json::to_value(MicroserviceAction::crd())?;
+    if let Some(root) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        walk(root);
+        if let Some(spec) = node_mut(root, "spec").and_then(Value::as_object_mut) {
+            let rule = json!({"rule": "self == oldSelf", "message": "an action cannot be changed: create another one"});
+            spec.insert("x-kubernetes-validations".into(), json!([rule]));
+        }
+    }
+    serde_json::from_value(crd)
+}
+
+/// All CustomResourceDefinitions, by the plural name of what they define.
+///
+/// # Errors
+/// As [`crd`].
+pub fn crds() -> Result<Vec<(String, CustomResourceDefinition)>, serde_json::Error> {
+    let named = |crd: CustomResourceDefinition| (crd.spec.names.plural.clone(), crd);
+    Ok(vec![named(crd()?), named(action_crd()?)])
 }
 
 /// The schema alone, as JSON, for checks without a cluster.

@@ -1,6 +1,7 @@
 //! Wiring: what is watched, how one Microservice is reconciled, and what follows an error.
 
 pub mod accept;
+pub mod actions;
 pub mod backoff;
 pub mod reconcile;
 pub mod watches;

@@ -30,6 +30,7 @@ use crate::{
 use super::{
     CACHE_WAIT, Options,
     accept::{Accepted, accept},
+    actions,
     backoff::Backoff,
 };
 
@@ -117,6 +118,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             let subject = Subject { generation: identity.generation, service: None, observed: None, now };
             let new = status::compute(&old, subject, &Outcome::Refused { invalid: &invalid });
             conclude(context, newest, &identity, (&old, &new), None, &Applied::default(), now).await?;
+            let refusals = actions::refusals(&context.caches, &identity);
+            actions::conclude(&context.client, &context.caches, &identity, &refusals).await;
             return Ok(Action::await_change());
         }
     };
@@ -139,6 +142,9 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let routed = failed.as_ref().is_none_or(apply::Error::is_local);
     let again =
         conclude(context, newest, &identity, (&old, &new), Some(&planned).filter(|_| routed), &applied, now).await?;
+    if routed {
+        actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await;
+    }
     match failed {
         None => Ok(requeue(&planned, again, now)),
         Some(error) => Err(error.into()),

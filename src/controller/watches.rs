@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    core::{DynamicObject, PartialObjectMeta},
+    core::{DeserializeGuard, DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
 use tokio::{
@@ -17,11 +17,12 @@ use tokio::{
 };
 
 use crate::{
+    api::MicroserviceAction,
     observe::{
         Caches, Key, Mesh,
         cache::Change,
         caches::pod_selector,
-        views::{Child, Owner, Peer, PodView, owner_term},
+        views::{ActionView, Child, Owner, Peer, PodView, owner_term},
     },
     plan::object::Kind,
 };
@@ -70,6 +71,13 @@ impl Trigger {
         }
     }
 
+    fn action(&self, caches: &Caches, change: &Change<ActionView>) {
+        let waits = change.after.as_ref().filter(|action| action.order.is_some());
+        if let Some((namespace, name)) = waits.and_then(|action| action.about.split_once('/')) {
+            self.ask(caches, Key::new(namespace, name));
+        }
+    }
+
     fn child(&self, caches: &Caches, change: &Change<Child>) {
         let views = [change.before.as_ref(), change.after.as_ref()];
         for child in views.into_iter().flatten() {
@@ -114,6 +122,7 @@ pub fn spawn(client: &Client, caches: &Arc<Caches>, trigger: &Trigger) -> JoinSe
         tasks.spawn(feed_children(client.clone(), caches.clone(), trigger.clone(), kind, None));
     }
     tasks.spawn(feed_pods(client.clone(), caches.clone(), trigger.clone()));
+    tasks.spawn(feed_actions(client.clone(), caches.clone(), trigger.clone()));
     tasks.spawn(follow_mesh(client.clone(), caches.clone(), trigger.clone()));
     tasks
 }
@@ -141,6 +150,15 @@ async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
     };
     let events = watcher(api, watcher::Config::default().labels(&pod_selector())).default_backoff();
     caches.pods.feed(events, PodView::of, |change| trigger.pod(&caches, &change)).await;
+}
+
+async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
+    let api: Api<DeserializeGuard<MicroserviceAction>> = match &caches.scope {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    caches.actions.feed(events, ActionView::of, |change| trigger.action(&caches, &change)).await;
 }
 
 /// Watches the mesh's kinds for as long as the cluster has them.

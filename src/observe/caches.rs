@@ -24,7 +24,7 @@ use super::{
     ChildRef, DependencyState, LiveRoutes, LiveService, Mesh, Observed, Weights,
     cache::{Cache, Key, Written},
     deployments,
-    views::{Child, Owner, Peer, PodView, host_term, owner_term},
+    views::{ActionView, Child, Owner, Peer, PodView, host_term, owner_term},
 };
 
 /// What the operator watches, in memory.
@@ -32,6 +32,7 @@ use super::{
 pub struct Caches {
     pub microservices: Cache<Peer>,
     pub pods: Cache<PodView>,
+    pub actions: Cache<ActionView>,
     children: BTreeMap<Kind, Cache<Child>>,
     /// The one namespace that is watched; None for all.
     pub scope: Option<String>,
@@ -48,6 +49,7 @@ type Expected = (Source, Key, Written);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Microservices,
+    Actions,
     Children(Kind),
 }
 
@@ -87,13 +89,14 @@ impl Caches {
         let Some(mesh) = self.known_mesh() else { return false };
         let watched = |kind: Kind| !kind.of_mesh() || mesh == Mesh::Installed;
         let children = self.children.iter().all(|(kind, cache)| cache.served() || !watched(*kind));
-        children && self.pods.served() && self.microservices.served()
+        children && self.pods.served() && self.actions.served() && self.microservices.served()
     }
 
     /// Listings of a cache so far, for [`Written::Applied`].
     pub fn rounds(&self, source: Source) -> u64 {
         match source {
             Source::Microservices => self.microservices.rounds(),
+            Source::Actions => self.actions.rounds(),
             Source::Children(kind) => self.of(kind).map(Cache::rounds).unwrap_or_default(),
         }
     }
@@ -117,6 +120,7 @@ impl Caches {
         let Some(writes) = expected.get_mut(microservice) else { return true };
         writes.retain(|(source, key, written)| match source {
             Source::Microservices => !self.microservices.has_seen(key, written),
+            Source::Actions => !self.actions.has_seen(key, written),
             Source::Children(kind) => self.of(*kind).is_some_and(|cache| !cache.has_seen(key, written)),
         });
         let seen = writes.is_empty();
@@ -159,10 +163,19 @@ impl Caches {
         for (_, pod) in self.pods.find(&term).into_iter().filter(|(_, pod)| !pod.deleting) {
             observed.versions.entry(pod.version).or_default().pods.push(pod.facts);
         }
+        observed.orders = self.actions_about(identity).into_iter().filter_map(|(_, action)| action.order).collect();
         observed.route_conflicts = self.route_conflicts(identity);
         observed.foreign = self.foreign(service);
         observed.dependencies = service.dependencies.iter().map(|dependency| self.dependency(dependency)).collect();
         observed
+    }
+
+    /// The actions that are about this very Microservice, the oldest first.
+    pub fn actions_about(&self, identity: &Identity) -> Vec<(Key, ActionView)> {
+        let mut actions = self.actions.find(&owner_term(&identity.namespace, &identity.name));
+        actions.retain(|(_, action)| action.about_uid.as_ref().is_none_or(|uid| *uid == identity.uid));
+        actions.sort_by(|(a, one), (b, other)| (one.created, a).cmp(&(other.created, b)));
+        actions
     }
 
     /// Names of children that somebody else's objects have.

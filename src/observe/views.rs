@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     core::{DeserializeGuard, DynamicObject},
 };
 use serde_json::Value;
 
 use crate::{
-    api::{GROUP, Microservice, Port, conditions, labels},
+    api::{GROUP, Microservice, MicroserviceAction, MicroserviceActionSpec, Port, conditions, labels},
     observe::PodFacts,
-    plan::object::Kind,
+    plan::{object::Kind, rollout::orders::Order},
     validate::model::host,
 };
 
@@ -181,6 +182,57 @@ impl PodView {
 impl View for PodView {
     fn terms(&self) -> Vec<String> {
         vec![owner_term(&self.namespace, &self.service)]
+    }
+
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+}
+
+/// A MicroserviceAction.
+#[derive(Clone, Debug)]
+pub struct ActionView {
+    pub uid: String,
+    pub resource_version: String,
+    pub created: Timestamp,
+    /// The Microservice that it is about, as `namespace/name`.
+    pub about: String,
+    /// uid of that Microservice; None for whichever has the name.
+    pub about_uid: Option<String>,
+    /// What is asked, until it is answered.
+    pub order: Option<Order>,
+}
+
+impl ActionView {
+    /// Reduces an action to what is kept.
+    pub fn of(object: &DeserializeGuard<MicroserviceAction>) -> Self {
+        let uid = object.uid().unwrap_or_default();
+        let known = object.0.as_ref().ok();
+        let order = |action: &MicroserviceAction| {
+            let MicroserviceActionSpec { microservice: _, verb, uid: _, target, step, expires, actor } =
+                action.spec.clone();
+            let expires = expires.map(|time| time.0);
+            Order { uid: uid.clone(), name: action.name_any(), verb, target, step, expires, actor }
+        };
+        let namespace = object.namespace().unwrap_or_default();
+        Self {
+            resource_version: object.resource_version().unwrap_or_default(),
+            created: object.meta().creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
+            about: known.map(|action| owner_term(&namespace, &action.spec.microservice)).unwrap_or_default(),
+            about_uid: known.and_then(|action| action.spec.uid.clone()),
+            order: known.filter(|action| action.status.is_none()).map(order),
+            uid,
+        }
+    }
+}
+
+impl View for ActionView {
+    fn terms(&self) -> Vec<String> {
+        vec![self.about.clone()]
     }
 
     fn uid(&self) -> &str {

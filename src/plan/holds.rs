@@ -209,7 +209,8 @@ fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
         }
         RolloutState::Paused => {
             let why = status.message.clone().unwrap_or_else(|| format!("{at} of the rollout waits for a promotion"));
-            let message = format!("{why}; {weights}; go on with: kubectl ms promote {name}, or: kubectl ms abort {name}");
+            let message =
+                format!("{why}; {weights}; go on with: kubectl ms promote {name}, or: kubectl ms abort {name}");
             Some(Hold { reason: reason::ROLLOUT_PAUSED, message, severity: Severity::Progressing })
         }
         RolloutState::Aborted => {

@@ -102,7 +102,7 @@ fn next<T>(waiting: &Mutex<VecDeque<T>>) -> Option<T> {
 /// What the stage has besides the cluster and the mesh. Controllers run on this machine, one a namespace.
 fn furnish(stage: &stage::Stage) {
     tool(Tool::ArgoRollouts).unwrap_or_else(|error| panic!("{error}"));
-    let ours = support::root().join("crds/microservices.yaml");
+    let ours = support::root().join("crds");
     for file in argo_rollouts_crds().unwrap_or_else(|error| panic!("{error}")).into_iter().chain([ours]) {
         stage.kubectl(&["apply", "--server-side", "--filename", &file.display().to_string()]);
     }

@@ -46,7 +46,7 @@ pub fn cluster() -> &'static Cluster {
 
 /// A cluster with the operator's own definitions applied.
 pub async fn start(options: Options) -> Cluster {
-    let crds = vec![root().join("crds/microservices.yaml")];
+    let crds = vec![root().join("crds")];
     Cluster::for_tests(Options { crds, ..options }).await.unwrap_or_else(|error| panic!("{error}"))
 }
 

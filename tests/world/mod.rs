@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use microservice_operator::{
-    api::{Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb, VersionTraffic},
+    api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb, VersionTraffic},
     apply::Applied,
     controller::accept::{Accepted, accept},
     observe::{
@@ -112,10 +112,14 @@ impl World {
         let uid = order.uid.clone();
         self.orders.push(order);
         self.settle();
-        let mut answers = self.answers.iter().filter(|answer| answer.uid == uid);
-        let answer = answers.next().unwrap_or_else(|| panic!("{uid} was not answered"));
-        assert!(answers.next().is_none(), "{uid} was answered twice");
-        answer.result.clone()
+        let answer = self.answers.iter().find(|answer| answer.uid == uid);
+        let answer = answer.unwrap_or_else(|| panic!("{uid} was not answered"));
+        let same = self.answers.iter().filter(|other| other.uid == uid).all(|other| other == answer);
+        assert!(same, "{uid} was answered in two ways");
+        match answer.result {
+            ActionResult::Done => Ok(answer.message.clone()),
+            ActionResult::Refused => Err(answer.message.clone()),
+        }
     }
 
     pub fn status(&self) -> &MicroserviceStatus {

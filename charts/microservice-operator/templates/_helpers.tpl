@@ -69,7 +69,10 @@ capabilities:
   resources: [microservices]
   verbs: [list, watch]
 - apiGroups: [microservice-operator.dev]
-  resources: [microservices/status]
+  resources: [microserviceactions]
+  verbs: [list, watch, delete]
+- apiGroups: [microservice-operator.dev]
+  resources: [microservices/status, microserviceactions/status]
   verbs: [patch]
 # To own objects where the admission plugin OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [microservice-operator.dev]

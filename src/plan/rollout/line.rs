@@ -9,10 +9,8 @@ use super::{settle::share, weight_of};
 /// The weights after `percent` of the way, rounded by largest remainder; they sum to what both ends sum to.
 pub fn point(from: &Weights, to: &Weights, percent: i32) -> Weights {
     let names: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
-    let parts: Vec<i32> = names
-        .iter()
-        .map(|name| weight_of(from, name) * (100 - percent) + weight_of(to, name) * percent)
-        .collect();
+    let parts: Vec<i32> =
+        names.iter().map(|name| weight_of(from, name) * (100 - percent) + weight_of(to, name) * percent).collect();
     let total = parts.iter().sum::<i32>() / 100;
     names.into_iter().cloned().zip(share(total, &parts)).filter(|(_, weight)| *weight > 0).collect()
 }

@@ -85,15 +85,14 @@ pub fn advance<'a>(
         orders: &observed.orders,
         now: around.now,
     });
-    let walked = situation.as_ref().and_then(|it| if frozen || !routed { walk::stay(it) } else { Some(walk::walk(it)) });
+    let walked =
+        situation.as_ref().and_then(|it| if frozen || !routed { walk::stay(it) } else { Some(walk::walk(it)) });
     let current = current.clone().unwrap_or_else(|| first_weights(&standings));
     if let Some(Walk { aims, .. }) = &walked {
         standings.iter_mut().for_each(|standing| standing.aim = weight_of(aims, standing.name));
     }
-    let candidates: Vec<Candidate> = standings
-        .iter()
-        .map(|standing| standing.candidate(standing.aim, weight_of(&current, standing.name)))
-        .collect();
+    let candidates: Vec<Candidate> =
+        standings.iter().map(|standing| standing.candidate(standing.aim, weight_of(&current, standing.name))).collect();
     let settled = settle(&candidates);
     let stranded = settled.is_none();
     let weights = match settled {
@@ -123,7 +122,11 @@ pub fn advance<'a>(
     let arrived = standings.iter().all(|standing| standing.requested() == weight_of(&current, standing.name));
     let (progress, answers, pause_ends, next) = match walked {
         Some(Walk { status, answers, pause_ends, next, .. }) => (Some(status), answers, pause_ends, next),
-        None => (None, Vec::new(), None, None),
+        None if service.rollout.is_none() => {
+            let why = "the service has no rollout policy: its weights travel at once, as the spec asks for them";
+            (None, orders::refuse(&observed.orders, why), None, None)
+        }
+        None => (None, orders::refuse(&observed.orders, "no mesh carries the weights of the service"), None, None),
     };
     Rollout { standings, weights, routes, stranded, lost, arrived, progress, answers, pause_ends, next }
 }

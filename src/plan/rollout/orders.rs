@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::{RolloutState, RolloutStatus, Verb},
+    api::{ActionResult, HandledAction, RolloutState, RolloutStatus, Verb},
     validate::Step,
 };
 
@@ -30,24 +30,46 @@ pub struct Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub uid: String,
+    /// Name of the MicroserviceAction.
     pub name: String,
-    /// Carried out, and what that means; or refused, and why.
-    pub result: Result<String, String>,
+    pub result: ActionResult,
+    /// What it means, or why it was refused.
+    pub message: String,
 }
 
-/// Carries out what was not handled yet, and remembers that it was.
+/// Carries out what was not handled yet, and remembers that it was. Answers all that still wait for one.
 pub(super) fn obey(status: &mut RolloutStatus, situation: &Situation<'_>) -> Vec<Answer> {
-    status.handled.retain(|uid| situation.orders.iter().any(|order| order.uid == *uid));
-    let mut answers = Vec::new();
-    for order in situation.orders {
-        if status.handled.contains(&order.uid) {
-            continue;
-        }
-        let result = fits(status, order, situation.now).and_then(|()| carry_out(status, order, situation));
-        status.handled.push(order.uid.clone());
-        answers.push(Answer { uid: order.uid.clone(), name: order.name.clone(), result });
+    let known = |status: &RolloutStatus, uid: &str| status.handled.iter().find(|handled| handled.uid == uid).cloned();
+    let fresh: Vec<&Order> = situation.orders.iter().filter(|order| known(status, &order.uid).is_none()).collect();
+    if !fresh.is_empty() {
+        status.handled.retain(|handled| situation.orders.iter().any(|order| order.uid == handled.uid));
     }
-    answers
+    for order in fresh {
+        let outcome = fits(status, order, situation.now).and_then(|()| carry_out(status, order, situation));
+        let (result, message) = match outcome {
+            Ok(message) => (ActionResult::Done, message),
+            Err(message) => (ActionResult::Refused, message),
+        };
+        status.handled.push(HandledAction { uid: order.uid.clone(), result, message });
+    }
+    let answer = |order: &Order, handled: HandledAction| Answer {
+        uid: order.uid.clone(),
+        name: order.name.clone(),
+        result: handled.result,
+        message: handled.message,
+    };
+    situation.orders.iter().filter_map(|order| Some(answer(order, known(status, &order.uid)?))).collect()
+}
+
+/// Refuses everything, where no rollout can be.
+pub(super) fn refuse(orders: &[Order], why: &str) -> Vec<Answer> {
+    let refusal = |order: &Order| Answer {
+        uid: order.uid.clone(),
+        name: order.name.clone(),
+        result: ActionResult::Refused,
+        message: why.to_owned(),
+    };
+    orders.iter().map(refusal).collect()
 }
 
 /// An order is about what its author saw: another rollout or another step is not what was meant.
@@ -73,7 +95,9 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         (Verb::Promote, Progressing | Paused) => {
             let pausing = matches!(situation.step(status), Some(Step::Pause(_))) && status.step_since.is_some();
             if status.state == Progressing && !pausing {
-                return Err("nothing waits for a promotion: the step is under way; promote fully to skip all steps".to_owned());
+                return Err(
+                    "nothing waits for a promotion: the step is under way; promote fully to skip all steps".to_owned()
+                );
             }
             (status.state, status.message) = (Progressing, None);
             status.progressed_at = Some(time(situation.now));
@@ -109,7 +133,9 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         }
         (Verb::Undo, Completed) => undo(status, situation, &by),
         (Verb::Undo, Aborted) => Err("it is aborted: the weights are those before the rollout already".to_owned()),
-        (Verb::Retry, Progressing | Paused) => Err("it is under way: only an aborted rollout can be tried again".to_owned()),
+        (Verb::Retry, Progressing | Paused) => {
+            Err("it is under way: only an aborted rollout can be tried again".to_owned())
+        }
         (Verb::Retry | Verb::Promote | Verb::PromoteFull | Verb::Pause | Verb::Abort, Completed) => {
             Err("no rollout is under way: the requested weights are in force".to_owned())
         }

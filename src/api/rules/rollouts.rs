@@ -1,0 +1,48 @@
+//! Rules of rollout policies.
+
+use super::{Placed, one_of, rule, told, told_at};
+
+pub(in super::super) fn policy() -> Vec<Placed> {
+    const WEIGHTS: &str = "self.steps.filter(s, has(s.weight)).map(s, s.weight)";
+    vec![
+        told_at(
+            ".rollout",
+            rule(
+                "spec",
+                "!has(self.rollout) || (has(self.ports) && self.ports.size() > 0)",
+                "a worker has no ports, and so no requests whose weights could travel: remove rollout",
+            ),
+        ),
+        rule(
+            "spec.rollout",
+            one_of(&["steps", "stepWeight"]),
+            "say how the weights travel: either steps, or the short form of stepWeight and interval",
+        ),
+        rule(
+            "spec.rollout",
+            "has(self.stepWeight) == has(self.interval)",
+            "stepWeight and interval go together: how far each step goes, and how long it lasts",
+        ),
+        rule(
+            "spec.rollout",
+            "!has(self.maxWeight) || has(self.stepWeight)",
+            "maxWeight belongs to the short form: give stepWeight and interval, or remove it",
+        ),
+        told(
+            "spec.rollout",
+            "!has(self.maxWeight) || !has(self.stepWeight) || self.maxWeight >= self.stepWeight",
+            "maxWeight %d is less than stepWeight %d: the first step would go past it",
+            &["self.maxWeight", "self.stepWeight"],
+        ),
+        told_at(
+            ".steps",
+            told(
+                "spec.rollout",
+                format!("!has(self.steps) || {WEIGHTS}.isSorted()"),
+                "the weights of the steps must not go down, but they are %s: an abort goes back, a step does not",
+                &[WEIGHTS],
+            ),
+        ),
+        rule("spec.rollout.steps[]", one_of(&["weight", "pause"]), "a step is one thing: give either weight or pause"),
+    ]
+}
