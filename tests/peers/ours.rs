@@ -40,7 +40,7 @@ pub async fn measure(scenario: Scenario) -> Row {
     // What it breaks is told as the peers' is, and stops nothing.
     let space = Space::unwatched(&stage().cluster, "ours").await;
     let owner = GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", "Microservice");
-    let recorder = Recorder::start(&space.client, &space.name, Some(owner), Settings::default()).await.unwrap();
+    let recorder = Recorder::start(&space.client, &space.name, Some(owner), None, Settings::default()).await.unwrap();
     let scope = ["--namespace", &space.name, "--leader-election", "false"];
     let operator = Operator::start(stage().cluster.kubeconfig_path(), &scope);
     space.apply(NAME, &spec(&[version("v1", 100)], "")).await;

@@ -72,11 +72,12 @@ impl Space {
     /// Makes a namespace for operators with this `--mesh-propagation`.
     pub async fn with_propagation(cluster: &Cluster, name: &str, propagation: Duration) -> Self {
         let mut space = Self::unwatched(cluster, name).await;
-        let owner = GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", "Microservice");
+        let [owner, orders] = ["Microservice", "MicroserviceAction"]
+            .map(|kind| Some(GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", kind)));
         // Revisions are dated by their arrival here, which a busy machine delays.
         let slack = (propagation / 2).min(Duration::from_secs(1)).try_into().unwrap();
         let settings = Settings { propagation: propagation.try_into().unwrap(), slack, ..Settings::default() };
-        let recorder = Recorder::start(&space.client, &space.name, Some(owner), settings).await.unwrap();
+        let recorder = Recorder::start(&space.client, &space.name, owner, orders, settings).await.unwrap();
         space.recorder = Some(Arc::new(recorder));
         space
     }

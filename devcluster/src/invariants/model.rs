@@ -19,6 +19,8 @@ pub enum Kind {
     Namespace,
     /// What the others belong to: an edit of its spec begins a rollout, its deletion ends all.
     Owner,
+    /// What people ask of a rollout: with its creation the weights may turn round.
+    Order,
     VirtualService,
     DestinationRule,
     Service,
@@ -65,6 +67,7 @@ pub struct Object {
 pub enum Fields {
     Namespace,
     Owner,
+    Order,
     VirtualService { routes: Vec<Route> },
     DestinationRule { service: String, subsets: BTreeMap<String, Labels> },
     Service { selector: Labels },
@@ -79,6 +82,7 @@ impl Fields {
         match self {
             Self::Namespace => Kind::Namespace,
             Self::Owner => Kind::Owner,
+            Self::Order => Kind::Order,
             Self::VirtualService { .. } => Kind::VirtualService,
             Self::DestinationRule { .. } => Kind::DestinationRule,
             Self::Service { .. } => Kind::Service,
@@ -156,6 +160,7 @@ fn fields(kind: Kind, object: &Value, namespace: &str) -> Fields {
     match kind {
         Kind::Namespace => Fields::Namespace,
         Kind::Owner => Fields::Owner,
+        Kind::Order => Fields::Order,
         Kind::VirtualService => Fields::VirtualService { routes: routes(spec, namespace) },
         Kind::DestinationRule => Fields::DestinationRule {
             service: service_of(&text(&spec["host"]), namespace),

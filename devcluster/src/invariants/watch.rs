@@ -67,18 +67,20 @@ struct Collected {
 }
 
 impl Recorder {
-    /// Begins to record. `owner` is the kind whose edits begin rollouts and whose deletion ends all.
+    /// Begins to record. `owner` is the kind whose edits begin rollouts and whose deletion ends all, `orders` one whose
+    /// objects ask for another direction when they are created.
     ///
     /// # Errors
-    /// When a kind that every cluster has, or the owner's, cannot be listed.
+    /// When a kind that every cluster has, or one of these, cannot be listed.
     pub async fn start(
         client: &Client,
         namespace: &str,
         owner: Option<GroupVersionKind>,
+        orders: Option<GroupVersionKind>,
         settings: Settings,
     ) -> Result<Self, RecordError> {
         let settings = Settings { owned: owner.is_some(), ..settings };
-        let sources = sources(client, namespace, owner);
+        let sources = sources(client, namespace, [(Kind::Owner, owner), (Kind::Order, orders)]);
         let log = Arc::new(Log {
             namespace: namespace.to_owned(),
             epoch: (Timestamp::now(), Instant::now()),
@@ -164,7 +166,7 @@ fn ordered(mut revisions: Vec<Revision>) -> Vec<Revision> {
     revisions
 }
 
-fn sources(client: &Client, namespace: &str, owner: Option<GroupVersionKind>) -> Vec<Source> {
+fn sources(client: &Client, namespace: &str, own: [(Kind, Option<GroupVersionKind>); 2]) -> Vec<Source> {
     let of =
         |group: &str, version: &str, kind: &str| ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     let within = |kind, resource: &ApiResource| Source {
@@ -185,7 +187,8 @@ fn sources(client: &Client, namespace: &str, owner: Option<GroupVersionKind>) ->
             fields: Some(format!("metadata.name={namespace}")),
         },
     ];
-    sources.extend(owner.map(|kind| within(Kind::Owner, &ApiResource::from_gvk(&kind))));
+    let own = own.into_iter().filter_map(|(kind, known)| Some(within(kind, &ApiResource::from_gvk(&known?))));
+    sources.extend(own);
     sources
 }
 

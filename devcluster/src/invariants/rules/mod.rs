@@ -168,6 +168,7 @@ impl Checker {
         }
         match (kind, &revision.change) {
             (_, Change::Edit) => self.trend.edited(&step, None),
+            (Some(Kind::Order), Change::Set(_)) if before.is_none() => self.trend.edited(&step, None),
             (Some(Kind::Owner), Change::Set(owner))
                 if before.as_ref().is_some_and(|before| before.generation != owner.generation) =>
             {

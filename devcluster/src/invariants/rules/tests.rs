@@ -293,6 +293,23 @@ fn a_whole_may_vanish_in_any_order() {
 }
 
 #[test]
+fn weights_may_turn_round_when_somebody_asks_for_it() {
+    for asked in [true, false] {
+        let mut story = Story::settled();
+        story.owner(2);
+        story.pass(1_000);
+        story.routes(&[("v1", 50), ("v2", 50)]);
+        story.pass(1_000);
+        if asked {
+            story.set("abort-1", None, 1, Fields::Order);
+        }
+        story.routes(&[("v1", 100), ("v2", 0)]);
+        let expected: &[Rule] = if asked { &[] } else { &[Rule::Oscillated; 2] };
+        story.broke(expected);
+    }
+}
+
+#[test]
 fn weights_move_one_way_in_a_rollout() {
     let mut story = Story::settled();
     story.owner(2);
