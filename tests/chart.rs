@@ -149,6 +149,7 @@ fn default_values_give_a_small_installation() {
         "ClusterRole microservice-operator-edit",
         "ClusterRole microservice-operator-view",
         "ClusterRoleBinding microservice-operator",
+        "CustomResourceDefinition microserviceactions.microservice-operator.dev",
         "CustomResourceDefinition microservices.microservice-operator.dev",
         "Deployment microservice-operator-system/microservice-operator",
         "Pod microservice-operator-system/microservice-operator-readyz",
@@ -156,6 +157,8 @@ fn default_values_give_a_small_installation() {
         "RoleBinding microservice-operator-system/microservice-operator-lease",
         "Service microservice-operator-system/microservice-operator",
         "ServiceAccount microservice-operator-system/microservice-operator",
+        "ValidatingAdmissionPolicy microservice-operator-action-actor",
+        "ValidatingAdmissionPolicyBinding microservice-operator-action-actor",
     ];
     assert_eq!(ids(&objects), expected.map(str::to_owned).into());
     let test = find(&objects, "Pod microservice-operator-system/microservice-operator-readyz");
@@ -287,6 +290,8 @@ fn rights_are_the_least() {
                  destinationrules.networking.istio.io]";
     allow(operator, &["microservice-operator.dev/microservices"], &["list", "watch"]);
     allow(operator, &["microservice-operator.dev/microservices/status"], &["patch"]);
+    allow(operator, &["microservice-operator.dev/microserviceactions"], &["list", "watch", "delete"]);
+    allow(operator, &["microservice-operator.dev/microserviceactions/status"], &["patch"]);
     allow(operator, &["microservice-operator.dev/microservices/finalizers"], &["update"]);
     allow(operator, &children, &["list", "watch", "create", "patch", "delete"]);
     allow(operator, &["/pods"], &["list", "watch"]);
@@ -517,5 +522,5 @@ fn notes_tell_what_comes_next() {
 
     let other = notes(&["watchNamespaces={shop}", "image.repository=registry.example/mso", "crds.enabled=false"]);
     assert!(other.contains("--namespace shop --watch") && other.contains("namespace: shop"), "{other}");
-    assert!(other.contains("is not part of this release") && !other.contains("set image.repository"), "{other}");
+    assert!(other.contains("are not part of this release") && !other.contains("set image.repository"), "{other}");
 }

@@ -6,10 +6,13 @@ mod support;
 use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 use devcluster::{AuditEvent, AuditMark, Tool, tool};
-use kube::api::{Patch, PatchParams};
-use microservice_operator::plan::object::Kind;
+use kube::api::{Patch, PatchParams, PostParams};
+use microservice_operator::{
+    api::{ActionResult, MicroserviceAction},
+    plan::object::Kind,
+};
 use serde_json::{Value, json};
-use support::{Operator, Space, cluster, root, run};
+use support::{Operator, Space, cluster, eventually, root, run};
 
 const NAME: &str = "microservice-operator";
 const USER: &str = "system:serviceaccount:ops:microservice-operator";
@@ -66,10 +69,32 @@ fn used(event: &AuditEvent) -> Vec<Right> {
 const TWO: &str = "{replicas: 2, ports: [{name: http, port: 80}], drain: 1s, versions: [\
     {name: v1, image: 'registry.example/a:1', weight: 90}, {name: v2, image: 'registry.example/a:2', weight: 10}]}";
 
+/// Asks more of a service's rollout than is kept, until all is answered and the oldest are cleared.
+async fn many_actions(space: &Space) {
+    let api = space.api::<MicroserviceAction>();
+    let create = async |index: usize, actor: &str| {
+        let spec = json!({"microservice": "a", "verb": "Promote", "actor": actor});
+        let action = json!({"apiVersion": "microservice-operator.dev/v1alpha1", "kind": "MicroserviceAction",
+                            "metadata": {"name": format!("a-{index:02}")}, "spec": spec});
+        api.create(&PostParams::default(), &serde_json::from_value(action).unwrap()).await
+    };
+    let refused = create(0, "somebody-else").await.unwrap_err().to_string();
+    assert!(refused.contains("spec.actor must be the user who creates the action: admin"), "{refused}");
+    for index in 0..22 {
+        create(index, "admin").await.unwrap();
+        let name = format!("a-{index:02}");
+        let answered = eventually(|| async { api.get(&name).await.ok()?.status }).await;
+        assert_eq!(answered.expect("an answer").result, ActionResult::Refused);
+    }
+    let cleared = eventually(|| async { (api.list(&Default::default()).await.ok()?.items.len() <= 20).then_some(()) });
+    cleared.await.expect("old actions are cleared");
+}
+
 /// Everything that can happen to a service, so that each kind of child is made, changed and deleted.
 async fn a_whole_life(space: &Space) {
     space.apply("a", TWO).await;
     space.ready("a").await;
+    many_actions(space).await;
     let drift = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
     for kind in Kind::ALL {
         for name in space.snapshot().await.into_keys() {
