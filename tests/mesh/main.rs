@@ -13,6 +13,7 @@ mod ground;
 mod guide;
 mod install;
 mod limits;
+mod rollouts;
 mod service;
 mod sick;
 mod sidecar;

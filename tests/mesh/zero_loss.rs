@@ -226,16 +226,16 @@ fn the_operator_is_killed_every_two_seconds() {
 }
 
 /// An operator on this machine, for one namespace.
-fn operator(space: &Space) -> Operator {
+pub fn operator(space: &Space) -> Operator {
     let scope = ["--namespace", &space.name, "--leader-election", "false"];
     Operator::start(stage().cluster.kubeconfig_path(), &scope)
 }
 
 /// The installed operator, scaled to nothing for as long as this lives.
-struct Resting;
+pub struct Resting;
 
 impl Resting {
-    async fn begin() -> Self {
+    pub async fn begin() -> Self {
         scale_operator(0);
         let resting = Self;
         let selector = format!("app.kubernetes.io/name={RELEASE}");
