@@ -12,6 +12,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_yaml::{Location, Spanned};
 use thiserror::Error;
 
 use crate::api::GROUP;
@@ -26,6 +27,9 @@ pub struct Origin {
     pub file: String,
     /// Number of the document in the file, from 1; empty documents do not count. 0 for the file as a whole.
     pub document: usize,
+    /// Line on which the document begins, from 1, or that of the fault when it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
     /// Number of the item, from 1, when the document is a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item: Option<usize>,
@@ -34,15 +38,17 @@ pub struct Origin {
 impl Origin {
     /// A file as a whole.
     fn file(name: impl fmt::Display) -> Self {
-        Self { file: name.to_string(), document: 0, item: None }
+        Self { file: name.to_string(), document: 0, line: None, item: None }
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
-        if self.document > 0 {
-            write!(f, ":{}", self.document)?;
+        match (self.line, self.document) {
+            (Some(line), _) => write!(f, ":{line}")?,
+            (None, 0) => {}
+            (None, document) => write!(f, "#{document}")?,
         }
         self.item.map_or(Ok(()), |item| write!(f, "[{item}]"))
     }
@@ -92,7 +98,7 @@ pub enum Fault {
     Unreadable(io::Error),
     #[error("larger than {} MiB", MAX_BYTES >> 20)]
     TooLarge,
-    #[error("not valid YAML: {}", Located(.0))]
+    #[error("not valid YAML: {}", one_line(.0))]
     Syntax(Box<serde_yaml::Error>),
     #[error("not a manifest: a mapping with apiVersion and kind is expected")]
     NotAManifest,
@@ -100,18 +106,9 @@ pub enum Fault {
     EmptyDirectory,
 }
 
-/// A YAML error on one line, with its place.
-struct Located<'a>(&'a serde_yaml::Error);
-
-impl fmt::Display for Located<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.without_snippet().to_string();
-        let text = text.lines().next().unwrap_or_default();
-        match self.0.location() {
-            Some(place) if !text.contains("line ") => write!(f, "line {}: {text}", place.line()),
-            _ => f.write_str(text),
-        }
-    }
+/// A YAML error without the lines that show the place.
+fn one_line(error: &serde_yaml::Error) -> String {
+    error.without_snippet().to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Reads all manifests of the given files and directories; `-` is standard input.
@@ -168,11 +165,17 @@ impl Input {
             with_snippet: false,
         };
         let mut cursor = io::Cursor::new(bytes);
-        for (index, parsed) in serde_yaml::read_with_options::<_, Value>(&mut cursor, options).enumerate() {
-            let origin = Origin { document: index + 1, ..Origin::file(name) };
+        for (index, parsed) in serde_yaml::read_with_options::<_, Spanned<Value>>(&mut cursor, options).enumerate() {
+            let origin = |place: Location| {
+                let line = (place != Location::UNKNOWN).then_some(place.line());
+                Origin { document: index + 1, line, ..Origin::file(name) }
+            };
             match parsed {
-                Ok(value) => self.sort(origin, value),
-                Err(source) => self.fail(origin, Fault::Syntax(Box::new(source))),
+                Ok(Spanned { value, defined, .. }) => self.sort(origin(defined), value),
+                Err(source) => {
+                    let place = source.location().unwrap_or(Location::UNKNOWN);
+                    self.fail(origin(place), Fault::Syntax(Box::new(source)));
+                }
             }
         }
     }

@@ -222,7 +222,7 @@ fn warns_of_addresses_that_are_written_out() {
 #[test]
 fn warns_of_names_used_twice() {
     let text = only(&format!("{}{}", with("a", ""), with("a", "")));
-    assert!(text.contains("[duplicate-object] shop/a is also in <stdin>:1"), "{text}");
+    assert!(text.contains("[duplicate-object] shop/a is also in <stdin>:2: "), "{text}");
     let one = with("a-b", "");
     let two = with("a", "").replace("name: v1", "name: b-v1");
     let text = only(&format!("{one}{two}"));
@@ -235,7 +235,7 @@ fn tells_errors_with_their_place() {
     let report = report(&text);
     let place: Vec<_> =
         report.findings.iter().map(|it| (it.severity, it.origin.to_string(), it.path.as_str())).collect();
-    let at = |path| (Severity::Error, "<stdin>:2".to_owned(), path);
+    let at = |path| (Severity::Error, "<stdin>:13".to_owned(), path);
     assert_eq!(place, [at("spec.versions"), at("spec.hostNetwork")]);
     assert!(report.findings.iter().all(|it| it.rule == "refused"));
 }
@@ -275,7 +275,7 @@ fn writes_text_and_json() {
     let (_, shown) = run_on(&text, &["--color", "never"]);
     assert_eq!(
         shown,
-        "error: <stdin>:1 default/a spec.replica: unknown field \"spec.replica\": did you mean replicas? [refused]\n\
+        "error: <stdin>:2 default/a spec.replica: unknown field \"spec.replica\": did you mean replicas? [refused]\n\
          1 Microservice checked: 1 error, 0 warnings (1 manifest of other kinds passed over)\n"
     );
     assert!(run_on(&text, &["--color", "always"]).1.starts_with("\u{1b}[1;31merror\u{1b}[0m"));
@@ -285,7 +285,8 @@ fn writes_text_and_json() {
         (&json["errors"], &json["passedOver"], &json["findings"][0]["rule"]),
         (&json!(1), &json!(1), &json!("refused"))
     );
-    assert_eq!((&json["findings"][0]["file"], &json["findings"][0]["document"]), (&json!("<stdin>"), &json!(1)));
+    let place = ["file", "document", "line"].map(|field| json["findings"][0][field].clone());
+    assert_eq!(place, [json!("<stdin>"), json!(1), json!(2)]);
 }
 
 /// Findings about two services, `a` and `b`, with a setting each.
