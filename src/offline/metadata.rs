@@ -7,7 +7,7 @@ use crate::{
     validate::{Problem, syntax},
 };
 
-use super::structure::unknown;
+use super::unknown::unknown;
 
 const ROOT: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const METADATA: [&str; 15] = [
