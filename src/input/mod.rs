@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use serde_yaml::{Location, Spanned};
 use thiserror::Error;
 
@@ -65,8 +65,15 @@ impl Document {
     /// The manifest, in a namespace when it names none.
     pub fn in_namespace(&self, namespace: &str) -> Value {
         let mut manifest = self.value.clone();
-        if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.entry("namespace").or_insert_with(|| namespace.into());
+        let Some(root) = manifest.as_object_mut() else { return manifest };
+        let metadata = root.entry("metadata").or_insert_with(|| json!({}));
+        if metadata.is_null() {
+            *metadata = json!({});
+        }
+        if let Some(metadata) = metadata.as_object_mut()
+            && metadata.get("namespace").is_none_or(|value| value.is_null() || value == "")
+        {
+            metadata.insert("namespace".to_owned(), namespace.into());
         }
         manifest
     }

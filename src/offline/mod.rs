@@ -16,6 +16,8 @@ use crate::{
     validate::{Problem, Validated, checks, resolve},
 };
 
+pub use metadata::name_of;
+
 /// Checks manifests against the CRD of this build.
 #[derive(Debug)]
 pub struct Checker {
@@ -56,6 +58,7 @@ impl Checker {
     pub fn check(&self, manifest: &Value, provider: Provider) -> Verdict {
         let mut refused = metadata::check(manifest);
         let mut manifest = structure::stored(&self.schema, manifest);
+        metadata::give_name(&mut manifest);
         let unknown = unknown::prune(&self.schema, &mut manifest);
         let structure = structure::check(&self.schema, &manifest);
         let whole = structure.is_empty();

@@ -74,7 +74,7 @@ fn node(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>) 
     }
 }
 
-fn invalid(path: &str, value: &Value, reason: impl AsRef<str>) -> Problem {
+pub(super) fn invalid(path: &str, value: &Value, reason: impl AsRef<str>) -> Problem {
     let shown = match value {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),

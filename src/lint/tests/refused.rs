@@ -43,3 +43,32 @@ fn tells_names_that_are_reserved() {
         "shop/a spec.health.data [refused] unknown field \"spec.health.data\""
     );
 }
+
+#[test]
+fn tells_of_a_missing_name_in_clear_words() {
+    let required = "shop/unnamed metadata.name [refused] Required value: name or generateName is required";
+    let good = with("a", "");
+    for metadata in ["metadata: {}", "metadata:", "", "metadata: {name: ''}", "metadata: {name: null, namespace: null}"]
+    {
+        assert_eq!(found(&good.replace("metadata: {name: a}", metadata)), [required], "{metadata}");
+    }
+    assert_eq!(
+        found(&good.replace("{name: a}", "[a]")),
+        ["shop/unnamed metadata [refused] Invalid value: a list: must be of type object: a mapping with a name"]
+    );
+    assert_eq!(
+        found(&good.replace("{name: a}", "{name: 5}")),
+        ["shop/unnamed metadata.name [refused] Invalid value: 5: must be of type string"]
+    );
+}
+
+#[test]
+fn takes_generated_names() {
+    let generated = |spec: &str| with("a", spec).replace("{name: a}", "{generateName: a-}");
+    assert_eq!(found(&generated("").repeat(2)), Vec::<String>::new());
+    let long = with("a", "").replace("{name: a}", &format!("{{generateName: {}-}}", "a".repeat(40)));
+    let text = only(&long);
+    assert!(text.contains("metadata.name [refused] Too long: may not be more than 43 bytes"), "{text}");
+    let text = only(&generated("replica: 1"));
+    assert!(text.starts_with("shop/a-xxxxx spec.replica"), "{text}");
+}
