@@ -1,6 +1,6 @@
 //! Reading manifests: files, directories and standard input, YAML or JSON, several documents and lists.
 //!
-//! Tells Microservices from everything else and says where each was found. Looks at nothing inside them.
+//! Tells the operator's own API group from everything else and says where each was found. Looks at nothing inside them.
 
 mod files;
 
@@ -54,7 +54,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A manifest of a Microservice, as it was written.
+/// A manifest of the operator's API group, as it was written. Whether its kind and version exist is for others to say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     pub origin: Origin,
@@ -83,7 +83,7 @@ impl Document {
 #[derive(Debug, Default)]
 pub struct Input {
     pub documents: Vec<Document>,
-    /// Manifests of other kinds, which nobody looked at.
+    /// Manifests of other groups, which nobody looked at.
     pub passed_over: usize,
     /// What could not be read. The rest is complete all the same.
     pub errors: Vec<InputError>,
@@ -187,7 +187,7 @@ impl Input {
         }
     }
 
-    /// Keeps a Microservice, takes a list apart, counts the rest.
+    /// Keeps what is of our group, takes a list apart, counts the rest.
     fn sort(&mut self, origin: Origin, value: Value) {
         let text = |key: &str| value.get(key).and_then(Value::as_str);
         let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
@@ -195,13 +195,13 @@ impl Input {
         };
         let ours = api_version.split('/').next() == Some(GROUP);
         match kind {
-            "Microservice" if ours => self.documents.push(Document { origin, value }),
             "List" | "MicroserviceList" if ours || api_version == "v1" => {
                 let items = value.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
                 for (index, item) in items.into_iter().enumerate() {
                     self.sort(Origin { item: Some(index + 1), ..origin.clone() }, item);
                 }
             }
+            _ if ours => self.documents.push(Document { origin, value }),
             _ => self.passed_over += 1,
         }
     }

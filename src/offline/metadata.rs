@@ -7,8 +7,13 @@ use crate::{
     validate::{Problem, syntax},
 };
 
-use super::{structure::invalid, unknown::unknown};
+use super::{
+    structure::invalid,
+    unknown::{nearest, unknown},
+};
 
+const KIND: &str = "Microservice";
+const KINDS: [&str; 2] = [KIND, "MicroserviceList"];
 const ROOT: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const METADATA: [&str; 15] = [
     "annotations",
@@ -48,14 +53,32 @@ pub(super) fn check(manifest: &Value) -> Vec<Problem> {
     problems
 }
 
+/// The problem of a manifest that is not meant to be a Microservice.
+pub(super) fn other_kind(manifest: &Value) -> Option<Problem> {
+    let kind = manifest.get("kind")?.as_str()?;
+    (nearest(kind, &KINDS) != Some(KIND)).then(|| unknown_kind(kind))
+}
+
+fn unknown_kind(kind: &str) -> Problem {
+    let known = KINDS.join(" and ");
+    let meant = nearest(kind, &KINDS).map(|meant| format!(": did you mean {meant}?")).unwrap_or_default();
+    Problem::new("kind", format!("{kind} is not known: this group has {known} in {GROUP}/{VERSION}{meant}"))
+}
+
 fn type_of(root: &Map<String, Value>) -> Vec<Problem> {
-    let expected = [("apiVersion", format!("{GROUP}/{VERSION}")), ("kind", "Microservice".to_owned())];
-    let wrong = expected.into_iter().filter_map(|(field, expected)| match root.get(field).and_then(Value::as_str) {
+    let text = |field: &str| root.get(field).and_then(Value::as_str);
+    let expected = format!("{GROUP}/{VERSION}");
+    let version = match text("apiVersion") {
         Some(found) if found == expected => None,
-        Some(found) => Some(Problem::new(field, format!("{found} is not known: write {expected}"))),
-        None => Some(Problem::new(field, format!("Required value: write {expected}"))),
-    });
-    wrong.collect()
+        Some(found) => Some(Problem::new("apiVersion", format!("{found} is not known: write {expected}"))),
+        None => Some(Problem::new("apiVersion", format!("Required value: write {expected}"))),
+    };
+    let kind = match text("kind") {
+        Some(KIND) => None,
+        Some(found) => Some(unknown_kind(found)),
+        None => Some(Problem::new("kind", format!("Required value: write {KIND}"))),
+    };
+    version.into_iter().chain(kind).collect()
 }
 
 fn within(metadata: &Map<String, Value>) -> Vec<Problem> {

@@ -56,6 +56,9 @@ impl Checker {
 
     /// Checks one manifest; `provider` carries the traffic of a Microservice that does not say.
     pub fn check(&self, manifest: &Value, provider: Provider) -> Verdict {
+        if let Some(problem) = metadata::other_kind(manifest) {
+            return Verdict { refused: vec![problem], ..Verdict::default() };
+        }
         let mut refused = metadata::check(manifest);
         let mut manifest = structure::stored(&self.schema, manifest);
         metadata::give_name(&mut manifest);

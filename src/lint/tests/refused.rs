@@ -72,3 +72,21 @@ fn takes_generated_names() {
     let text = only(&generated("replica: 1"));
     assert!(text.starts_with("shop/a-xxxxx spec.replica"), "{text}");
 }
+
+#[test]
+fn tells_kinds_and_versions_that_are_not_known() {
+    let known = "this group has Microservice and MicroserviceList in microservice-operator.dev/v1alpha1";
+    let good = with("a", "");
+    assert_eq!(
+        only(&good.replace("kind: Microservice", "kind: Microservise")),
+        format!("shop/a kind [refused] Microservise is not known: {known}: did you mean Microservice?")
+    );
+    assert_eq!(
+        only("apiVersion: microservice-operator.dev/v1alpha1\nkind: Gateway\nmetadata: {name: a}\nspec: {x: 1}\n"),
+        format!("shop/a kind [refused] Gateway is not known: {known}")
+    );
+    assert_eq!(
+        only(&good.replace("dev/v1alpha1", "dev/v1")),
+        "shop/a apiVersion [refused] microservice-operator.dev/v1 is not known: write microservice-operator.dev/v1alpha1"
+    );
+}
