@@ -12,7 +12,7 @@ use crate::{
     observe::{DeploymentFacts, LiveRoutes, LiveService, Observed, ObservedVersion, PodFacts, Weights},
     offline::Checker,
     plan::{Settings, children::templates, plan, rollout::requested_of},
-    validate::{Invalid, Validated, validate},
+    validate::{Invalid, Problem, Validated, validate},
 };
 
 /// The objects of one Microservice, in the order in which they are applied.
@@ -72,7 +72,12 @@ pub fn render_documents(documents: &[Document], namespace: &str, settings: &Sett
     for document in documents {
         let invalid = |source| Error::Invalid { origin: document.origin.to_string(), source };
         let verdict = checker.check(&document.in_namespace(namespace), settings.provider);
-        let problems: Vec<_> = verdict.problems().cloned().collect();
+        let mut problems: Vec<_> = verdict.problems().cloned().collect();
+        if verdict.read.as_ref().is_some_and(|(read, _)| read.metadata.generate_name.is_some()) {
+            let message = "Required value: all objects are named after it, and generateName is filled in by the API \
+                           server only: write a name";
+            problems.push(Problem::new("metadata.name", message));
+        }
         match verdict.read {
             Some((microservice, _)) if problems.is_empty() => {
                 objects.extend(render(&microservice, settings).map_err(invalid)?);
@@ -81,4 +86,34 @@ pub fn render_documents(documents: &[Document], namespace: &str, settings: &Sett
         }
     }
     Ok(objects)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{api::Provider, input, plan::resources::Stamp};
+
+    fn refusal(metadata: &str) -> String {
+        let text = format!(
+            "apiVersion: microservice-operator.dev/v1alpha1\nkind: Microservice\nmetadata: {metadata}\nspec: \
+             {{versions: [{{name: v1, image: 'a:1'}}]}}\n"
+        );
+        let input = input::read(&["-".into()], &mut text.as_bytes());
+        let settings = Settings {
+            provider: Provider::Istio,
+            propagation: SignedDuration::from_secs(5),
+            stamp: Stamp { operator_version: "0.0.0".to_owned(), chart: None },
+        };
+        render_documents(&input.documents, "shop", &settings).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn asks_for_a_name_to_make_others_from() {
+        let required = "<stdin>:1: metadata.name: Required value: name or generateName is required";
+        assert_eq!(refusal("{}"), required);
+        let text = refusal("{generateName: a-}");
+        assert!(text.starts_with("<stdin>:1: metadata.name: Required value: all objects are named after it"), "{text}");
+    }
 }

@@ -41,3 +41,5 @@ pub const MANAGER: &str = "microservice-operator";
 pub const APP_CONTAINER: &str = "app";
 /// Longest `<name>-<version>` whose pods' names and labels still fit: 63 less a ReplicaSet's hash and a pod's suffix.
 pub const MAX_NAME_AND_VERSION: usize = 45;
+/// Names of fields that `spec` may get in a later release, so that nobody takes them for something else.
+pub const RESERVED: [&str; 7] = ["className", "data", "expose", "messaging", "observability", "policyRefs", "profiles"];

@@ -255,6 +255,8 @@ fn short(doc: &str, limit: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::api::RESERVED;
+
     use super::*;
 
     #[test]
@@ -266,5 +268,13 @@ mod tests {
         for path in rules.chain(lists).chain(pods) {
             assert!(node_mut(&mut root, &path).is_some(), "nothing at {path}");
         }
+    }
+
+    #[test]
+    fn nothing_has_a_reserved_name() {
+        let root = open_api_schema().unwrap();
+        let taken: Vec<_> =
+            RESERVED.iter().filter(|name| root["properties"]["spec"]["properties"].get(name).is_some()).collect();
+        assert!(taken.is_empty(), "built, so no longer reserved: {taken:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Reading manifests: files, directories and standard input, YAML or JSON, several documents and lists.
 //!
-//! Tells Microservices from everything else and says where each was found. Looks at nothing inside them.
+//! Tells the operator's own API group from everything else and says where each was found. Looks at nothing inside them.
 
 mod files;
 
@@ -11,7 +11,8 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use serde_yaml::{Location, Spanned};
 use thiserror::Error;
 
 use crate::api::GROUP;
@@ -26,6 +27,9 @@ pub struct Origin {
     pub file: String,
     /// Number of the document in the file, from 1; empty documents do not count. 0 for the file as a whole.
     pub document: usize,
+    /// Line on which the document begins, from 1, or that of the fault when it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
     /// Number of the item, from 1, when the document is a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item: Option<usize>,
@@ -34,21 +38,23 @@ pub struct Origin {
 impl Origin {
     /// A file as a whole.
     fn file(name: impl fmt::Display) -> Self {
-        Self { file: name.to_string(), document: 0, item: None }
+        Self { file: name.to_string(), document: 0, line: None, item: None }
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
-        if self.document > 0 {
-            write!(f, ":{}", self.document)?;
+        match (self.line, self.document) {
+            (Some(line), _) => write!(f, ":{line}")?,
+            (None, 0) => {}
+            (None, document) => write!(f, "#{document}")?,
         }
         self.item.map_or(Ok(()), |item| write!(f, "[{item}]"))
     }
 }
 
-/// A manifest of a Microservice, as it was written.
+/// A manifest of the operator's API group, as it was written. Whether its kind and version exist is for others to say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     pub origin: Origin,
@@ -59,8 +65,15 @@ impl Document {
     /// The manifest, in a namespace when it names none.
     pub fn in_namespace(&self, namespace: &str) -> Value {
         let mut manifest = self.value.clone();
-        if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.entry("namespace").or_insert_with(|| namespace.into());
+        let Some(root) = manifest.as_object_mut() else { return manifest };
+        let metadata = root.entry("metadata").or_insert_with(|| json!({}));
+        if metadata.is_null() {
+            *metadata = json!({});
+        }
+        if let Some(metadata) = metadata.as_object_mut()
+            && metadata.get("namespace").is_none_or(|value| value.is_null() || value == "")
+        {
+            metadata.insert("namespace".to_owned(), namespace.into());
         }
         manifest
     }
@@ -70,7 +83,7 @@ impl Document {
 #[derive(Debug, Default)]
 pub struct Input {
     pub documents: Vec<Document>,
-    /// Manifests of other kinds, which nobody looked at.
+    /// Manifests of other groups, which nobody looked at.
     pub passed_over: usize,
     /// What could not be read. The rest is complete all the same.
     pub errors: Vec<InputError>,
@@ -92,7 +105,7 @@ pub enum Fault {
     Unreadable(io::Error),
     #[error("larger than {} MiB", MAX_BYTES >> 20)]
     TooLarge,
-    #[error("not valid YAML: {}", Located(.0))]
+    #[error("not valid YAML: {}", one_line(.0))]
     Syntax(Box<serde_yaml::Error>),
     #[error("not a manifest: a mapping with apiVersion and kind is expected")]
     NotAManifest,
@@ -100,18 +113,9 @@ pub enum Fault {
     EmptyDirectory,
 }
 
-/// A YAML error on one line, with its place.
-struct Located<'a>(&'a serde_yaml::Error);
-
-impl fmt::Display for Located<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.without_snippet().to_string();
-        let text = text.lines().next().unwrap_or_default();
-        match self.0.location() {
-            Some(place) if !text.contains("line ") => write!(f, "line {}: {text}", place.line()),
-            _ => f.write_str(text),
-        }
-    }
+/// A YAML error without the lines that show the place.
+fn one_line(error: &serde_yaml::Error) -> String {
+    error.without_snippet().to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Reads all manifests of the given files and directories; `-` is standard input.
@@ -168,16 +172,22 @@ impl Input {
             with_snippet: false,
         };
         let mut cursor = io::Cursor::new(bytes);
-        for (index, parsed) in serde_yaml::read_with_options::<_, Value>(&mut cursor, options).enumerate() {
-            let origin = Origin { document: index + 1, ..Origin::file(name) };
+        for (index, parsed) in serde_yaml::read_with_options::<_, Spanned<Value>>(&mut cursor, options).enumerate() {
+            let origin = |place: Location| {
+                let line = (place != Location::UNKNOWN).then_some(place.line());
+                Origin { document: index + 1, line, ..Origin::file(name) }
+            };
             match parsed {
-                Ok(value) => self.sort(origin, value),
-                Err(source) => self.fail(origin, Fault::Syntax(Box::new(source))),
+                Ok(Spanned { value, defined, .. }) => self.sort(origin(defined), value),
+                Err(source) => {
+                    let place = source.location().unwrap_or(Location::UNKNOWN);
+                    self.fail(origin(place), Fault::Syntax(Box::new(source)));
+                }
             }
         }
     }
 
-    /// Keeps a Microservice, takes a list apart, counts the rest.
+    /// Keeps what is of our group, takes a list apart, counts the rest.
     fn sort(&mut self, origin: Origin, value: Value) {
         let text = |key: &str| value.get(key).and_then(Value::as_str);
         let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
@@ -185,13 +195,13 @@ impl Input {
         };
         let ours = api_version.split('/').next() == Some(GROUP);
         match kind {
-            "Microservice" if ours => self.documents.push(Document { origin, value }),
             "List" | "MicroserviceList" if ours || api_version == "v1" => {
                 let items = value.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
                 for (index, item) in items.into_iter().enumerate() {
                     self.sort(Origin { item: Some(index + 1), ..origin.clone() }, item);
                 }
             }
+            _ if ours => self.documents.push(Document { origin, value }),
             _ => self.passed_over += 1,
         }
     }

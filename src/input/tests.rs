@@ -12,7 +12,7 @@ const ONE: &str = "apiVersion: microservice-operator.dev/v1alpha1\nkind: Microse
 fn keeps_microservices_and_passes_over_the_rest() {
     let input = from_stdin(&format!("{ONE}---\n---\napiVersion: v1\nkind: Secret\n---\n{ONE}"));
     let origins: Vec<_> = input.documents.iter().map(|document| document.origin.to_string()).collect();
-    assert_eq!(origins, ["<stdin>:1", "<stdin>:3"]);
+    assert_eq!(origins, ["<stdin>:1", "<stdin>:9"]);
     assert_eq!((input.passed_over, input.errors.len()), (1, 0));
 }
 
@@ -40,8 +40,8 @@ fn one_bad_document_hides_no_other() {
     let input = from_stdin(&format!("{ONE}---\nkind: Microservice\nkind: Twice\n---\n- a list\n---\n{ONE}"));
     assert_eq!(input.documents.len(), 2);
     let errors: Vec<_> = input.errors.iter().map(ToString::to_string).collect();
-    assert!(errors[0].starts_with("<stdin>:2: not valid YAML: ") && errors[0].contains("line 6"), "{errors:?}");
-    assert_eq!(errors[1], "<stdin>:3: not a manifest: a mapping with apiVersion and kind is expected");
+    assert!(errors[0].starts_with("<stdin>:6: not valid YAML: "), "{errors:?}");
+    assert_eq!(errors[1], "<stdin>:8: not a manifest: a mapping with apiVersion and kind is expected");
 }
 
 #[test]
@@ -67,4 +67,17 @@ fn aliases_cannot_blow_up() {
         bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(", ")));
     }
     assert_eq!(from_stdin(&bomb).errors.len(), 1);
+}
+
+#[test]
+fn tells_the_line_where_a_document_begins() {
+    let text = format!(
+        "# of the shop\n\n{ONE}---\n\n# nothing\n---\n\n# note\n{ONE}--- # a list\n{{apiVersion: v1, kind: List, items: [{{apiVersion: microservice-operator.dev/v1alpha1, kind: Microservice}}]}}\n"
+    );
+    let input = from_stdin(&text);
+    let origins: Vec<_> = input.documents.iter().map(|document| document.origin.to_string()).collect();
+    assert_eq!(origins, ["<stdin>:3", "<stdin>:12", "<stdin>:16[1]"]);
+    let numbers: Vec<_> = input.documents.iter().map(|document| document.origin.document).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    assert_eq!(Origin { line: None, ..input.documents[1].origin.clone() }.to_string(), "<stdin>#2");
 }

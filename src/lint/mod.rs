@@ -17,8 +17,8 @@ use thiserror::Error;
 
 use crate::{
     api::{Microservice, Provider},
-    input::{self, Document, Input, Origin},
-    offline::Checker,
+    input::{self, Input, Origin},
+    offline::{self, Checker},
     validate::Validated,
 };
 
@@ -159,8 +159,10 @@ pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
     let mut findings: Vec<Finding> = input.errors.iter().map(Finding::unreadable).collect();
     let mut subjects = Vec::new();
     for document in &input.documents {
-        let verdict = checker.check(&document.in_namespace(&defaults.namespace), defaults.provider);
-        let object = name_of(document, &defaults.namespace);
+        let manifest = document.in_namespace(&defaults.namespace);
+        let verdict = checker.check(&manifest, defaults.provider);
+        let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&defaults.namespace);
+        let object = format!("{namespace}/{}", offline::name_of(&manifest));
         let refused = verdict.refused.into_iter().map(|problem| ("refused", problem));
         let told = refused.chain(verdict.stalled.into_iter().map(|problem| ("stalled", problem)));
         findings.extend(
@@ -174,12 +176,6 @@ pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
     let position = |finding: &Finding| input.documents.iter().position(|document| document.origin == finding.origin);
     findings.sort_by_key(|finding| (position(finding), finding.severity));
     Report { findings, checked: input.documents.len(), passed_over: input.passed_over }
-}
-
-fn name_of(document: &Document, namespace: &str) -> String {
-    let text = |field: &str| document.value["metadata"][field].as_str();
-    let name = text("name").or(text("generateName")).unwrap_or("unnamed");
-    format!("{}/{name}", text("namespace").unwrap_or(namespace))
 }
 
 #[cfg(test)]

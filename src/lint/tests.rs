@@ -2,6 +2,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod databases;
+mod refused;
+
 const GOOD: &str = r#"
   health: {path: /health}
   ports: [{name: http, port: 80}]
@@ -167,49 +170,6 @@ fn compares_dependencies_with_the_services() {
 }
 
 #[test]
-fn warns_of_shared_databases() {
-    let pair = |one: &str, two: &str| {
-        found(&format!("{}{}", with("a", &format!("env: [{one}]")), with("b", &format!("env: [{two}]"))))
-    };
-    for (one, two) in [
-        (
-            "{name: DATABASE_URL, value: 'postgres://u:p@db.shop:5432/orders?ssl=1'}",
-            "{name: ORDERS_DB_URL, value: 'postgresql://db.shop:5432/orders'}",
-        ),
-        ("{name: MONGODB_URI, value: 'mongodb://m/x'}", "{name: MONGO_URL, value: 'mongodb://m/x'}"),
-        (
-            "{name: DB_HOST, value: db}, {name: DB_NAME, value: orders}",
-            "{name: POSTGRES_HOST, value: db}, {name: POSTGRES_DB, value: orders}",
-        ),
-        (
-            "{name: PGHOST, value: db}, {name: PGDATABASE, value: o}",
-            "{name: MYSQL_HOST, value: db}, {name: MYSQL_DATABASE, value: o}",
-        ),
-        (
-            "{name: DATABASE_URL, valueFrom: {secretKeyRef: {name: s, key: url}}}",
-            "{name: DB_DSN, valueFrom: {secretKeyRef: {name: s, key: url}}}",
-        ),
-    ] {
-        let found = pair(one, two);
-        assert!(
-            found.len() == 1 && found[0].contains("[shared-database]") && found[0].contains("of shop/a:"),
-            "{found:?}"
-        );
-        assert!(!found[0].contains("u:p"), "credentials in {found:?}");
-    }
-    for (one, two) in [
-        ("{name: DATABASE_URL, value: 'postgres://db/orders'}", "{name: DATABASE_URL, value: 'postgres://db/users'}"),
-        (
-            "{name: DB_HOST, value: db}, {name: DB_NAME, value: a}",
-            "{name: DB_HOST, value: db}, {name: DB_NAME, value: b}",
-        ),
-        ("{name: LOG_URL, value: 'x://y'}", "{name: LOG_URL, value: 'x://y'}"),
-    ] {
-        assert_eq!(pair(one, two), Vec::<String>::new());
-    }
-}
-
-#[test]
 fn warns_of_addresses_that_are_written_out() {
     let users = with("users", "");
     let text = only(&format!(
@@ -222,22 +182,11 @@ fn warns_of_addresses_that_are_written_out() {
 #[test]
 fn warns_of_names_used_twice() {
     let text = only(&format!("{}{}", with("a", ""), with("a", "")));
-    assert!(text.contains("[duplicate-object] shop/a is also in <stdin>:1"), "{text}");
+    assert!(text.contains("[duplicate-object] shop/a is also in <stdin>:2: "), "{text}");
     let one = with("a-b", "");
     let two = with("a", "").replace("name: v1", "name: b-v1");
     let text = only(&format!("{one}{two}"));
     assert!(text.contains("[name-clash] its Deployment a-b-v1 is also that of a version of shop/a-b"), "{text}");
-}
-
-#[test]
-fn tells_errors_with_their_place() {
-    let text = format!("{}{}", with("a", ""), manifest("b", "  versions: []\n  hostNetwork: true"));
-    let report = report(&text);
-    let place: Vec<_> =
-        report.findings.iter().map(|it| (it.severity, it.origin.to_string(), it.path.as_str())).collect();
-    let at = |path| (Severity::Error, "<stdin>:2".to_owned(), path);
-    assert_eq!(place, [at("spec.versions"), at("spec.hostNetwork")]);
-    assert!(report.findings.iter().all(|it| it.rule == "refused"));
 }
 
 fn run_on(text: &str, more: &[&str]) -> (Outcome, String) {
@@ -275,7 +224,7 @@ fn writes_text_and_json() {
     let (_, shown) = run_on(&text, &["--color", "never"]);
     assert_eq!(
         shown,
-        "error: <stdin>:1 default/a spec.replica: unknown field \"spec.replica\": did you mean replicas? [refused]\n\
+        "error: <stdin>:2 default/a spec.replica: unknown field \"spec.replica\": did you mean replicas? [refused]\n\
          1 Microservice checked: 1 error, 0 warnings (1 manifest of other kinds passed over)\n"
     );
     assert!(run_on(&text, &["--color", "always"]).1.starts_with("\u{1b}[1;31merror\u{1b}[0m"));
@@ -285,5 +234,6 @@ fn writes_text_and_json() {
         (&json["errors"], &json["passedOver"], &json["findings"][0]["rule"]),
         (&json!(1), &json!(1), &json!("refused"))
     );
-    assert_eq!((&json["findings"][0]["file"], &json["findings"][0]["document"]), (&json!("<stdin>"), &json!(1)));
+    let place = ["file", "document", "line"].map(|field| json["findings"][0][field].clone());
+    assert_eq!(place, [json!("<stdin>"), json!(1), json!(2)]);
 }

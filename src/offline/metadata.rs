@@ -1,14 +1,19 @@
 //! What the API server asks of every object: type, name, namespace, labels and annotations.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     api::{GROUP, VERSION},
     validate::{Problem, syntax},
 };
 
-use super::structure::unknown;
+use super::{
+    structure::invalid,
+    unknown::{nearest, unknown},
+};
 
+const KIND: &str = "Microservice";
+const KINDS: [&str; 2] = [KIND, "MicroserviceList"];
 const ROOT: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const METADATA: [&str; 15] = [
     "annotations",
@@ -27,6 +32,9 @@ const METADATA: [&str; 15] = [
     "selfLink",
     "uid",
 ];
+/// Characters of `generateName` that the API server keeps, and random ones that it adds.
+const LONGEST_PREFIX: usize = 58;
+const SUFFIX: &str = "xxxxx";
 /// What keys and values of all annotations may have together.
 const ANNOTATION_BYTES: usize = 256 << 10;
 
@@ -37,30 +45,53 @@ pub(super) fn check(manifest: &Value) -> Vec<Problem> {
     };
     let mut problems = type_of(root);
     problems.extend(unknown("", root.keys(), &ROOT));
-    match root.get("metadata").and_then(Value::as_object) {
-        Some(metadata) => problems.extend(within(metadata)),
-        None => problems.push(Problem::new("metadata", "Required value: metadata with a name")),
+    match root.get("metadata") {
+        Some(Value::Object(metadata)) => problems.extend(within(metadata)),
+        None | Some(Value::Null) => problems.push(nameless()),
+        Some(other) => problems.push(invalid("metadata", other, "must be of type object: a mapping with a name")),
     }
     problems
 }
 
+/// The problem of a manifest that is not meant to be a Microservice.
+pub(super) fn other_kind(manifest: &Value) -> Option<Problem> {
+    let kind = manifest.get("kind")?.as_str()?;
+    (nearest(kind, &KINDS) != Some(KIND)).then(|| unknown_kind(kind))
+}
+
+fn unknown_kind(kind: &str) -> Problem {
+    let known = KINDS.join(" and ");
+    let meant = nearest(kind, &KINDS).map(|meant| format!(": did you mean {meant}?")).unwrap_or_default();
+    Problem::new("kind", format!("{kind} is not known: this group has {known} in {GROUP}/{VERSION}{meant}"))
+}
+
 fn type_of(root: &Map<String, Value>) -> Vec<Problem> {
-    let expected = [("apiVersion", format!("{GROUP}/{VERSION}")), ("kind", "Microservice".to_owned())];
-    let wrong = expected.into_iter().filter_map(|(field, expected)| match root.get(field).and_then(Value::as_str) {
+    let text = |field: &str| root.get(field).and_then(Value::as_str);
+    let expected = format!("{GROUP}/{VERSION}");
+    let version = match text("apiVersion") {
         Some(found) if found == expected => None,
-        Some(found) => Some(Problem::new(field, format!("{found} is not known: write {expected}"))),
-        None => Some(Problem::new(field, format!("Required value: write {expected}"))),
-    });
-    wrong.collect()
+        Some(found) => Some(Problem::new("apiVersion", format!("{found} is not known: write {expected}"))),
+        None => Some(Problem::new("apiVersion", format!("Required value: write {expected}"))),
+    };
+    let kind = match text("kind") {
+        Some(KIND) => None,
+        Some(found) => Some(unknown_kind(found)),
+        None => Some(Problem::new("kind", format!("Required value: write {KIND}"))),
+    };
+    version.into_iter().chain(kind).collect()
 }
 
 fn within(metadata: &Map<String, Value>) -> Vec<Problem> {
-    let text = |field: &str| metadata.get(field).and_then(Value::as_str);
     let mut problems = unknown("metadata", metadata.keys(), &METADATA);
-    if text("name").or(text("generateName")).is_none_or(str::is_empty) {
-        problems.push(Problem::new("metadata.name", "Required value: name or generateName is required"));
+    let given = |field: &str| metadata.get(field).filter(|value| !is_empty(value));
+    match (given("name"), given("generateName")) {
+        (None, None) => problems.push(nameless()),
+        (None, Some(prefix)) if !prefix.is_string() => {
+            problems.push(invalid("metadata.generateName", prefix, "must be of type string"));
+        }
+        _ => {}
     }
-    if let Some(namespace) = text("namespace")
+    if let Some(namespace) = metadata.get("namespace").and_then(Value::as_str)
         && let Err(reason) = syntax::dns_label(namespace)
     {
         problems.push(Problem::new("metadata.namespace", format!("Invalid value: {namespace:?}: {reason}")));
@@ -77,6 +108,42 @@ fn within(metadata: &Map<String, Value>) -> Vec<Problem> {
         problems.push(Problem::new("metadata.annotations", message));
     }
     problems
+}
+
+fn nameless() -> Problem {
+    Problem::new("metadata.name", "Required value: name or generateName is required")
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value == ""
+}
+
+/// The name of an object. Where the API server would generate it, one like that; `unnamed` where there is none.
+pub fn name_of(manifest: &Value) -> String {
+    let text = |field: &str| manifest["metadata"][field].as_str().filter(|text| !text.is_empty());
+    let generated = |prefix: &str| prefix.chars().take(LONGEST_PREFIX).chain(SUFFIX.chars()).collect();
+    match (text("name"), text("generateName")) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(prefix)) => generated(prefix),
+        (None, None) => "unnamed".to_owned(),
+    }
+}
+
+/// Gives an object without a name the one it is told by, so that rules about names can be asked all the same. What is
+/// wrong with its metadata is told by [`check`].
+pub(super) fn give_name(manifest: &mut Value) {
+    let name = name_of(manifest);
+    let Some(root) = manifest.as_object_mut() else { return };
+    if !root.get("metadata").is_some_and(Value::is_object) {
+        root.insert("metadata".to_owned(), json!({}));
+    }
+    let Some(metadata) = root.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    if metadata.get("name").is_none_or(is_empty) {
+        metadata.insert("name".to_owned(), name.into());
+    } else {
+        // A name that is given is never generated.
+        metadata.remove("generateName");
+    }
 }
 
 /// Problems of a map of strings.

@@ -1,12 +1,13 @@
 //! What the API server and the operator would say of a manifest, without either of them. Pure.
 //!
 //! The API server's part is done as it does it with strict field validation: defaults, the structural schema of the
-//! CRD, lists with keys, unknown fields, then the CEL rules. The operator's part is [`validate`](crate::validate).
+//! CRD, lists with keys, unknown fields, then the CEL rules, which see the rest without the unknown fields. The operator's part is [`validate`](crate::validate).
 
 mod metadata;
 mod pattern;
 mod rules;
 mod structure;
+mod unknown;
 
 use serde_json::Value;
 
@@ -14,6 +15,8 @@ use crate::{
     api::{Microservice, Provider, schema},
     validate::{Problem, Validated, checks, resolve},
 };
+
+pub use metadata::name_of;
 
 /// Checks manifests against the CRD of this build.
 #[derive(Debug)]
@@ -53,11 +56,16 @@ impl Checker {
 
     /// Checks one manifest; `provider` carries the traffic of a Microservice that does not say.
     pub fn check(&self, manifest: &Value, provider: Provider) -> Verdict {
+        if let Some(problem) = metadata::other_kind(manifest) {
+            return Verdict { refused: vec![problem], ..Verdict::default() };
+        }
         let mut refused = metadata::check(manifest);
-        let manifest = structure::stored(&self.schema, manifest);
+        let mut manifest = structure::stored(&self.schema, manifest);
+        metadata::give_name(&mut manifest);
+        let unknown = unknown::prune(&self.schema, &mut manifest);
         let structure = structure::check(&self.schema, &manifest);
         let whole = structure.is_empty();
-        refused.extend(structure);
+        refused.extend(structure.into_iter().chain(unknown));
         if !whole {
             return Verdict { refused, ..Verdict::default() };
         }

@@ -39,7 +39,7 @@ fn normalize(value: &mut Value) {
     }
 }
 
-/// Everything in `spec`, and the name, that the schema refuses.
+/// Everything in `spec`, and the name, that the schema refuses. Fields that it does not know are not looked at.
 pub(super) fn check(schema: &Value, manifest: &Value) -> Vec<Problem> {
     let mut problems = Vec::new();
     let part = |field: &str| (&schema["properties"][field], manifest.get(field));
@@ -74,7 +74,7 @@ fn node(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>) 
     }
 }
 
-fn invalid(path: &str, value: &Value, reason: impl AsRef<str>) -> Problem {
+pub(super) fn invalid(path: &str, value: &Value, reason: impl AsRef<str>) -> Problem {
     let shown = match value {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),
@@ -194,22 +194,4 @@ fn object(schema: &Value, map: &Map<String, Value>, path: &str, problems: &mut V
             node(schema, value, &format!("{path}.{key}"), problems);
         }
     }
-    let known: Vec<&str> = known.keys().map(String::as_str).collect();
-    problems.extend(unknown(path, map.keys(), &known));
-}
-
-/// Problems of fields that are not known, with the one that was probably meant.
-pub(super) fn unknown<'a>(path: &str, keys: impl Iterator<Item = &'a String>, known: &[&str]) -> Vec<Problem> {
-    let refuse = |key: &String| {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let meant = known
-            .iter()
-            .map(|name| (strsim::damerau_levenshtein(&key.to_lowercase(), &name.to_lowercase()), name))
-            .filter(|(distance, name)| *distance <= 1 + name.len() / 5)
-            .min()
-            .map(|(_, name)| format!(": did you mean {name}?"))
-            .unwrap_or_default();
-        Problem::new(&path, format!("unknown field {path:?}{meant}"))
-    };
-    keys.filter(|key| !known.contains(&key.as_str())).map(refuse).collect()
 }

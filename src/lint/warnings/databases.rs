@@ -1,12 +1,20 @@
 //! Databases that two services share.
 
+mod address;
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, EnvVarSource};
 
-use crate::{lint::Subject, validate::Problem};
+use crate::{
+    api::PodSettings,
+    lint::Subject,
+    validate::{Problem, Version},
+};
 
-/// Parts of a variable's name that say it is about a database.
+use address::Address;
+
+/// Parts of a name that say it is about a database.
 const DATABASES: [&str; 16] = [
     "CASSANDRA",
     "COCKROACH",
@@ -28,79 +36,188 @@ const DATABASES: [&str; 16] = [
 /// How names of variables with a whole address end.
 const ADDRESSES: [&str; 6] = ["CONNECTION", "CONNSTR", "DSN", "STRING", "URI", "URL"];
 const HOSTS: [&str; 2] = ["HOST", "HOSTNAME"];
+const PORTS: [&str; 1] = ["PORT"];
 const NAMES: [&str; 3] = ["DATABASE", "DB", "NAME"];
+/// What tells databases of one host apart where none is named; many clients take the user's name for it.
+const INSTEAD_OF_NAMES: [&str; 3] = ["SCHEMA", "USER", "USERNAME"];
 
 /// Services that share a database share its tables, and can no longer change them on their own.
 pub(super) fn shared_database(subjects: &[Subject]) -> Vec<(usize, Problem)> {
-    let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+    let mut owners: Vec<(Address, usize)> = Vec::new();
     let mut found = Vec::new();
     for (index, subject) in subjects.iter().enumerate() {
-        for (database, variable) in databases(subject) {
-            let owner = *owners.entry(database.clone()).or_insert(index);
-            if subjects[owner].key() != subject.key() {
+        for (database, path) in databases(subject) {
+            let Some((_, owner)) = owners.iter().find(|(known, _)| known.is_same(&database)) else {
+                owners.push((database, index));
+                continue;
+            };
+            if subjects[*owner].key() != subject.key() {
                 let message = format!(
-                    "{database} is also the database of {}: every service owns its data; give this one its own, or ask \
-                     the other service",
-                    subjects[owner].object()
+                    "{} is also the database of {}: every service owns its data; give this one its own, or ask the \
+                     other service",
+                    database.place,
+                    subjects[*owner].object()
                 );
-                found.push((index, Problem::new(format!("spec.env[{variable}]"), message)));
+                found.push((index, Problem::new(path, message)));
             }
         }
     }
     found
 }
 
-/// The databases of a service, each with the variable that names it.
-fn databases(subject: &Subject) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for version in &subject.resolved.versions {
-        let variables: Vec<(Vec<&str>, &EnvVar)> = version
-            .pod
-            .env
-            .iter()
-            .map(|variable| (variable.name.split(['_', '.', '-']).collect::<Vec<_>>(), variable))
-            .filter(|(words, _)| words.iter().any(|word| is_one_of(word, &DATABASES) || starts_with_pg(word)))
-            .collect();
-        for (words, variable) in &variables {
-            let last = words.last().copied().unwrap_or_default();
-            if is_one_of(last, &ADDRESSES) {
-                found.extend(target(variable, subject).map(|target| (target, variable.name.clone())));
-            } else if ends_with_one_of(last, &HOSTS) {
-                found.extend(with_name(words, variable, &variables).map(|target| (target, variable.name.clone())));
-            }
-        }
-    }
-    found
+/// The databases of a service, each with the place in the manifest that names it.
+fn databases(subject: &Subject) -> BTreeMap<Address, String> {
+    let namespace = subject.key().0;
+    let of_version = |version: &Version| {
+        let PodSettings { env, env_from, .. } = &version.pod;
+        let variables = Variables::new(env, !env_from.is_empty(), namespace);
+        let named = variables.databases().into_iter().map(|(found, name)| (found, format!("spec.env[{name}]")));
+        let whole = env_from.iter().filter_map(|source| whole(source, namespace));
+        named.chain(whole.map(|found| (found, "spec.envFrom".to_owned()))).collect::<Vec<_>>()
+    };
+    subject.resolved.versions.iter().flat_map(of_version).collect()
+}
+
+/// A Secret or ConfigMap that is taken whole and named after a database.
+fn whole(source: &EnvFromSource, namespace: &str) -> Option<Address> {
+    let secret = source.secret_ref.as_ref().map(|secret| ("Secret", &secret.name));
+    let config = source.config_map_ref.as_ref().map(|config| ("ConfigMap", &config.name));
+    let (kind, name) = secret.or(config)?;
+    words(name).into_iter().any(is_about_databases).then(|| Address::new(format!("all of {kind} {namespace}/{name}")))
+}
+
+fn words(name: &str) -> Vec<&str> {
+    name.split(['_', '.', '-']).collect()
 }
 
 fn is_one_of(word: &str, known: &[&str]) -> bool {
     known.contains(&word.to_ascii_uppercase().as_str())
 }
 
-/// As in PGHOST.
-fn ends_with_one_of(word: &str, known: &[&str]) -> bool {
-    known.iter().any(|known| word.to_ascii_uppercase().ends_with(known))
+/// A word of the list, or one such as PGHOST.
+fn is_about_databases(word: &str) -> bool {
+    let parts = [&HOSTS[..], &PORTS, &NAMES, &INSTEAD_OF_NAMES];
+    is_one_of(word, &DATABASES)
+        || word.strip_prefix("PG").is_some_and(|rest| parts.iter().any(|known| is_one_of(rest, known)))
 }
 
-fn starts_with_pg(word: &str) -> bool {
-    ["PGHOST", "PGDATABASE", "PGNAME"].contains(&word)
+/// A variable that is about a database.
+struct Variable<'a> {
+    /// The words before the last.
+    prefix: Vec<&'a str>,
+    /// What the variable is for: the last word, without the PG of PGHOST.
+    last: &'a str,
+    variable: &'a EnvVar,
 }
 
-/// What an address means: the place without credentials and options, or the entry of a Secret or ConfigMap.
-fn target(variable: &EnvVar, subject: &Subject) -> Option<String> {
-    match (&variable.value, &variable.value_from) {
-        (Some(value), _) if !value.is_empty() => Some(place(value)),
-        (_, Some(source)) => entry(source, subject.key().0),
-        _ => None,
+/// The variables of a container that are about databases.
+struct Variables<'a> {
+    variables: Vec<Variable<'a>>,
+    /// Whether there may be more, from a whole Secret or ConfigMap.
+    has_more: bool,
+    namespace: &'a str,
+}
+
+impl<'a> Variables<'a> {
+    fn new(env: &'a [EnvVar], has_more: bool, namespace: &'a str) -> Self {
+        let variable = |variable: &'a EnvVar| {
+            let mut prefix = words(&variable.name);
+            let about = prefix.iter().any(|word| is_about_databases(word));
+            let last = prefix.pop().filter(|_| about)?;
+            Some(Variable { prefix, last: last.strip_prefix("PG").unwrap_or(last), variable })
+        };
+        Self { variables: env.iter().filter_map(variable).collect(), has_more, namespace }
+    }
+
+    /// The databases, each with the variable that names it.
+    fn databases(&self) -> Vec<(Address, &str)> {
+        let database = |it: &Variable<'a>| {
+            let found = if is_one_of(it.last, &ADDRESSES) {
+                self.value(it).and_then(|value| match value {
+                    Value::Text(text) => address::read(text),
+                    Value::Entry(entry) => Some(Address::new(entry)),
+                })
+            } else if is_one_of(it.last, &HOSTS) {
+                self.on_host(it)
+            } else {
+                None
+            };
+            found.map(|found| (found, it.variable.name.as_str()))
+        };
+        self.variables.iter().filter_map(database).collect()
+    }
+
+    /// The database on a host, from the variables that go with it. `None` when nobody can tell which one it is.
+    fn on_host(&self, host: &Variable<'a>) -> Option<Address> {
+        let name = match self.going_with(host, &NAMES) {
+            Found::None => match self.going_with(host, &INSTEAD_OF_NAMES) {
+                Found::None if self.has_more => return None,
+                found => found,
+            },
+            found => found,
+        };
+        let name = match name {
+            Found::None => None,
+            Found::One(name) => Some(self.value(name)?),
+            Found::Several => return None,
+        };
+        let port = match self.going_with(host, &PORTS) {
+            Found::One(port) => port.variable.value.as_deref(),
+            Found::None | Found::Several => None,
+        };
+        match (self.value(host)?, name) {
+            (Value::Text(host), None) => address::of_parts(host, port, ""),
+            (Value::Text(host), Some(Value::Text(name))) => address::of_parts(host, port, name),
+            (host, name) => {
+                let parts = [Some(host), name].into_iter().flatten().map(Value::into_text).collect::<Vec<_>>();
+                Some(Address::new(parts.join(" with ")))
+            }
+        }
+    }
+
+    /// The variable for something that belongs to a host: the one named like it, or the only one there is.
+    fn going_with(&self, host: &Variable<'a>, known: &[&str]) -> Found<'_, 'a> {
+        let mut all = self.variables.iter().filter(|it| is_one_of(it.last, known));
+        if let Some(alike) = all.clone().find(|it| it.prefix == host.prefix) {
+            return Found::One(alike);
+        }
+        match (all.next(), all.next()) {
+            (None, _) => Found::None,
+            (Some(only), None) => Found::One(only),
+            (Some(_), Some(_)) => Found::Several,
+        }
+    }
+
+    fn value(&self, it: &Variable<'a>) -> Option<Value<'a>> {
+        match (it.variable.value.as_deref(), &it.variable.value_from) {
+            (Some(text), _) if !text.is_empty() => Some(Value::Text(text)),
+            (_, Some(source)) => entry(source, self.namespace).map(Value::Entry),
+            _ => None,
+        }
     }
 }
 
-fn place(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let rest = rest.split(['?', '#', ';']).next().unwrap_or(rest);
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = authority.rsplit('@').next().unwrap_or(authority).to_ascii_lowercase();
-    format!("{host}/{path}").trim_end_matches('/').to_owned()
+/// What was found among variables.
+enum Found<'v, 'a> {
+    None,
+    One(&'v Variable<'a>),
+    Several,
+}
+
+/// What a variable says.
+enum Value<'a> {
+    Text(&'a str),
+    /// An entry of a Secret or ConfigMap, in words.
+    Entry(String),
+}
+
+impl Value<'_> {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text.to_owned(),
+            Self::Entry(entry) => entry,
+        }
+    }
 }
 
 fn entry(source: &EnvVarSource, namespace: &str) -> Option<String> {
@@ -108,16 +225,4 @@ fn entry(source: &EnvVarSource, namespace: &str) -> Option<String> {
     let config = source.config_map_key_ref.as_ref().map(|entry| ("ConfigMap", &entry.name, &entry.key));
     let (kind, name, key) = secret.or(config)?;
     Some(format!("the entry {key} of {kind} {namespace}/{name}"))
-}
-
-/// A host together with the name of the database, from the variable that goes with it.
-fn with_name(words: &[&str], host: &EnvVar, variables: &[(Vec<&str>, &EnvVar)]) -> Option<String> {
-    let prefix = &words[..words.len() - 1];
-    let goes_with = |(other, variable): &&(Vec<&str>, &EnvVar)| {
-        let named = other.last().is_some_and(|last| ends_with_one_of(last, &NAMES));
-        variable.name != host.name && named && &other[..other.len() - 1] == prefix
-    };
-    let (_, name) = variables.iter().find(goes_with)?;
-    let (host, name) = (host.value.as_deref()?, name.value.as_deref()?);
-    (!host.is_empty() && !name.is_empty()).then(|| place(&format!("{host}/{name}")))
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::{lint::Subject, validate::Problem};
 
-/// The same Microservice twice: the later one replaces the earlier.
+/// The same Microservice twice: the later one replaces the earlier. Generated names are another one each time.
 pub(super) fn duplicate_object(subjects: &[Subject]) -> Vec<(usize, Problem)> {
     let mut seen = BTreeMap::new();
     let mut found = Vec::new();
-    for (index, subject) in subjects.iter().enumerate() {
+    let named = |(_, subject): &(usize, &Subject)| subject.microservice.metadata.generate_name.is_none();
+    for (index, subject) in subjects.iter().enumerate().filter(named) {
         if let Some(earlier) = seen.insert(subject.key(), &subject.origin) {
             let message = format!("{} is also in {earlier}: whichever is applied last stays", subject.object());
             found.push((index, Problem::new("metadata.name", message)));

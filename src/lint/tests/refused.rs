@@ -1,0 +1,92 @@
+//! What is refused, and with which words.
+
+use super::*;
+
+#[test]
+fn tells_errors_with_their_place() {
+    let text = format!("{}{}", with("a", ""), manifest("b", "  versions: []\n  hostNetwork: true"));
+    let report = report(&text);
+    let place: Vec<_> =
+        report.findings.iter().map(|it| (it.severity, it.origin.to_string(), it.path.as_str())).collect();
+    let at = |path| (Severity::Error, "<stdin>:13".to_owned(), path);
+    assert_eq!(place, [at("spec.versions"), at("spec.hostNetwork")]);
+    assert!(report.findings.iter().all(|it| it.rule == "refused"));
+}
+
+#[test]
+fn tells_broken_rules_beside_unknown_fields() {
+    let spec = "  replica: 3\n  versions: [{name: v1, image: 'a:1', weight: 50, wait: 1}, {name: v2, image: 'a:2', weight: 40}]";
+    let report = report(&manifest("a", spec));
+    let errors = report.findings.iter().filter(|it| it.severity == Severity::Error);
+    let messages: Vec<_> = errors.map(|it| it.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "unknown field \"spec.replica\": did you mean replicas?",
+            "unknown field \"spec.versions[0].wait\"",
+            "the weights of the versions must sum to 100, but [\"v1=50\", \"v2=40\"] sum to 90",
+        ]
+    );
+}
+
+#[test]
+fn tells_names_that_are_reserved() {
+    assert_eq!(
+        only(&with("a", "expose: {host: a.example}")),
+        "shop/a spec.expose [refused] unknown field \"spec.expose\": the name is reserved for a later release"
+    );
+    assert_eq!(
+        only(
+            &with("a", "podAnnotations: {data: x}\n  health: {path: /, data: x}")
+                .replace("  health: {path: /health}\n", "")
+        ),
+        "shop/a spec.health.data [refused] unknown field \"spec.health.data\""
+    );
+}
+
+#[test]
+fn tells_of_a_missing_name_in_clear_words() {
+    let required = "shop/unnamed metadata.name [refused] Required value: name or generateName is required";
+    let good = with("a", "");
+    for metadata in ["metadata: {}", "metadata:", "", "metadata: {name: ''}", "metadata: {name: null, namespace: null}"]
+    {
+        assert_eq!(found(&good.replace("metadata: {name: a}", metadata)), [required], "{metadata}");
+    }
+    assert_eq!(
+        found(&good.replace("{name: a}", "[a]")),
+        ["shop/unnamed metadata [refused] Invalid value: a list: must be of type object: a mapping with a name"]
+    );
+    assert_eq!(
+        found(&good.replace("{name: a}", "{name: 5}")),
+        ["shop/unnamed metadata.name [refused] Invalid value: 5: must be of type string"]
+    );
+}
+
+#[test]
+fn takes_generated_names() {
+    let generated = |spec: &str| with("a", spec).replace("{name: a}", "{generateName: a-}");
+    assert_eq!(found(&generated("").repeat(2)), Vec::<String>::new());
+    let long = with("a", "").replace("{name: a}", &format!("{{generateName: {}-}}", "a".repeat(40)));
+    let text = only(&long);
+    assert!(text.contains("metadata.name [refused] Too long: may not be more than 43 bytes"), "{text}");
+    let text = only(&generated("replica: 1"));
+    assert!(text.starts_with("shop/a-xxxxx spec.replica"), "{text}");
+}
+
+#[test]
+fn tells_kinds_and_versions_that_are_not_known() {
+    let known = "this group has Microservice and MicroserviceList in microservice-operator.dev/v1alpha1";
+    let good = with("a", "");
+    assert_eq!(
+        only(&good.replace("kind: Microservice", "kind: Microservise")),
+        format!("shop/a kind [refused] Microservise is not known: {known}: did you mean Microservice?")
+    );
+    assert_eq!(
+        only("apiVersion: microservice-operator.dev/v1alpha1\nkind: Gateway\nmetadata: {name: a}\nspec: {x: 1}\n"),
+        format!("shop/a kind [refused] Gateway is not known: {known}")
+    );
+    assert_eq!(
+        only(&good.replace("dev/v1alpha1", "dev/v1")),
+        "shop/a apiVersion [refused] microservice-operator.dev/v1 is not known: write microservice-operator.dev/v1alpha1"
+    );
+}
