@@ -201,6 +201,8 @@ impl Input {
                     self.sort(Origin { item: Some(index + 1), ..origin.clone() }, item);
                 }
             }
+            // It is checked by the API server alone: it is created once, and kept in no file.
+            "MicroserviceAction" if ours => self.passed_over += 1,
             _ if ours => self.documents.push(Document { origin, value }),
             _ => self.passed_over += 1,
         }

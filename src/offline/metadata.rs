@@ -13,7 +13,7 @@ use super::{
 };
 
 const KIND: &str = "Microservice";
-const KINDS: [&str; 2] = [KIND, "MicroserviceList"];
+const KINDS: [&str; 3] = [KIND, "MicroserviceList", "MicroserviceAction"];
 const ROOT: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const METADATA: [&str; 15] = [
     "annotations",
@@ -60,7 +60,7 @@ pub(super) fn other_kind(manifest: &Value) -> Option<Problem> {
 }
 
 fn unknown_kind(kind: &str) -> Problem {
-    let known = KINDS.join(" and ");
+    let known = KINDS.join(", ");
     let meant = nearest(kind, &KINDS).map(|meant| format!(": did you mean {meant}?")).unwrap_or_default();
     Problem::new("kind", format!("{kind} is not known: this group has {known} in {GROUP}/{VERSION}{meant}"))
 }
