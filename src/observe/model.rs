@@ -21,7 +21,7 @@ pub struct Observed {
     /// Objects of this Microservice that are being deleted, and what holds that up. They cannot be written.
     pub leaving: BTreeMap<(Kind, String), Vec<String>>,
     /// Objects of its namespace that belong to somebody else, under names that it may want.
-    pub foreign: BTreeSet<(Kind, String)>,
+    pub foreign: Foreign,
     /// Weights that its VirtualService carries.
     pub routes: Option<LiveRoutes>,
     /// Names of the subsets that its DestinationRule has.
@@ -33,6 +33,16 @@ pub struct Observed {
     pub route_conflicts: Vec<String>,
     /// In the order of the spec's dependencies.
     pub dependencies: Vec<DependencyState>,
+}
+
+/// Objects of somebody else's by kind and name, with the controller of each that has one.
+pub type Foreign = BTreeMap<(Kind, String), Option<Controller>>;
+
+/// The object that controls another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Controller {
+    pub kind: String,
+    pub name: String,
 }
 
 /// A child that exists.

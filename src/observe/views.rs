@@ -11,20 +11,38 @@ use serde_json::Value;
 
 use crate::{
     api::{GROUP, Microservice, Port, conditions, labels},
-    observe::PodFacts,
+    observe::{Controller, PodFacts},
     plan::object::Kind,
     validate::model::host,
 };
 
 use super::{cache::View, pods};
 
+/// The kind that this operator serves.
+pub const MICROSERVICE: &str = "Microservice";
+
 /// Who controls an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// A Microservice, by name and uid.
-    Microservice { name: String, uid: String },
-    /// Somebody else, or nobody.
-    Other,
+    Microservice {
+        name: String,
+        uid: String,
+    },
+    /// An object of another kind.
+    Other(Controller),
+    Nobody,
+}
+
+impl Owner {
+    /// The controller, whatever its kind.
+    pub fn controller(&self) -> Option<Controller> {
+        match self {
+            Self::Microservice { name, .. } => Some(Controller { kind: MICROSERVICE.to_owned(), name: name.clone() }),
+            Self::Other(controller) => Some(controller.clone()),
+            Self::Nobody => None,
+        }
+    }
 }
 
 /// An object of a kind that Microservices have as children; somebody else's are kept without their content.
@@ -79,12 +97,13 @@ impl Child {
 }
 
 fn owner_of(object: &DynamicObject) -> Owner {
-    object
-        .owner_references()
-        .iter()
-        .find(|owner| owner.controller == Some(true))
-        .filter(|owner| owner.kind == "Microservice" && owner.api_version.split('/').next() == Some(GROUP))
-        .map_or(Owner::Other, |owner| Owner::Microservice { name: owner.name.clone(), uid: owner.uid.clone() })
+    let Some(owner) = object.owner_references().iter().find(|owner| owner.controller == Some(true)) else {
+        return Owner::Nobody;
+    };
+    if owner.kind == MICROSERVICE && owner.api_version.split('/').next() == Some(GROUP) {
+        return Owner::Microservice { name: owner.name.clone(), uid: owner.uid.clone() };
+    }
+    Owner::Other(Controller { kind: owner.kind.clone(), name: owner.name.clone() })
 }
 
 fn scaled_by(object: &DynamicObject) -> Option<String> {

@@ -1,10 +1,8 @@
 //! What keeps a service from its spec, in words that tell a person what to do. Pure.
 
-use std::collections::BTreeSet;
-
 use crate::{
     api::{LimitedBy, Provider, conditions::reason},
-    observe::{Mesh, Observed},
+    observe::{Controller, Foreign, Mesh, Observed, views::MICROSERVICE},
     validate::Validated,
 };
 
@@ -52,14 +50,9 @@ pub struct RoutesState {
 }
 
 /// Objects that would be applied, but whose names somebody else's objects have.
-pub fn clashes(objects: &[Object], observed: &Observed) -> BTreeSet<(Kind, String)> {
-    let names = objects.iter().map(|object| (object.kind, object.name.clone()));
-    names.filter(|name| observed.foreign.contains(name)).collect()
-}
-
-/// Whether the Service of this name, whose host routes would be for, is somebody else's.
-pub fn host_is_foreign(service: &Validated, observed: &Observed) -> bool {
-    !service.ports.is_empty() && observed.foreign.contains(&(Kind::Service, service.identity.name.clone()))
+pub fn clashes(objects: &[Object], observed: &Observed) -> Foreign {
+    let wanted = |(kind, name): &(Kind, String)| objects.iter().any(|it| it.kind == *kind && it.name == *name);
+    observed.foreign.iter().filter(|(name, _)| wanted(name)).map(|(name, by)| (name.clone(), by.clone())).collect()
 }
 
 /// Everything that keeps the service from its spec, the weightiest first.
@@ -68,16 +61,17 @@ pub fn holds(
     observed: &Observed,
     rollout: &Rollout<'_>,
     stage: &Stage,
-    clashes: &BTreeSet<(Kind, String)>,
+    clashes: &Foreign,
 ) -> Vec<Hold> {
-    let mut holds: Vec<Hold> = clashes.iter().map(|(kind, name)| clash(service, *kind, name)).collect();
+    let mut holds: Vec<Hold> =
+        clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by.as_ref())).collect();
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
     let scaled_to_zero = service.versions.iter().all(|version| version.replicas == 0);
     let idle = |standing: &Standing<'_>| scaled_to_zero && standing.spec.is_some() && standing.replicas == 0;
     let versions = rollout.standings.iter().filter(|standing| !idle(standing));
     holds.extend(versions.filter_map(|standing| of_version(standing, rollout)));
     holds.extend(of_provider(stage));
-    let routes = routes(service, observed, rollout, stage);
+    let routes = routes(service, observed, rollout, stage, clashes);
     // Nothing is on its way that would ever change this: the condition alone says it.
     if !routes.ready && routes.reason != reason::PROVIDER_NONE {
         holds.push(Hold { reason: routes.reason, message: routes.message, severity: Severity::Degraded });
@@ -86,16 +80,29 @@ pub fn holds(
     holds
 }
 
-fn clash(service: &Validated, kind: Kind, name: &str) -> Hold {
+fn clash(service: &Validated, kind: Kind, name: &str, by: Option<&Controller>) -> Hold {
+    let own = &service.identity.name;
+    let rename = match kind {
+        Kind::Deployment | Kind::PodDisruptionBudget => "rename the version or this Microservice",
+        _ => "rename this Microservice",
+    };
+    let whose = match by {
+        None => format!(
+            "belongs to somebody else: delete or rename it, {rename}, or let the operator take it over with the \
+             annotation {}: {own}",
+            crate::api::labels::ADOPT
+        ),
+        Some(by) if by.kind == MICROSERVICE && by.name == *own => {
+            "belongs to an earlier Microservice of this name: it is made anew as soon as the cluster has removed it; \
+             if that does not happen, delete it"
+                .to_owned()
+        }
+        Some(by) => format!("is controlled by the {} {}: {rename}, or let go of the object there", by.kind, by.name),
+    };
     let kind = kind.api_resource().kind;
     Hold {
         reason: reason::NAME_CLASH,
-        message: format!(
-            "a {kind} named {name} exists and belongs to somebody else: delete or rename it, rename this Microservice, \
-             or let the operator take it over with the annotation {}: {}",
-            crate::api::labels::ADOPT,
-            service.identity.name
-        ),
+        message: format!("a {kind} named {name} exists and {whose}"),
         severity: Severity::Stalled,
     }
 }
@@ -243,16 +250,26 @@ pub fn availability(service: &Validated, rollout: &Rollout<'_>) -> Availability 
 }
 
 /// Whether routes, weights and policies stand as declared.
-pub fn routes(service: &Validated, observed: &Observed, rollout: &Rollout<'_>, stage: &Stage) -> RoutesState {
+pub fn routes(
+    service: &Validated,
+    observed: &Observed,
+    rollout: &Rollout<'_>,
+    stage: &Stage,
+    clashes: &Foreign,
+) -> RoutesState {
     let not = |reason, message: String| RoutesState { ready: false, reason, message };
     if *stage == Stage::Worker {
         return RoutesState { ready: true, reason: reason::NO_ROUTES, message: "a worker has no routes".to_owned() };
     }
-    if host_is_foreign(service, observed) {
-        return not(
-            reason::NAME_CLASH,
-            format!("requests to {} go to somebody else's Service; nothing is routed", service.identity.host()),
-        );
+    let taken = clashes.keys().map(|(kind, _)| *kind).find(|kind| kind.guards_traffic());
+    if let Some(kind) = taken {
+        let message = if kind == Kind::Service {
+            format!("requests to {} go to somebody else's Service; nothing is routed", service.identity.host())
+        } else {
+            let (kind, name) = (kind.api_resource().kind, &service.identity.name);
+            format!("the {kind} {name} is somebody else's, so routes and weights do not stand")
+        };
+        return not(reason::NAME_CLASH, message);
     }
     if service.provider == Provider::Istio && observed.mesh == Mesh::Absent {
         return not(
@@ -260,16 +277,6 @@ pub fn routes(service: &Validated, observed: &Observed, rollout: &Rollout<'_>, s
             "Istio's VirtualService and DestinationRule are not installed in this cluster: the Service alone carries \
              the requests; install Istio, or set traffic.provider to None"
                 .to_owned(),
-        );
-    }
-    let taken = [Kind::VirtualService, Kind::DestinationRule]
-        .into_iter()
-        .find(|kind| observed.foreign.contains(&(*kind, service.identity.name.clone())));
-    if let Some(kind) = taken.filter(|_| service.provider == Provider::Istio) {
-        let (kind, name) = (kind.api_resource().kind, &service.identity.name);
-        return not(
-            reason::NAME_CLASH,
-            format!("the {kind} {name} is somebody else's, so routes and weights do not stand"),
         );
     }
     if let Some(conflict) = observed.route_conflicts.first() {

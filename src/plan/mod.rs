@@ -97,10 +97,8 @@ pub fn plan(
     let templates = children::templates(service, observed);
     let template = |name: &str| templates.get(name).map(|template| template.id.clone());
     let mut rollout = rollout::advance(service, observed, &around, template, stage.freezes(), stage.routes());
-    let mut placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
-    if holds::host_is_foreign(service, observed) {
-        placement = placement.without_routes();
-    }
+    let placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
+    let placement = placement.beside(|kind| observed.foreign.contains_key(&(kind, service.identity.name.clone())));
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
     let rule = SizeRule {
         idle_without_weight: match stage {
@@ -117,7 +115,7 @@ pub fn plan(
     Plan {
         holds: holds::holds(service, observed, &rollout, &stage, &clashes),
         availability: holds::availability(service, &rollout),
-        routes: holds::routes(service, observed, &rollout, &stage),
+        routes: holds::routes(service, observed, &rollout, &stage, &clashes),
         scaled: scaled(service, &rollout),
         traffic: memories(&rollout, &built.sizes),
         provider: placement.provider,
@@ -128,7 +126,7 @@ pub fn plan(
             .into_iter()
             .filter(|object| {
                 let name = (object.kind, object.name.clone());
-                !clashes.contains(&name) && !observed.leaving.contains_key(&name)
+                !clashes.contains_key(&name) && !observed.leaving.contains_key(&name)
             })
             .collect(),
         removals,

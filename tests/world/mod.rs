@@ -1,5 +1,6 @@
 //! A cluster made of nothing but data: what the operator plans is put into the same caches that the watches feed, and
 //! time passes when a test says so. Every step is checked against the invariants of the routes.
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 
@@ -140,7 +141,10 @@ impl World {
 
     /// Puts an object of somebody else's into the namespace.
     pub fn put_foreign(&mut self, kind: Kind, name: &str, mut object: Value) {
-        object["metadata"] = json!({"name": name, "namespace": "shop", "uid": "foreign"});
+        let meta = object["metadata"].as_object_mut().unwrap();
+        for (key, value) in [("name", name), ("namespace", "shop"), ("uid", "foreign")] {
+            meta.insert(key.into(), value.into());
+        }
         self.put(kind, name, object);
     }
 

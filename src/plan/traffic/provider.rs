@@ -106,9 +106,15 @@ pub fn place(
 }
 
 impl Placement {
-    /// Without a word to the mesh: the Service of that name, and so the host, is somebody else's.
-    pub fn without_routes(self) -> Self {
-        Self { destination_rule: false, virtual_service: false, ..self }
+    /// Without a word to the mesh when the Service of that name, and so the host, is somebody else's; without routes
+    /// when the subsets are.
+    pub fn beside(self, foreign: impl Fn(Kind) -> bool) -> Self {
+        let foreign_host = foreign(Kind::Service);
+        Self {
+            destination_rule: self.destination_rule && !foreign_host,
+            virtual_service: self.virtual_service && !foreign_host && !foreign(Kind::DestinationRule),
+            ..self
+        }
     }
 }
 
