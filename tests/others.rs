@@ -6,7 +6,7 @@ mod world;
 
 use microservice_operator::plan::object::Kind;
 use serde_json::{Value, json};
-use world::World;
+use world::{Pods, World};
 
 const NAME: &str = "order-service";
 
@@ -98,4 +98,88 @@ fn routes_of_somebody_elses_stand_in_the_way_under_a_mesh_only() {
         assert_eq!(world.condition("RoutesReady").0, "True", "{kind:?}");
         assert_eq!(world.condition("Stalled").0, "False", "{kind:?}");
     }
+}
+
+/// A world with a live Service of somebody else's that the Microservice may take over.
+fn with_live_service(spec: &str) -> World {
+    let mut world = World::new(spec);
+    world.put_foreign(Kind::Service, NAME, theirs(Value::Null, json!({"microservice-operator.dev/adopt": NAME})));
+    for version in ["v1", "v2"] {
+        world.pods.insert(version.into(), Pods::Ready(0));
+    }
+    world.settle();
+    world
+}
+
+fn selects_theirs(world: &World) -> bool {
+    world.object(Kind::Service, NAME)["spec"]["selector"] == json!({"theirs": "yes"})
+}
+
+#[test]
+fn a_live_service_is_taken_over_when_pods_are_ready_and_the_mesh_follows_step_by_step() {
+    let mut world = with_live_service(&two(90, 10));
+    assert!(selects_theirs(&world), "its clients would meet no ready pod");
+    let (value, reason, message) = world.condition("Ready");
+    assert_eq!((value.as_str(), reason.as_str()), ("False", "AdoptionPending"));
+    assert_eq!(
+        message,
+        "the Service order-service is taken over as soon as v1 is complete (0 of 3 pods ready); until then it selects \
+         what it did"
+    );
+    assert_eq!(world.condition("RoutesReady").1, "AdoptionPending");
+    assert_eq!(world.condition("Stalled").0, "False");
+    world.pods.insert("v1".into(), Pods::Ready(2));
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    world.pass(60);
+    assert!(selects_theirs(&world), "two pods would get what is meant for three");
+    for kind in [Kind::VirtualService, Kind::DestinationRule] {
+        assert!(!world.has(kind, NAME), "{kind:?} would lead the Service's clients to pods that it does not select");
+    }
+
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.pinned().as_deref(), Some("v1"), "v1 alone, as no mesh weighs the requests yet");
+    assert_eq!(world.subsets(), ["v1", "v2"]);
+    assert!(!world.has(Kind::VirtualService, NAME), "the mesh must know the subsets first");
+    world.pass(30);
+    assert_eq!(world.pinned(), None);
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    assert_eq!(world.condition("Ready").0, "True");
+    assert_eq!(world.condition("RoutesReady").0, "True");
+}
+
+#[test]
+fn without_a_mesh_a_live_service_is_taken_over_when_the_largest_version_is_complete() {
+    let mut world = with_live_service(&two(50, 50).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert!(selects_theirs(&world), "the first of the largest is waited for");
+    world.pods.insert("v2".into(), Pods::Ready(0));
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.pinned().as_deref(), Some("v1"));
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.pinned(), None);
+
+    let mut zero = with_live_service(&two(100, 0).replace("replicas: 3,", "replicas: 0, traffic: {provider: None},"));
+    zero.settle();
+    assert!(selects_theirs(&zero), "no pod is to run, and so none gets ready");
+}
+
+#[test]
+fn a_service_that_was_taken_over_is_not_given_up_when_pods_fail() {
+    let mut world = with_live_service(&two(90, 10));
+    for version in ["v1", "v2"] {
+        world.pods.insert(version.into(), Pods::Healthy);
+    }
+    world.settle();
+    world.pass(30);
+    for version in ["v1", "v2"] {
+        world.pods.insert(version.into(), Pods::Broken("Error"));
+    }
+    world.settle();
+    assert!(world.has(Kind::Service, NAME));
+    assert_ne!(world.condition("Ready").1, "AdoptionPending");
 }

@@ -24,6 +24,7 @@ pub mod reason {
     pub const INVALID_SPEC: &str = "InvalidSpec";
     pub const CHILD_DELETING: &str = "ChildDeleting";
     pub const NAME_CLASH: &str = "NameClash";
+    pub const ADOPTION_PENDING: &str = "AdoptionPending";
     pub const APPLY_FAILED: &str = "ApplyFailed";
     pub const VERSIONS_READY: &str = "VersionsReady";
     pub const NO_READY_VERSION: &str = "NoReadyVersion";

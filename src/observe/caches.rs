@@ -161,6 +161,10 @@ impl Caches {
         }
         observed.route_conflicts = self.route_conflicts(identity);
         observed.foreign = self.foreign(service);
+        observed.adopting = !service.ports.is_empty()
+            && self
+                .child(Kind::Service, &Key::new(&identity.namespace, &identity.name))
+                .is_some_and(|live| adoptable(&live, identity));
         observed.dependencies = service.dependencies.iter().map(|dependency| self.dependency(dependency)).collect();
         observed
     }

@@ -28,6 +28,8 @@ pub struct Observed {
     pub subsets: BTreeSet<String>,
     /// Its Service.
     pub service: Option<LiveService>,
+    /// Instead of its Service there is one that it may take over, with clients of its own.
+    pub adopting: bool,
     pub mesh: Mesh,
     /// `namespace/name` of somebody else's VirtualServices for its host.
     pub route_conflicts: Vec<String>,

@@ -7,6 +7,7 @@ use crate::{
 };
 
 use super::{
+    adoption,
     object::{Kind, Object},
     rollout::{Rollout, Standing},
     traffic::provider::Stage,
@@ -66,14 +67,16 @@ pub fn holds(
     let mut holds: Vec<Hold> =
         clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by.as_ref())).collect();
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
+    holds.extend(adoption::hold(service, observed, rollout));
     let scaled_to_zero = service.versions.iter().all(|version| version.replicas == 0);
     let idle = |standing: &Standing<'_>| scaled_to_zero && standing.spec.is_some() && standing.replicas == 0;
     let versions = rollout.standings.iter().filter(|standing| !idle(standing));
     holds.extend(versions.filter_map(|standing| of_version(standing, rollout)));
     holds.extend(of_provider(stage));
     let routes = routes(service, observed, rollout, stage, clashes);
-    // Nothing is on its way that would ever change this: the condition alone says it.
-    if !routes.ready && routes.reason != reason::PROVIDER_NONE {
+    // Without a mesh nothing is on its way that would ever change this: the condition alone says it. What an adoption
+    // waits for is said above.
+    if !routes.ready && ![reason::PROVIDER_NONE, reason::ADOPTION_PENDING].contains(&routes.reason) {
         holds.push(Hold { reason: routes.reason, message: routes.message, severity: Severity::Degraded });
     }
     holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
@@ -193,7 +196,9 @@ fn of_removed(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
 
 fn of_provider(stage: &Stage) -> Option<Hold> {
     let message = match stage {
-        Stage::Entering | Stage::Settling => "traffic is being handed from the Service to the mesh, step by step",
+        Stage::Adopting | Stage::Entering | Stage::Settling => {
+            "traffic is being handed from the Service to the mesh, step by step"
+        }
         Stage::Leaving => "traffic is being handed from the mesh to the Service, step by step",
         Stage::Worker | Stage::Mesh | Stage::Plain => return None,
     };
@@ -270,6 +275,10 @@ pub fn routes(
             format!("the {kind} {name} is somebody else's, so routes and weights do not stand")
         };
         return not(reason::NAME_CLASH, message);
+    }
+    if observed.adopting {
+        let message = format!("the Service {} is not taken over yet; nothing is routed", service.identity.name);
+        return not(reason::ADOPTION_PENDING, message);
     }
     if service.provider == Provider::Istio && observed.mesh == Mesh::Absent {
         return not(

@@ -2,6 +2,7 @@
 //!
 //! `now` is a parameter; "not ready yet" is an outcome here, never an error; waiting is a requeue.
 
+pub mod adoption;
 pub mod children;
 pub mod holds;
 pub mod object;
@@ -96,15 +97,17 @@ pub fn plan(
     };
     let templates = children::templates(service, observed);
     let template = |name: &str| templates.get(name).map(|template| template.id.clone());
-    let mut rollout = rollout::advance(service, observed, &around, template, stage.freezes(), stage.routes());
+    let frozen = stage.freezes() || observed.adopting;
+    let mut rollout = rollout::advance(service, observed, &around, template, frozen, stage.routes());
     let placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
-    let placement = placement.beside(|kind| observed.foreign.contains_key(&(kind, service.identity.name.clone())));
+    let mut placement = placement.beside(|kind| observed.foreign.contains_key(&(kind, service.identity.name.clone())));
+    placement.service &= adoption::awaited(observed, &rollout).is_none();
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
     let rule = SizeRule {
         idle_without_weight: match stage {
             Stage::Worker => true,
             Stage::Plain => placement.pin.is_none(),
-            Stage::Mesh | Stage::Settling | Stage::Entering | Stage::Leaving => false,
+            Stage::Adopting | Stage::Mesh | Stage::Settling | Stage::Entering | Stage::Leaving => false,
         },
     };
     let decided = Decided { service, observed, rollout: &rollout, placement: &placement, rule, around: &around };

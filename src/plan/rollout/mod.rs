@@ -60,8 +60,9 @@ pub fn advance<'a>(
 ) -> Rollout<'a> {
     let current = current_weights(service, observed);
     let mut standings = judge_all(service, observed, around, current.as_ref(), template);
+    let current = current.filter(|_| !observed.adopting);
     let creating = current.is_none();
-    let current = current.unwrap_or_else(|| first_weights(&standings));
+    let current = current.unwrap_or_else(|| first_weights(&standings, observed.adopting));
     let candidates: Vec<Candidate> = standings
         .iter()
         .map(|standing| standing.candidate(standing.requested(), weight_of(&current, standing.name)))
@@ -135,8 +136,9 @@ fn current_weights(service: &Validated, observed: &Observed) -> Option<Weights> 
         .find(|weights| weights.values().sum::<i32>() == 100 && weights.iter().all(|(name, w)| *w == 0 || known(name)))
 }
 
-/// All to the version with the largest request; to one that is complete, if there is any.
-fn first_weights(standings: &[Standing<'_>]) -> Weights {
+/// All to the version with the largest request; to one that is complete, if there is any. Clients of a Service that is
+/// yet to be taken over can wait for the largest.
+fn first_weights(standings: &[Standing<'_>], adopting: bool) -> Weights {
     let largest = |of: &dyn Fn(&&Standing<'_>) -> bool| {
         let mut best: Option<&Standing<'_>> = None;
         for standing in standings.iter().filter(of) {
@@ -146,7 +148,7 @@ fn first_weights(standings: &[Standing<'_>]) -> Weights {
         }
         best.map(|standing| standing.name.to_owned())
     };
-    largest(&|standing| standing.complete && standing.requested() > 0)
+    largest(&|standing| standing.complete && standing.requested() > 0 && !adopting)
         .or_else(|| largest(&|_| true))
         .map(|name| Weights::from([(name, 100)]))
         .unwrap_or_default()
