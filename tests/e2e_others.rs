@@ -3,7 +3,7 @@
 
 mod support;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod, events::v1::Event};
 use kube::{
     ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
@@ -46,5 +46,51 @@ fn a_live_service_is_taken_over_only_when_pods_are_ready() {
         space.weights("a", "v1=90 v2=10").await;
         let adopted = serde_json::to_value(services.get("a").await.unwrap()).unwrap();
         assert_eq!(adopted["spec"]["selector"], json!({"microservice-operator.dev/service": "a"}));
+    });
+}
+
+/// Notes of the events with this reason.
+async fn notes(space: &Space, reason: &str) -> Vec<String> {
+    let all = space.api::<Event>().list(&ListParams::default()).await.unwrap();
+    all.items.into_iter().filter(|it| it.reason.as_deref() == Some(reason)).filter_map(|it| it.note).collect()
+}
+
+#[test]
+fn who_scales_a_child_is_told_once_and_an_autoscaler_does_not_flood() {
+    run(async {
+        let space = Space::new(cluster(), "autoscaler").await;
+        let _operator = Operator::of(&space);
+        let spec =
+            "{ports: [{name: http, port: 80}], replicas: 2, versions: [{name: v1, image: 'registry.example/a:1'}]}";
+        for name in ["a", "b"] {
+            space.apply(name, spec).await;
+            space.ready(name).await;
+        }
+        let deployments = space.api::<k8s_openapi::api::apps::v1::Deployment>();
+        let params = PatchParams { field_manager: Some("kubectl-scale".into()), ..PatchParams::default() };
+        let five = json!({"spec": {"replicas": 5}});
+        deployments.patch_scale("a-v1", &params, &Patch::Merge(&five)).await.unwrap();
+        let told_of = space.until("a", "ChildScaled", |it| told(it, "SizesReady").0 == "ChildScaled").await;
+        let message = told(&told_of, "SizesReady").1;
+        assert!(message.starts_with("kubectl-scale scaled the Deployment a-v1"), "{message}");
+        space.child_until(Kind::Deployment, "a-v1", "put back", |it| it["spec"]["replicas"] == json!(2)).await;
+        space.ready("a").await;
+
+        let autoscaler = json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "b"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "b-v1"},
+                     "minReplicas": 4, "maxReplicas": 6},
+        });
+        let autoscalers = space.api::<HorizontalPodAutoscaler>();
+        autoscalers.create(&PostParams::default(), &serde_json::from_value(autoscaler).unwrap()).await.unwrap();
+        space.until("b", "ChildScaled", |it| told(it, "SizesReady").0 == "ChildScaled").await;
+        tokio::time::sleep(std::time::Duration::from_secs(50)).await;
+        let generation = deployments.get("b-v1").await.unwrap().metadata.generation.unwrap();
+        assert!(generation >= 5, "the autoscaler set the size once only: generation {generation}");
+        let notes_of = notes(&space, "ChildScaled").await;
+        let of = |name: &str| notes_of.iter().filter(|note| note.contains(&format!("name: {name}}}"))).count();
+        assert_eq!((of("a"), of("b")), (1, 1), "{notes_of:?}");
+        assert!(notes_of.iter().any(|note| note.starts_with("a HorizontalPodAutoscaler")), "{notes_of:?}");
+        assert_eq!(notes(&space, "BecameReady").await.len(), 2, "once for each");
     });
 }

@@ -183,3 +183,67 @@ fn a_service_that_was_taken_over_is_not_given_up_when_pods_fail() {
     assert!(world.has(Kind::Service, NAME));
     assert_ne!(world.condition("Ready").1, "AdoptionPending");
 }
+
+/// Lets somebody else set the size of v1, as the API server notes it.
+fn scale(world: &mut World, replicas: i64, by: &str, with_operator: bool) {
+    let size = json!({"f:spec": {"f:replicas": {}}});
+    let rest = json!({"f:spec": {"f:template": {}}});
+    world.meddle(Kind::Deployment, "order-service-v1", |object| {
+        let meta = object["metadata"].as_object_mut().unwrap();
+        let generation = meta["generation"].as_i64().unwrap() + 1;
+        meta.insert("generation".into(), generation.into());
+        let own = if with_operator { &size } else { &rest };
+        let managers = json!([
+            {"manager": "microservice-operator", "operation": "Apply", "fieldsV1": own},
+            {"manager": by, "operation": "Update", "subresource": "scale", "fieldsV1": size},
+        ]);
+        meta.insert("managedFields".into(), managers);
+        object["spec"]["replicas"] = replicas.into();
+        true
+    });
+    world.settle();
+}
+
+fn told(world: &World, reason: &str) -> usize {
+    world.notices.iter().filter(|notice| notice.reason == reason).count()
+}
+
+#[test]
+fn an_autoscaler_on_a_child_is_told_once_for_as_long_as_it_goes_on() {
+    let mut world = World::new(&two(90, 10));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.condition("SizesReady").1, "SizesKept");
+    for _ in 0..60 {
+        scale(&mut world, 5, "kube-controller-manager", false);
+        assert_eq!(world.replicas("v1"), 3);
+        assert_eq!(world.condition("Ready").0, "True");
+        world.pass(15);
+    }
+    let (value, reason, message) = world.condition("SizesReady");
+    assert_eq!((value.as_str(), reason.as_str()), ("False", "ChildScaled"));
+    assert_eq!(
+        message,
+        "a HorizontalPodAutoscaler (kube-controller-manager) scaled the Deployment order-service-v1, which the operator \
+         puts back: scale the Microservice instead, an autoscaler with scaleTargetRef: {apiVersion: \
+         microservice-operator.dev/v1alpha1, kind: Microservice, name: order-service}"
+    );
+    assert_eq!(told(&world, "ChildScaled"), 1);
+    assert_eq!(told(&world, "BecameReady"), 1, "each time that the size is put back");
+    world.pass(600);
+    assert_eq!(world.condition("SizesReady").0, "True");
+    assert!(world.traffic("v1").scaled.is_none());
+}
+
+#[test]
+fn who_sets_the_size_that_the_operator_has_set_disturbs_nobody() {
+    let mut world = World::new(&two(90, 10));
+    world.settle();
+    world.pass(5);
+    scale(&mut world, 3, "kubectl", true);
+    assert_eq!(world.condition("SizesReady").0, "True");
+    world.edit(&two(90, 10).replace("replicas: 3", "replicas: 4"));
+    world.settle();
+    assert_eq!(world.replicas("v1"), 4);
+    assert_eq!(told(&world, "ChildScaled"), 0);
+}

@@ -10,6 +10,8 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// Routes, weights and traffic policies stand as declared.
 pub const ROUTES_READY: &str = "RoutesReady";
+/// The sizes of the Deployments are set by the operator alone. Never affects `Ready`.
+pub const SIZES_READY: &str = "SizesReady";
 /// The services in `dependencies` exist and are ready. Never affects `Ready`.
 pub const DEPENDENCIES_READY: &str = "DependenciesReady";
 
@@ -36,6 +38,8 @@ pub mod reason {
     pub const MESH_NOT_INSTALLED: &str = "MeshNotInstalled";
     pub const PROVIDER_NONE: &str = "ProviderNone";
     pub const PROVIDER_CHANGING: &str = "ProviderChanging";
+    pub const SIZES_KEPT: &str = "SizesKept";
+    pub const CHILD_SCALED: &str = "ChildScaled";
     pub const NO_DEPENDENCIES: &str = "NoDependencies";
     pub const DEPENDENCIES_READY: &str = "DependenciesReady";
     pub const DEPENDENCY_UNWATCHED: &str = "DependencyUnwatched";

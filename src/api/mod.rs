@@ -24,7 +24,7 @@ pub use microservice::{
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::crd;
-pub use status::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic};
+pub use status::{LimitedBy, MicroserviceStatus, Phase, Scaled, VersionTraffic};
 pub use traffic::{CircuitBreaker, ConnectionPool, OutlierDetection, PortTraffic, Provider, Retries, Traffic};
 
 /// API group of the operator's resources.

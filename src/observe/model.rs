@@ -83,7 +83,7 @@ pub struct DeploymentFacts {
     pub template: Option<String>,
     /// Why pods cannot be made or do not progress, in the cluster's words.
     pub trouble: Option<String>,
-    /// Another manager of `replicas`, such as an autoscaler.
+    /// Who changed `replicas` after the operator had set it, such as an autoscaler.
     pub scaled_by: Option<String>,
 }
 

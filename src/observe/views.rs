@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
 use kube::{
     ResourceExt,
     core::{DeserializeGuard, DynamicObject},
@@ -10,7 +10,7 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    api::{GROUP, Microservice, Port, conditions, labels},
+    api::{GROUP, MANAGER, Microservice, Port, conditions, labels},
     observe::{Controller, PodFacts},
     plan::object::Kind,
     validate::model::host,
@@ -60,7 +60,7 @@ pub struct Child {
     pub finalizers: Vec<String>,
     /// The whole object without managed fields; null for somebody else's.
     pub object: Arc<Value>,
-    /// A manager other than the operator that set the size through the scale subresource.
+    /// Who changed a Deployment's size after the operator had set it.
     pub scaled_by: Option<String>,
     /// Hosts of a VirtualService, fully qualified.
     pub hosts: Vec<String>,
@@ -81,7 +81,7 @@ impl Child {
             adoptable_by: object.annotations().get(labels::ADOPT).cloned(),
             deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
-            scaled_by: scaled_by(object),
+            scaled_by: scaled_by(object).filter(|_| kind == Kind::Deployment),
             hosts: if kind == Kind::VirtualService { hosts(&object.data, &namespace) } else { Vec::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
             object: Arc::new(if ours { content(kind, object) } else { Value::Null }),
@@ -106,9 +106,17 @@ fn owner_of(object: &DynamicObject) -> Owner {
     Owner::Other(Controller { kind: owner.kind.clone(), name: owner.name.clone() })
 }
 
+/// The size has another owner and is no longer the operator's. Who sets what the operator has set owns it too, and
+/// disturbs nobody.
 fn scaled_by(object: &DynamicObject) -> Option<String> {
-    let managers = object.metadata.managed_fields.as_ref()?;
-    managers.iter().find(|entry| entry.subresource.as_deref() == Some("scale"))?.manager.clone()
+    let sizes = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        fields.is_some_and(|fields| fields.pointer("/f:spec/f:replicas").is_some())
+    };
+    let owners = object.metadata.managed_fields.iter().flatten().filter(sizes);
+    let mut names = owners.filter_map(|entry| entry.manager.as_deref()).peekable();
+    let first = names.peek().map(|name| (*name).to_owned());
+    first.filter(|_| names.all(|name| name != MANAGER))
 }
 
 /// The object as it would be written. Items of a listing lack their apiVersion and kind.

@@ -10,6 +10,7 @@ use super::{
     adoption,
     object::{Kind, Object},
     rollout::{Rollout, Standing},
+    scaling::{self, Contested},
     traffic::provider::Stage,
 };
 
@@ -63,6 +64,7 @@ pub fn holds(
     rollout: &Rollout<'_>,
     stage: &Stage,
     clashes: &Foreign,
+    contested: &Contested,
 ) -> Vec<Hold> {
     let mut holds: Vec<Hold> =
         clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by.as_ref())).collect();
@@ -71,7 +73,12 @@ pub fn holds(
     let scaled_to_zero = service.versions.iter().all(|version| version.replicas == 0);
     let idle = |standing: &Standing<'_>| scaled_to_zero && standing.spec.is_some() && standing.replicas == 0;
     let versions = rollout.standings.iter().filter(|standing| !idle(standing));
-    holds.extend(versions.filter_map(|standing| of_version(standing, rollout)));
+    holds.extend(versions.filter_map(|standing| {
+        let hold = of_version(standing, rollout)?;
+        let usual = hold.reason == reason::VERSION_NOT_READY && hold.severity == Severity::Progressing;
+        let scaled = scaling::message(service, contested, standing.name).filter(|_| usual);
+        Some(scaled.map(|message| Hold { reason: reason::CHILD_SCALED, message, ..hold.clone() }).unwrap_or(hold))
+    }));
     holds.extend(of_provider(stage));
     let routes = routes(service, observed, rollout, stage, clashes);
     // Without a mesh nothing is on its way that would ever change this: the condition alone says it. What an adoption

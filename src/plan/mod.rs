@@ -8,6 +8,7 @@ pub mod holds;
 pub mod object;
 pub mod resources;
 pub mod rollout;
+pub mod scaling;
 pub mod traffic;
 
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +25,8 @@ pub use holds::{Availability, Hold, RoutesState};
 use object::Object;
 use resources::Stamp;
 use rollout::{Circumstances, Rollout, size::SizeRule, version::time};
+use scaling::Contested;
+pub use scaling::SizesState;
 use traffic::provider::{Placement, Stage};
 
 /// What does not depend on the Microservice.
@@ -55,6 +58,7 @@ pub struct Plan {
     pub holds: Vec<Hold>,
     pub availability: Availability,
     pub routes: RoutesState,
+    pub sizes: SizesState,
     /// Versions that lost their weight just now.
     pub lost: Vec<String>,
     /// When time alone will change the plan.
@@ -114,13 +118,15 @@ pub fn plan(
     let built = children::build(&decided, spec, &subsets, &templates, &settings.stamp);
     let removals = children::removals(&decided, &built);
     let clashes = holds::clashes(&built.objects, observed);
+    let contested = scaling::contested(service, observed, now);
     let waits = waits(&rollout, &placement, service, &around);
     Plan {
-        holds: holds::holds(service, observed, &rollout, &stage, &clashes),
+        holds: holds::holds(service, observed, &rollout, &stage, &clashes, &contested),
         availability: holds::availability(service, &rollout),
         routes: holds::routes(service, observed, &rollout, &stage, &clashes),
+        sizes: scaling::state(service, &contested),
         scaled: scaled(service, &rollout),
-        traffic: memories(&rollout, &built.sizes),
+        traffic: memories(&rollout, &built.sizes, &contested),
         provider: placement.provider,
         provider_since: placement.provider_since,
         accepted_revision: built.revision,
@@ -134,11 +140,11 @@ pub fn plan(
             .collect(),
         removals,
         lost: rollout.lost,
-        next: waits,
+        next: waits.into_iter().chain(scaling::next(&contested)).min(),
     }
 }
 
-fn memories(rollout: &Rollout<'_>, sizes: &children::Sizes) -> Vec<VersionTraffic> {
+fn memories(rollout: &Rollout<'_>, sizes: &children::Sizes, contested: &Contested) -> Vec<VersionTraffic> {
     rollout
         .standings
         .iter()
@@ -147,6 +153,7 @@ fn memories(rollout: &Rollout<'_>, sizes: &children::Sizes) -> Vec<VersionTraffi
             ready: standing.ready,
             desired: sizes.get(standing.name).copied().unwrap_or(standing.replicas),
             limited_by: standing.limited_by(),
+            scaled: contested.get(standing.name).cloned(),
             ..standing.memory.clone()
         })
         .collect()

@@ -224,6 +224,8 @@ impl Board<'_> {
                 &available.message,
             ));
             conditions.push(self.condition(conditions::ROUTES_READY, routes.ready, routes.reason, &routes.message));
+            let sizes = &plan.sizes;
+            conditions.push(self.condition(conditions::SIZES_READY, sizes.ready, sizes.reason, &sizes.message));
             conditions.push(self.dependencies());
         } else {
             let nothing = "no spec was ever accepted";
