@@ -94,3 +94,25 @@ fn who_scales_a_child_is_told_once_and_an_autoscaler_does_not_flood() {
         assert_eq!(notes(&space, "BecameReady").await.len(), 2, "once for each");
     });
 }
+
+#[test]
+fn weight_leaves_a_version_before_its_last_pod_does() {
+    run(async {
+        let space = Space::new(cluster(), "parked").await;
+        let _operator = Operator::of(&space);
+        let spec = "{ports: [{name: http, port: 80}], drain: 6s, versions: [\
+            {name: v1, image: 'registry.example/a:1', weight: 90}, \
+            {name: v2, image: 'registry.example/a:2', weight: 10, replicas: 2}]}";
+        space.apply("a", spec).await;
+        space.ready("a").await;
+        space.apply("a", &spec.replace("replicas: 2", "replicas: 0")).await;
+        space.weights("a", "v1=100 v2=0").await;
+        let size = |replicas: i32| move |it: &Value| it["spec"]["replicas"] == json!(replicas);
+        assert!(size(2)(&serde_json::to_value(space.child(Kind::Deployment, "a-v2").await.unwrap()).unwrap()));
+        space.child_until(Kind::Deployment, "a-v2", "no pods", size(0)).await;
+        space.until("a", "NoReplicas", |it| told(it, "Ready").0 == "NoReplicas").await;
+        space.apply("a", spec).await;
+        space.ready("a").await;
+        space.weights("a", "v1=90 v2=10").await;
+    });
+}

@@ -20,6 +20,7 @@ pub mod reason {
     pub const SPEC_REACHED: &str = "SpecReached";
     pub const PROGRESSING: &str = "Progressing";
     pub const VERSION_NOT_READY: &str = "VersionNotReady";
+    pub const NO_REPLICAS: &str = "NoReplicas";
     pub const VERSION_HELD_OUT: &str = "VersionHeldOut";
     pub const DRAINING: &str = "Draining";
     pub const PROPAGATING: &str = "Propagating";

@@ -129,6 +129,9 @@ fn leaving(kind: Kind, name: &str, finalizers: &[String]) -> Hold {
 
 fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
     let Some(spec) = standing.spec else { return of_removed(standing, rollout) };
+    if standing.parked {
+        return of_parked(standing, rollout);
+    }
     let limited = standing.limited_by();
     let idle = spec.replicas == 0 && standing.replicas == 0;
     if limited.is_none() && (standing.complete || idle || (standing.exists && unneeded(standing, rollout))) {
@@ -170,6 +173,23 @@ fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
     };
     let trouble = standing.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
     Some(Hold { reason, message: format!("{state}{trouble}; {weights}"), severity })
+}
+
+/// A version that is to have no pods, while others run.
+fn of_parked(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
+    let (name, requested, weights) = (standing.name, standing.requested(), weights_in_words(rollout));
+    if requested > 0 {
+        let message = format!(
+            "{name} is to have no pods, so the other versions take its {requested} % of the requests: give it \
+             replicas, or the weight 0; {weights}"
+        );
+        return Some(Hold { reason: reason::NO_REPLICAS, message, severity: Severity::Degraded });
+    }
+    (standing.replicas > 0).then(|| Hold {
+        reason: reason::DRAINING,
+        message: format!("{name} is to have no pods and drains; {weights}"),
+        severity: Severity::Progressing,
+    })
 }
 
 /// A version without weight may be kept at no pods at all.

@@ -1,7 +1,9 @@
 //! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
 //!
-//! [`version`] judges each version, [`mod@settle`] does the arithmetic, [`size`] decides how many pods run meanwhile.
+//! [`version`] judges each version, [`parking`] says who takes the weight of those that are to have no pods,
+//! [`mod@settle`] does the arithmetic, [`size`] decides how many pods run meanwhile.
 
+pub mod parking;
 pub mod settle;
 pub mod size;
 pub mod version;
@@ -30,7 +32,7 @@ pub struct Rollout<'a> {
     pub stranded: bool,
     /// Versions that lost their weight just now.
     pub lost: Vec<String>,
-    /// The weights in force are the requested ones already; what this step changes is yet to be written.
+    /// The weights in force are those aimed at already; what this step changes is yet to be written.
     pub arrived: bool,
 }
 
@@ -60,12 +62,13 @@ pub fn advance<'a>(
 ) -> Rollout<'a> {
     let current = current_weights(service, observed);
     let mut standings = judge_all(service, observed, around, current.as_ref(), template);
+    parking::aim(&mut standings);
     let current = current.filter(|_| !observed.adopting);
     let creating = current.is_none();
     let current = current.unwrap_or_else(|| first_weights(&standings, observed.adopting));
     let candidates: Vec<Candidate> = standings
         .iter()
-        .map(|standing| standing.candidate(standing.requested(), weight_of(&current, standing.name)))
+        .map(|standing| standing.candidate(standing.target, weight_of(&current, standing.name)))
         .collect();
     let settled = settle(&candidates);
     let stranded = settled.is_none();
@@ -84,12 +87,14 @@ pub fn advance<'a>(
     let lost = note_losses(&mut standings, observed, (&current, &weights), &routes, around);
     for standing in &mut standings {
         let effective = weight_of(&weights, standing.name);
-        let in_route =
-            routes.iter().any(|(_, weights)| weights.as_ref().is_some_and(|w| weight_of(w, standing.name) > 0));
+        let in_route = routes.iter().any(|(route, weights)| {
+            let kept = standing.parked && route.on_unready == OnUnready::Hold;
+            !kept && weights.as_ref().is_some_and(|w| weight_of(w, standing.name) > 0)
+        });
         let runs = observed.versions.get(standing.name);
         standing.advance(effective, effective > 0 || in_route, runs, around.now);
     }
-    let arrived = standings.iter().all(|standing| standing.requested() == weight_of(&current, standing.name));
+    let arrived = standings.iter().all(|standing| standing.target == weight_of(&current, standing.name));
     Rollout { standings, weights, routes, stranded, lost, arrived }
 }
 
@@ -142,13 +147,13 @@ fn first_weights(standings: &[Standing<'_>], adopting: bool) -> Weights {
     let largest = |of: &dyn Fn(&&Standing<'_>) -> bool| {
         let mut best: Option<&Standing<'_>> = None;
         for standing in standings.iter().filter(of) {
-            if best.is_none_or(|best| standing.requested() > best.requested()) {
+            if best.is_none_or(|best| standing.target > best.target) {
                 best = Some(standing);
             }
         }
         best.map(|standing| standing.name.to_owned())
     };
-    largest(&|standing| standing.complete && standing.requested() > 0 && !adopting)
+    largest(&|standing| standing.complete && standing.target > 0 && !adopting)
         .or_else(|| largest(&|_| true))
         .map(|name| Weights::from([(name, 100)]))
         .unwrap_or_default()
@@ -168,7 +173,11 @@ fn route_weights(route: &Route, live: Option<&Weights>, standings: &[Standing<'_
         .map(|standing| {
             let current = live.map_or(0, |live| weight_of(live, standing.name));
             let candidate = standing.candidate(weight_of(&requested, standing.name), current);
-            Candidate { rescuer: candidate.rescuer && (live.is_some() || candidate.admitted), ..candidate }
+            Candidate {
+                serving: candidate.serving && !standing.parked,
+                rescuer: candidate.rescuer && !standing.parked && (live.is_some() || candidate.admitted),
+                ..candidate
+            }
         })
         .collect();
     if let Some(next) = settle(&candidates) {

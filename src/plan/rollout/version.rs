@@ -37,6 +37,10 @@ pub struct Standing<'a> {
     /// The last restart that is held against it.
     pub restarted_at: Option<Timestamp>,
     pub held: bool,
+    /// The weight that the rollout aims at: the requested one, unless versions are parked.
+    pub target: i32,
+    /// It is to have no pods, and others run: they take its weight first.
+    pub parked: bool,
     /// The mesh has had its subset for the propagation time, or there is no mesh.
     pub routable: bool,
     /// What is remembered of it; becomes the status.
@@ -88,6 +92,8 @@ impl<'a> Standing<'a> {
             restarting: !proven && restarted >= pods.div_ceil(10).max(1),
             restarted_at: last_restart(observed).filter(|at| counted_since.is_none_or(|since| *at > since)),
             held,
+            target: spec.map_or(0, |spec| spec.weight),
+            parked: false,
             routable: match (around.subsets, &memory.subset_since) {
                 (None, _) => true,
                 (Some(_), Some(since)) => around.now.duration_since(since.0) >= around.propagation,
@@ -158,10 +164,10 @@ impl<'a> Standing<'a> {
     }
 
     fn keep_clean(&mut self, now: Timestamp) {
-        let requested = self.requested();
+        let target = self.target;
         let memory = &mut self.memory;
         if !is_proven(memory, now) {
-            let clean = self.complete && !self.restarting && memory.effective == requested && requested > 0;
+            let clean = self.complete && !self.restarting && memory.effective == target && target > 0;
             if !clean {
                 memory.clean_since = None;
             } else if memory.clean_since.is_none() {
@@ -192,7 +198,9 @@ impl<'a> Standing<'a> {
         if effective > requested {
             return Some(LimitedBy::OtherVersion);
         }
-        Some(if self.held {
+        Some(if self.parked {
+            LimitedBy::NotReady
+        } else if self.held {
             LimitedBy::HeldOut
         } else if self.restarting {
             LimitedBy::Lost
