@@ -4,16 +4,21 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use devcluster::{AuditEvent, AuditMark, Cluster};
-use kube::api::{Patch, PatchParams};
-use microservice_operator::plan::object::Kind;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ListParams, Patch, PatchParams};
+use microservice_operator::{api::MANAGER, plan::object::Kind};
 use serde_json::json;
 use support::{Operator, Space, cluster, run};
 
 const TWO: &str = "{replicas: 2, ports: [{name: http, port: 80}], versions: [\
     {name: v1, image: 'registry.example/a:1', weight: 90}, {name: v2, image: 'registry.example/a:2', weight: 10}]}";
+
+/// What there is to tell when two versions come up: requests are served, the second version has its weight, all is as
+/// requested. The first two are missing when pods are quicker than the status.
+const ON_CREATION: [&str; 3] = ["BecameAvailable", "TrafficWeightUpdated", "BecameReady"];
 
 fn by_operator(event: &AuditEvent) -> bool {
     event.user_agent.starts_with("microservice-operator/")
@@ -52,6 +57,13 @@ fn writes(events: &[AuditEvent], namespace: &str) -> Writes {
     writes
 }
 
+/// The reasons of all events in a namespace, in which nothing but one Microservice is told of by the operator.
+async fn reasons(space: &Space) -> Vec<String> {
+    let all = space.api::<Event>().list(&ListParams::default()).await.unwrap();
+    let ours = all.items.into_iter().filter(|event| event.reporting_controller.as_deref() == Some(MANAGER));
+    ours.filter_map(|event| event.reason).collect()
+}
+
 #[test]
 fn the_operator_asks_for_no_more_than_it_needs() {
     run(async {
@@ -63,6 +75,9 @@ fn the_operator_asks_for_no_more_than_it_needs() {
         let mark = cluster.settled_mark().await.unwrap();
         space.apply("a", TWO).await;
         space.ready("a").await;
+        // An event is written after the status that it is about.
+        let last = || async { Some(reasons(&space).await).filter(|it| it.iter().any(|it| it == "BecameReady")) };
+        let reasons = support::eventually(last).await.expect("an event says that a became ready");
         let created = writes(&requests(cluster, mark).await, &space.name);
         let mut children = created.children.clone();
         children.sort();
@@ -72,6 +87,9 @@ fn the_operator_asks_for_no_more_than_it_needs() {
         assert!(created.routes <= 2, "one route write a version that became complete: {created:?}");
         assert!(created.status <= 3, "one when accepted, one a version that became complete: {created:?}");
         assert_eq!(created.other, Vec::<String>::new());
+        assert_eq!(reasons.len(), created.events, "each event is one write: {reasons:?}");
+        assert!(reasons.iter().all(|reason| ON_CREATION.contains(&reason.as_str())), "{reasons:?}");
+        assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), reasons.len(), "one was told twice: {reasons:?}");
 
         let mark = cluster.settled_mark().await.unwrap();
         space.apply("a", &TWO.replace("weight: 90", "weight: 0").replace("weight: 10", "weight: 100")).await;

@@ -83,7 +83,10 @@ fn a_rollout_walks_its_steps_and_waits_for_a_person() {
         let done = space.ready("a").await;
         assert_eq!(condition(&done, "Promoted"), "True");
         let (result, why) = ask(&space, Verb::Promote, &done).await;
-        assert_eq!((result, why.as_str()), (ActionResult::Refused, "no rollout is under way: the requested weights are in force"));
+        assert_eq!(
+            (result, why.as_str()),
+            (ActionResult::Refused, "no rollout is under way: the requested weights are in force")
+        );
         assert_eq!(ask(&space, Verb::Undo, &done).await.0, ActionResult::Done);
         space.weights("a", "v1=100 v2=0").await;
         let undone = space.until("a", "aborted", |it| told(it, "Promoted").0 == "RolloutAborted").await;
@@ -173,7 +176,9 @@ fn without_a_policy_there_is_nothing_to_ask_for() {
     run(async {
         let space = Space::with_propagation(cluster(), "plain", PROPAGATION).await;
         let _operator = operator(&space);
-        space.apply("a", "{ports: [{name: http, port: 80}], versions: [{name: v1, image: 'registry.example/a:1'}]}").await;
+        space
+            .apply("a", "{ports: [{name: http, port: 80}], versions: [{name: v1, image: 'registry.example/a:1'}]}")
+            .await;
         let ready = space.ready("a").await;
         assert_eq!(condition(&ready, "Promoted"), "True");
         let spec = MicroserviceActionSpec {

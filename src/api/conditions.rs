@@ -10,6 +10,8 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// Routes, weights and traffic policies stand as declared.
 pub const ROUTES_READY: &str = "RoutesReady";
+/// The sizes of the Deployments are set by the operator alone. Never affects `Ready`.
+pub const SIZES_READY: &str = "SizesReady";
 /// The services in `dependencies` exist and are ready. Never affects `Ready`.
 pub const DEPENDENCIES_READY: &str = "DependenciesReady";
 
@@ -23,12 +25,14 @@ pub mod reason {
     pub const SPEC_REACHED: &str = "SpecReached";
     pub const PROGRESSING: &str = "Progressing";
     pub const VERSION_NOT_READY: &str = "VersionNotReady";
+    pub const NO_REPLICAS: &str = "NoReplicas";
     pub const VERSION_HELD_OUT: &str = "VersionHeldOut";
     pub const DRAINING: &str = "Draining";
     pub const PROPAGATING: &str = "Propagating";
     pub const INVALID_SPEC: &str = "InvalidSpec";
     pub const CHILD_DELETING: &str = "ChildDeleting";
     pub const NAME_CLASH: &str = "NameClash";
+    pub const ADOPTION_PENDING: &str = "AdoptionPending";
     pub const APPLY_FAILED: &str = "ApplyFailed";
     pub const VERSIONS_READY: &str = "VersionsReady";
     pub const NO_READY_VERSION: &str = "NoReadyVersion";
@@ -40,6 +44,8 @@ pub mod reason {
     pub const MESH_NOT_INSTALLED: &str = "MeshNotInstalled";
     pub const PROVIDER_NONE: &str = "ProviderNone";
     pub const PROVIDER_CHANGING: &str = "ProviderChanging";
+    pub const SIZES_KEPT: &str = "SizesKept";
+    pub const CHILD_SCALED: &str = "ChildScaled";
     pub const NO_DEPENDENCIES: &str = "NoDependencies";
     pub const DEPENDENCIES_READY: &str = "DependenciesReady";
     pub const DEPENDENCY_UNWATCHED: &str = "DependencyUnwatched";

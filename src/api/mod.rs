@@ -28,7 +28,7 @@ pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
 pub use rollout::{HandledAction, OnFailure, Pause, RolloutPolicy, RolloutState, RolloutStatus, Step};
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};
-pub use status::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic};
+pub use status::{LimitedBy, MicroserviceStatus, Phase, Scaled, VersionTraffic};
 pub use traffic::{CircuitBreaker, ConnectionPool, OutlierDetection, PortTraffic, Provider, Retries, Traffic};
 
 /// API group of the operator's resources.

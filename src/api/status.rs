@@ -19,7 +19,8 @@ pub struct MicroserviceStatus {
     /// One sentence: what happens, what holds it, what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Ready, Available, Reconciling, Stalled, RoutesReady, DependenciesReady, Promoted, and Paused under a rollout policy.
+    /// Ready, Available, Reconciling, Stalled, RoutesReady, SizesReady, DependenciesReady, Promoted, and Paused under a
+    /// rollout policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// Effective weights in one line, such as `v1=90 v2=10`.
@@ -110,6 +111,18 @@ pub struct VersionTraffic {
     /// `<number of the set of template defaults>-<digest of the user's pod settings>` of the version's Deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// Who else set the size of the version's Deployment; forgotten after 10 minutes without a further time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaled: Option<Scaled>,
+}
+
+/// A size that somebody else set on a Deployment, and that was put back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scaled {
+    /// Field manager of the change.
+    pub by: String,
+    /// When it was noticed; while it goes on, renewed every 5 minutes.
+    pub at: MicroTime,
 }
 
 fn is_zero(number: &i32) -> bool {

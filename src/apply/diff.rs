@@ -3,13 +3,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::api::labels;
+use crate::{api::labels, observe::Key, plan::object::Kind};
 
 use super::applied_mark;
 
@@ -29,8 +29,12 @@ const EXACT: &[&str] = &["selector", "matchLabels"];
 /// webhook, a default), and to apply them again would never end.
 #[derive(Default)]
 pub struct Settled {
-    rewritten: Mutex<HashMap<String, Rewritten>>,
+    /// By Microservice, as their children are forgotten with them.
+    rewritten: Mutex<HashMap<Key, HashMap<Name, Rewritten>>>,
 }
+
+/// A child of a Microservice.
+type Name = (Kind, String);
 
 struct Rewritten {
     mark: String,
@@ -40,7 +44,7 @@ struct Rewritten {
 
 impl Settled {
     /// Whether `live` needs no write to be as `desired`.
-    pub fn is_so(&self, uid: &str, desired: &Value, live: &Value) -> bool {
+    pub fn is_so(&self, of: &Key, name: &Name, desired: &Value, live: &Value) -> bool {
         let mark = applied_mark(desired);
         if mark.is_none() || applied_mark(live) != mark {
             return false;
@@ -48,26 +52,39 @@ impl Settled {
         if is_as(live, desired) {
             return true;
         }
-        let rewritten = self.rewritten.lock().unwrap_or_else(PoisonError::into_inner);
-        rewritten
-            .get(uid)
-            .is_some_and(|known| Some(known.mark.as_str()) == mark && known.live == digest(&project(live, desired)))
+        let rewritten = self.rewritten();
+        let known = rewritten.get(of).and_then(|children| children.get(name));
+        known.is_some_and(|known| Some(known.mark.as_str()) == mark && known.live == digest(&project(live, desired)))
     }
 
     /// Notes how the cluster answered a write.
-    pub fn note(&self, uid: &str, desired: &Value, answer: &Value) {
-        let mut rewritten = self.rewritten.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn note(&self, of: &Key, name: &Name, desired: &Value, answer: &Value) {
         if is_as(answer, desired) {
-            rewritten.remove(uid);
+            self.keep(of, |other| other != name);
         } else {
             let mark = applied_mark(desired).unwrap_or_default().to_owned();
-            rewritten.insert(uid.to_owned(), Rewritten { mark, live: digest(&project(answer, desired)) });
+            let live = digest(&project(answer, desired));
+            self.rewritten().entry(of.clone()).or_default().insert(name.clone(), Rewritten { mark, live });
         }
     }
 
-    /// Forgets a deleted object.
-    pub fn forget(&self, uid: &str) {
-        self.rewritten.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    /// Forgets the children of a Microservice that it no longer has, whoever deleted them.
+    pub fn keep(&self, of: &Key, has: impl Fn(&Name) -> bool) {
+        let mut rewritten = self.rewritten();
+        let Some(children) = rewritten.get_mut(of) else { return };
+        children.retain(|name, _| has(name));
+        if children.is_empty() {
+            rewritten.remove(of);
+        }
+    }
+
+    /// Forgets a Microservice that is gone; its children are deleted by the cluster.
+    pub fn forget(&self, of: &Key) {
+        self.rewritten().remove(of);
+    }
+
+    fn rewritten(&self) -> MutexGuard<'_, HashMap<Key, HashMap<Name, Rewritten>>> {
+        self.rewritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,6 +231,10 @@ mod tests {
 
     use super::*;
 
+    fn child() -> (Key, Name) {
+        (Key::new("shop", "a"), (Kind::Deployment, "a-v1".to_owned()))
+    }
+
     #[test]
     fn drift_is_an_applied_field_that_changed() {
         let desired = json!({"spec": {"replicas": 3, "template": {"containers": [
@@ -255,40 +276,62 @@ mod tests {
 
     #[test]
     fn specs_of_routes_admit_no_foreign_fields() {
+        let (of, name) = child();
         let desired = stamped(&json!({"kind": "DestinationRule", "metadata": {"name": "x"},
             "spec": {"host": "a", "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 1}}}}}));
         let mut live = desired.clone();
         assert_eq!(foreign_fields(&live, &desired), None);
-        assert!(Settled::default().is_so("u", &desired, &live));
+        assert!(Settled::default().is_so(&of, &name, &desired, &live));
         live["spec"]["exportTo"] = json!(["."]);
         live["spec"]["trafficPolicy"]["tls"] = json!({"mode": "DISABLE"});
         live["metadata"]["labels"] = json!({"theirs": "stays"});
         let expected = json!({"exportTo": null, "trafficPolicy": {"tls": null}});
         assert_eq!(foreign_fields(&live, &desired), Some(expected));
-        assert!(!Settled::default().is_so("u", &desired, &live));
+        assert!(!Settled::default().is_so(&of, &name, &desired, &live));
         let of_service = json!({"kind": "Service", "spec": {}});
         assert_eq!(foreign_fields(&json!({"spec": {"type": "ClusterIP"}}), &of_service), None);
     }
 
     #[test]
     fn what_the_cluster_rewrites_is_applied_once() {
+        let (of, name) = child();
         let settled = Settled::default();
         let desired = stamped(&json!({"metadata": {"name": "x"}, "spec": {"image": "a:1"}}));
         let mut live = desired.clone();
         live["spec"]["image"] = json!("mirror/a:1");
-        assert!(!settled.is_so("u", &desired, &live));
-        settled.note("u", &desired, &live);
-        assert!(settled.is_so("u", &desired, &live));
+        assert!(!settled.is_so(&of, &name, &desired, &live));
+        settled.note(&of, &name, &desired, &live);
+        assert!(settled.is_so(&of, &name, &desired, &live));
         live["spec"]["image"] = json!("evil");
-        assert!(!settled.is_so("u", &desired, &live));
+        assert!(!settled.is_so(&of, &name, &desired, &live));
+    }
+
+    #[test]
+    fn only_planned_children_of_living_microservices_are_remembered() {
+        let settled = Settled::default();
+        let (a, b) = (Key::new("shop", "a"), Key::new("shop", "b"));
+        let desired = stamped(&json!({"metadata": {"name": "x"}, "spec": {"image": "a:1"}}));
+        let rewritten = json!({"metadata": desired["metadata"], "spec": {"image": "mirror/a:1"}});
+        let child = |name: &str| (Kind::Deployment, name.to_owned());
+        for (of, name) in [(&a, "a-v1"), (&a, "a-v2"), (&b, "b-v1")] {
+            settled.note(of, &child(name), &desired, &rewritten);
+        }
+        settled.keep(&a, |(_, name)| name == "a-v2");
+        let is_so = |of, name| settled.is_so(of, &child(name), &desired, &rewritten);
+        assert_eq!([is_so(&a, "a-v1"), is_so(&a, "a-v2"), is_so(&b, "b-v1")], [false, true, true]);
+        settled.forget(&b);
+        assert!(!is_so(&b, "b-v1"));
+        settled.keep(&a, |_| false);
+        assert!(settled.rewritten.lock().unwrap().is_empty());
     }
 
     #[test]
     fn a_field_no_longer_wanted_is_noticed() {
+        let (of, name) = child();
         let settled = Settled::default();
         let before = stamped(&json!({"metadata": {"name": "x"}, "spec": {"a": 1, "b": 2}}));
         let after = stamped(&json!({"metadata": {"name": "x"}, "spec": {"a": 1}}));
-        assert!(settled.is_so("u", &before, &before));
-        assert!(!settled.is_so("u", &after, &before));
+        assert!(settled.is_so(&of, &name, &before, &before));
+        assert!(!settled.is_so(&of, &name, &after, &before));
     }
 }

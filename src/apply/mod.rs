@@ -83,6 +83,8 @@ impl Applier {
                 Err(error) => return (applied, Some(error)),
             }
         }
+        let of = Key::new(&identity.namespace, &identity.name);
+        self.settled.keep(&of, |(kind, name)| objects.iter().any(|it| it.kind == *kind && it.name == *name));
         for child in removals.iter().filter(|_| failed.is_none()) {
             if let Err(error) = self.remove(identity, child).await {
                 return (applied, Some(error));
@@ -90,6 +92,11 @@ impl Applier {
             applied.removed.push((child.kind, child.name.clone()));
         }
         (applied, failed)
+    }
+
+    /// Forgets a Microservice that is gone.
+    pub fn forget(&self, of: &Key) {
+        self.settled.forget(of);
     }
 
     async fn apply_one(&self, identity: &Identity, object: &Object, applied: &mut Applied) -> Result<(), Error> {
@@ -146,7 +153,8 @@ impl Applier {
         if !ours && !adoptable(live, identity) {
             return Err(Error::Foreign { kind: object.kind, name: object.name.clone() });
         }
-        if ours && self.settled.is_so(&live.uid, desired, &live.object) {
+        let of = Key::new(&identity.namespace, &identity.name);
+        if ours && self.settled.is_so(&of, &(object.kind, object.name.clone()), desired, &live.object) {
             return Ok(Write::Skip);
         }
         let guarded = object.kind.guards_traffic();
@@ -154,11 +162,11 @@ impl Applier {
     }
 
     fn note(&self, identity: &Identity, object: &Object, desired: &Value, answer: &DynamicObject, round: u64) {
-        let uid = answer.metadata.uid.clone().unwrap_or_default();
-        self.settled.note(&uid, desired, &serde_json::to_value(answer).unwrap_or_default());
+        let of = Key::new(&identity.namespace, &identity.name);
+        let answered = serde_json::to_value(answer).unwrap_or_default();
+        self.settled.note(&of, &(object.kind, object.name.clone()), desired, &answered);
         let written =
             Written::Applied { resource_version: answer.metadata.resource_version.clone().unwrap_or_default(), round };
-        let of = Key::new(&identity.namespace, &identity.name);
         self.caches.expect(&of, Source::Children(object.kind), Key::new(&identity.namespace, &object.name), written);
     }
 
@@ -170,7 +178,6 @@ impl Applier {
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
             Err(source) => return Err(Error::write(child.kind, &child.name, source)),
         }
-        self.settled.forget(&child.uid);
         self.caches.expect(
             &Key::new(&identity.namespace, &identity.name),
             Source::Children(child.kind),

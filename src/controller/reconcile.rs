@@ -74,6 +74,7 @@ impl Context {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.backoff.succeeded(key);
         self.caches.forget(key);
+        self.applier.forget(key);
     }
 }
 

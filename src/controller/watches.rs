@@ -83,7 +83,7 @@ impl Trigger {
         for child in views.into_iter().flatten() {
             match &child.owner {
                 Owner::Microservice { name, .. } => self.ask(caches, Key::new(&child.namespace, name)),
-                Owner::Other => self.foreign(caches, &change.key, child),
+                Owner::Other(_) | Owner::Nobody => self.foreign(caches, &change.key, child),
             }
             for host in &child.hosts {
                 self.host(caches, host);

@@ -1,7 +1,7 @@
 //! All caches of one engine, and the one place where they become [`Observed`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    ChildRef, DependencyState, LiveRoutes, LiveService, Mesh, Observed, Weights,
+    ChildRef, DependencyState, Foreign, LiveRoutes, LiveService, Mesh, Observed, Weights,
     cache::{Cache, Key, Written},
     deployments,
     views::{ActionView, Child, Owner, Peer, PodView, host_term, owner_term},
@@ -166,6 +166,10 @@ impl Caches {
         observed.orders = self.actions_about(identity).into_iter().filter_map(|(_, action)| action.order).collect();
         observed.route_conflicts = self.route_conflicts(identity);
         observed.foreign = self.foreign(service);
+        observed.adopting = !service.ports.is_empty()
+            && self
+                .child(Kind::Service, &Key::new(&identity.namespace, &identity.name))
+                .is_some_and(|live| adoptable(&live, identity));
         observed.dependencies = service.dependencies.iter().map(|dependency| self.dependency(dependency)).collect();
         observed
     }
@@ -179,7 +183,7 @@ impl Caches {
     }
 
     /// Names of children that somebody else's objects have.
-    fn foreign(&self, service: &Validated) -> BTreeSet<(Kind, String)> {
+    fn foreign(&self, service: &Validated) -> Foreign {
         let identity = &service.identity;
         let of_service = [Kind::ServiceAccount, Kind::DestinationRule, Kind::VirtualService, Kind::Service]
             .map(|kind| (kind, identity.name.clone()));
@@ -189,9 +193,10 @@ impl Caches {
         });
         let names = of_service.into_iter().chain(of_version);
         names
-            .filter(|(kind, name)| {
-                let child = self.child(*kind, &Key::new(&identity.namespace, name));
-                child.is_some_and(|child| !belongs(&child, identity) && !adoptable(&child, identity))
+            .filter_map(|(kind, name)| {
+                let child = self.child(kind, &Key::new(&identity.namespace, &name))?;
+                let foreign = !belongs(&child, identity) && !adoptable(&child, identity);
+                foreign.then(|| ((kind, name), child.owner.controller()))
             })
             .collect()
     }
@@ -237,9 +242,9 @@ pub fn belongs(child: &Child, identity: &Identity) -> bool {
     matches!(&child.owner, Owner::Microservice { uid, .. } if *uid == identity.uid)
 }
 
-/// Whether the object's annotation hands it to this Microservice.
+/// Whether the object's annotation hands it to this Microservice. An object has one controller at most.
 pub fn adoptable(child: &Child, identity: &Identity) -> bool {
-    child.owner == Owner::Other && child.adoptable_by.as_deref() == Some(identity.name.as_str())
+    child.owner == Owner::Nobody && child.adoptable_by.as_deref() == Some(identity.name.as_str())
 }
 
 fn note_child(observed: &mut Observed, key: &Key, child: &Child) {

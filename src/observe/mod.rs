@@ -10,6 +10,6 @@ pub mod views;
 pub use cache::{Cache, Key, Written};
 pub use caches::{Caches, Source};
 pub use model::{
-    ChildRef, DependencyState, DeploymentFacts, LiveRoutes, LiveService, Mesh, Observed, ObservedVersion, PodFacts,
-    Weights,
+    ChildRef, Controller, DependencyState, DeploymentFacts, Foreign, LiveRoutes, LiveService, Mesh, Observed,
+    ObservedVersion, PodFacts, Weights,
 };

@@ -24,13 +24,15 @@ pub struct Observed {
     /// Objects of this Microservice that are being deleted, and what holds that up. They cannot be written.
     pub leaving: BTreeMap<(Kind, String), Vec<String>>,
     /// Objects of its namespace that belong to somebody else, under names that it may want.
-    pub foreign: BTreeSet<(Kind, String)>,
+    pub foreign: Foreign,
     /// Weights that its VirtualService carries.
     pub routes: Option<LiveRoutes>,
     /// Names of the subsets that its DestinationRule has.
     pub subsets: BTreeSet<String>,
     /// Its Service.
     pub service: Option<LiveService>,
+    /// Instead of its Service there is one that it may take over, with clients of its own.
+    pub adopting: bool,
     pub mesh: Mesh,
     /// `namespace/name` of somebody else's VirtualServices for its host.
     pub route_conflicts: Vec<String>,
@@ -38,6 +40,16 @@ pub struct Observed {
     pub orders: Vec<Order>,
     /// In the order of the spec's dependencies.
     pub dependencies: Vec<DependencyState>,
+}
+
+/// Objects of somebody else's by kind and name, with the controller of each that has one.
+pub type Foreign = BTreeMap<(Kind, String), Option<Controller>>;
+
+/// The object that controls another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Controller {
+    pub kind: String,
+    pub name: String,
 }
 
 /// A child that exists.
@@ -76,7 +88,7 @@ pub struct DeploymentFacts {
     pub template: Option<String>,
     /// Why pods cannot be made or do not progress, in the cluster's words.
     pub trouble: Option<String>,
-    /// Another manager of `replicas`, such as an autoscaler.
+    /// Who changed `replicas` after the operator had set it, such as an autoscaler.
     pub scaled_by: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
 use kube::{
     Resource, ResourceExt,
     core::{DeserializeGuard, DynamicObject},
@@ -11,21 +11,39 @@ use kube::{
 use serde_json::Value;
 
 use crate::{
-    api::{GROUP, Microservice, MicroserviceAction, MicroserviceActionSpec, Port, conditions, labels},
-    observe::PodFacts,
+    api::{GROUP, MANAGER, Microservice, MicroserviceAction, MicroserviceActionSpec, Port, conditions, labels},
+    observe::{Controller, PodFacts},
     plan::{object::Kind, rollout::orders::Order},
     validate::model::host,
 };
 
 use super::{cache::View, pods};
 
+/// The kind that this operator serves.
+pub const MICROSERVICE: &str = "Microservice";
+
 /// Who controls an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// A Microservice, by name and uid.
-    Microservice { name: String, uid: String },
-    /// Somebody else, or nobody.
-    Other,
+    Microservice {
+        name: String,
+        uid: String,
+    },
+    /// An object of another kind.
+    Other(Controller),
+    Nobody,
+}
+
+impl Owner {
+    /// The controller, whatever its kind.
+    pub fn controller(&self) -> Option<Controller> {
+        match self {
+            Self::Microservice { name, .. } => Some(Controller { kind: MICROSERVICE.to_owned(), name: name.clone() }),
+            Self::Other(controller) => Some(controller.clone()),
+            Self::Nobody => None,
+        }
+    }
 }
 
 /// An object of a kind that Microservices have as children; somebody else's are kept without their content.
@@ -43,7 +61,7 @@ pub struct Child {
     pub finalizers: Vec<String>,
     /// The whole object without managed fields; null for somebody else's.
     pub object: Arc<Value>,
-    /// A manager other than the operator that set the size through the scale subresource.
+    /// Who changed a Deployment's size after the operator had set it.
     pub scaled_by: Option<String>,
     /// Hosts of a VirtualService, fully qualified.
     pub hosts: Vec<String>,
@@ -64,7 +82,7 @@ impl Child {
             adoptable_by: object.annotations().get(labels::ADOPT).cloned(),
             deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
-            scaled_by: scaled_by(object),
+            scaled_by: scaled_by(object).filter(|_| kind == Kind::Deployment),
             hosts: if kind == Kind::VirtualService { hosts(&object.data, &namespace) } else { Vec::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
             object: Arc::new(if ours { content(kind, object) } else { Value::Null }),
@@ -80,17 +98,26 @@ impl Child {
 }
 
 fn owner_of(object: &DynamicObject) -> Owner {
-    object
-        .owner_references()
-        .iter()
-        .find(|owner| owner.controller == Some(true))
-        .filter(|owner| owner.kind == "Microservice" && owner.api_version.split('/').next() == Some(GROUP))
-        .map_or(Owner::Other, |owner| Owner::Microservice { name: owner.name.clone(), uid: owner.uid.clone() })
+    let Some(owner) = object.owner_references().iter().find(|owner| owner.controller == Some(true)) else {
+        return Owner::Nobody;
+    };
+    if owner.kind == MICROSERVICE && owner.api_version.split('/').next() == Some(GROUP) {
+        return Owner::Microservice { name: owner.name.clone(), uid: owner.uid.clone() };
+    }
+    Owner::Other(Controller { kind: owner.kind.clone(), name: owner.name.clone() })
 }
 
+/// The size has another owner and is no longer the operator's. Who sets what the operator has set owns it too, and
+/// disturbs nobody.
 fn scaled_by(object: &DynamicObject) -> Option<String> {
-    let managers = object.metadata.managed_fields.as_ref()?;
-    managers.iter().find(|entry| entry.subresource.as_deref() == Some("scale"))?.manager.clone()
+    let sizes = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        fields.is_some_and(|fields| fields.pointer("/f:spec/f:replicas").is_some())
+    };
+    let owners = object.metadata.managed_fields.iter().flatten().filter(sizes);
+    let mut names = owners.filter_map(|entry| entry.manager.as_deref()).peekable();
+    let first = names.peek().map(|name| (*name).to_owned());
+    first.filter(|_| names.all(|name| name != MANAGER))
 }
 
 /// The object as it would be written. Items of a listing lack their apiVersion and kind.

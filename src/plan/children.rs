@@ -118,7 +118,7 @@ pub fn build(
     templates: &BTreeMap<String, Template>,
     stamp: &Stamp,
 ) -> Built {
-    let Decided { service, rollout, placement, rule, .. } = *decided;
+    let Decided { service, rollout, placement, rule, around, .. } = *decided;
     let revision = resources::controller_revision(service, spec, stamp);
     let mut objects = vec![Object::new(Kind::ControllerRevision, &revision)];
     objects.extend(resources::service_account(service, stamp).map(|it| Object::new(Kind::ServiceAccount, &it)));
@@ -128,7 +128,8 @@ pub fn build(
         let (Some(standing), Some(template)) = (rollout.standing(&version.name), templates.get(&version.name)) else {
             continue;
         };
-        let replicas = size::replicas(standing, rollout, rule).unwrap_or(version.replicas);
+        let drained = drained(standing, service, around);
+        let replicas = size::replicas(standing, rollout, rule, drained).unwrap_or(version.replicas);
         sizes.insert(version.name.clone(), replicas);
         objects.extend(
             resources::disruption_budget(service, version, replicas, stamp)
@@ -216,7 +217,7 @@ fn drained(standing: &Standing<'_>, service: &Validated, around: &Circumstances<
     drained_at(standing, service, around).is_some_and(|at| at <= around.now)
 }
 
-/// When a removed version without references has run on for its drain time, and the mesh has forgotten it.
+/// When a removed or parked version without references has run on for its drain time, and the mesh has forgotten it.
 fn drained_at(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> Option<Timestamp> {
     let drain = SignedDuration::try_from(service.drain.as_std()).unwrap_or(SignedDuration::MAX);
     let since = standing.memory.unreferenced_since.as_ref()?;
@@ -227,10 +228,10 @@ fn subset_gone_at(standing: &Standing<'_>, around: &Circumstances<'_>) -> Option
     standing.memory.subset_removed_since.as_ref()?.0.checked_add(around.propagation).ok()
 }
 
-/// When time alone lets a part of a removed version go.
+/// When time alone lets a part of a removed version go, or the pods of a parked one.
 pub fn next_removal(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> Option<Timestamp> {
     if standing.spec.is_some() {
-        return None;
+        return drained_at(standing, service, around).filter(|_| standing.parked && standing.replicas > 0);
     }
     subset_gone_at(standing, around).or_else(|| drained_at(standing, service, around))
 }

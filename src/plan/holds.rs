@@ -1,18 +1,18 @@
 //! What keeps a service from its spec, in words that tell a person what to do. Pure.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
 use crate::{
     api::{LimitedBy, Provider, RolloutState, conditions::reason},
-    observe::{Mesh, Observed},
+    observe::{Controller, Foreign, Mesh, Observed, views::MICROSERVICE},
     validate::Validated,
 };
 
 use super::{
+    adoption,
     object::{Kind, Object},
     rollout::{Rollout, Standing},
+    scaling::{self, Contested},
     traffic::provider::Stage,
 };
 
@@ -54,14 +54,9 @@ pub struct RoutesState {
 }
 
 /// Objects that would be applied, but whose names somebody else's objects have.
-pub fn clashes(objects: &[Object], observed: &Observed) -> BTreeSet<(Kind, String)> {
-    let names = objects.iter().map(|object| (object.kind, object.name.clone()));
-    names.filter(|name| observed.foreign.contains(name)).collect()
-}
-
-/// Whether the Service of this name, whose host routes would be for, is somebody else's.
-pub fn host_is_foreign(service: &Validated, observed: &Observed) -> bool {
-    !service.ports.is_empty() && observed.foreign.contains(&(Kind::Service, service.identity.name.clone()))
+pub fn clashes(objects: &[Object], observed: &Observed) -> Foreign {
+    let wanted = |(kind, name): &(Kind, String)| objects.iter().any(|it| it.kind == *kind && it.name == *name);
+    observed.foreign.iter().filter(|(name, _)| wanted(name)).map(|(name, by)| (name.clone(), by.clone())).collect()
 }
 
 /// Everything that keeps the service from its spec, the weightiest first.
@@ -70,35 +65,57 @@ pub fn holds(
     observed: &Observed,
     rollout: &Rollout<'_>,
     stage: &Stage,
-    clashes: &BTreeSet<(Kind, String)>,
+    clashes: &Foreign,
+    contested: &Contested,
 ) -> Vec<Hold> {
-    let mut holds: Vec<Hold> = clashes.iter().map(|(kind, name)| clash(service, *kind, name)).collect();
+    let mut holds: Vec<Hold> =
+        clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by.as_ref())).collect();
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
+    holds.extend(adoption::hold(service, observed, rollout));
     let scaled_to_zero = service.versions.iter().all(|version| version.replicas == 0);
     let idle = |standing: &Standing<'_>| scaled_to_zero && standing.spec.is_some() && standing.replicas == 0;
     let versions = rollout.standings.iter().filter(|standing| !idle(standing));
-    holds.extend(versions.filter_map(|standing| of_version(standing, rollout)));
+    holds.extend(versions.filter_map(|standing| {
+        let hold = of_version(standing, rollout)?;
+        let usual = hold.reason == reason::VERSION_NOT_READY && hold.severity == Severity::Progressing;
+        let scaled = scaling::message(service, contested, standing.name).filter(|_| usual);
+        Some(scaled.map(|message| Hold { reason: reason::CHILD_SCALED, message, ..hold.clone() }).unwrap_or(hold))
+    }));
     holds.extend(of_provider(stage));
     holds.extend(of_rollout(service, rollout));
-    let routes = routes(service, observed, rollout, stage);
-    // Nothing is on its way that would ever change this: the condition alone says it.
-    if !routes.ready && routes.reason != reason::PROVIDER_NONE {
+    let routes = routes(service, observed, rollout, stage, clashes);
+    // Without a mesh nothing is on its way that would ever change this: the condition alone says it. What an adoption
+    // waits for is said above.
+    if !routes.ready && ![reason::PROVIDER_NONE, reason::ADOPTION_PENDING].contains(&routes.reason) {
         holds.push(Hold { reason: routes.reason, message: routes.message, severity: Severity::Degraded });
     }
     holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
     holds
 }
 
-fn clash(service: &Validated, kind: Kind, name: &str) -> Hold {
+fn clash(service: &Validated, kind: Kind, name: &str, by: Option<&Controller>) -> Hold {
+    let own = &service.identity.name;
+    let rename = match kind {
+        Kind::Deployment | Kind::PodDisruptionBudget => "rename the version or this Microservice",
+        _ => "rename this Microservice",
+    };
+    let whose = match by {
+        None => format!(
+            "belongs to somebody else: delete or rename it, {rename}, or let the operator take it over with the \
+             annotation {}: {own}",
+            crate::api::labels::ADOPT
+        ),
+        Some(by) if by.kind == MICROSERVICE && by.name == *own => {
+            "belongs to an earlier Microservice of this name: it is made anew as soon as the cluster has removed it; \
+             if that does not happen, delete it"
+                .to_owned()
+        }
+        Some(by) => format!("is controlled by the {} {}: {rename}, or let go of the object there", by.kind, by.name),
+    };
     let kind = kind.api_resource().kind;
     Hold {
         reason: reason::NAME_CLASH,
-        message: format!(
-            "a {kind} named {name} exists and belongs to somebody else: delete or rename it, rename this Microservice, \
-             or let the operator take it over with the annotation {}: {}",
-            crate::api::labels::ADOPT,
-            service.identity.name
-        ),
+        message: format!("a {kind} named {name} exists and {whose}"),
         severity: Severity::Stalled,
     }
 }
@@ -115,6 +132,9 @@ fn leaving(kind: Kind, name: &str, finalizers: &[String]) -> Hold {
 
 fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
     let Some(spec) = standing.spec else { return of_removed(standing, rollout) };
+    if standing.parked {
+        return of_parked(standing, rollout);
+    }
     let limited = standing.limited_by();
     let idle = spec.replicas == 0 && standing.replicas == 0;
     if limited.is_none() && (standing.complete || idle || (standing.exists && unneeded(standing, rollout))) {
@@ -156,6 +176,23 @@ fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
     };
     let trouble = standing.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
     Some(Hold { reason, message: format!("{state}{trouble}; {weights}"), severity })
+}
+
+/// A version that is to have no pods, while others run.
+fn of_parked(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
+    let (name, requested, weights) = (standing.name, standing.requested(), weights_in_words(rollout));
+    if requested > 0 {
+        let message = format!(
+            "{name} is to have no pods, so the other versions take its {requested} % of the requests: give it \
+             replicas, or the weight 0; {weights}"
+        );
+        return Some(Hold { reason: reason::NO_REPLICAS, message, severity: Severity::Degraded });
+    }
+    (standing.replicas > 0).then(|| Hold {
+        reason: reason::DRAINING,
+        message: format!("{name} is to have no pods and drains; {weights}"),
+        severity: Severity::Progressing,
+    })
 }
 
 /// A version without weight may be kept at no pods at all.
@@ -223,7 +260,9 @@ fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
 
 fn of_provider(stage: &Stage) -> Option<Hold> {
     let message = match stage {
-        Stage::Entering | Stage::Settling => "traffic is being handed from the Service to the mesh, step by step",
+        Stage::Adopting | Stage::Entering | Stage::Settling => {
+            "traffic is being handed from the Service to the mesh, step by step"
+        }
         Stage::Leaving => "traffic is being handed from the mesh to the Service, step by step",
         Stage::Worker | Stage::Mesh | Stage::Plain => return None,
     };
@@ -280,16 +319,30 @@ pub fn availability(service: &Validated, rollout: &Rollout<'_>) -> Availability 
 }
 
 /// Whether routes, weights and policies stand as declared.
-pub fn routes(service: &Validated, observed: &Observed, rollout: &Rollout<'_>, stage: &Stage) -> RoutesState {
+pub fn routes(
+    service: &Validated,
+    observed: &Observed,
+    rollout: &Rollout<'_>,
+    stage: &Stage,
+    clashes: &Foreign,
+) -> RoutesState {
     let not = |reason, message: String| RoutesState { ready: false, reason, message };
     if *stage == Stage::Worker {
         return RoutesState { ready: true, reason: reason::NO_ROUTES, message: "a worker has no routes".to_owned() };
     }
-    if host_is_foreign(service, observed) {
-        return not(
-            reason::NAME_CLASH,
-            format!("requests to {} go to somebody else's Service; nothing is routed", service.identity.host()),
-        );
+    let taken = clashes.keys().map(|(kind, _)| *kind).find(|kind| kind.guards_traffic());
+    if let Some(kind) = taken {
+        let message = if kind == Kind::Service {
+            format!("requests to {} go to somebody else's Service; nothing is routed", service.identity.host())
+        } else {
+            let (kind, name) = (kind.api_resource().kind, &service.identity.name);
+            format!("the {kind} {name} is somebody else's, so routes and weights do not stand")
+        };
+        return not(reason::NAME_CLASH, message);
+    }
+    if observed.adopting {
+        let message = format!("the Service {} is not taken over yet; nothing is routed", service.identity.name);
+        return not(reason::ADOPTION_PENDING, message);
     }
     if service.provider == Provider::Istio && observed.mesh == Mesh::Absent {
         return not(
@@ -297,16 +350,6 @@ pub fn routes(service: &Validated, observed: &Observed, rollout: &Rollout<'_>, s
             "Istio's VirtualService and DestinationRule are not installed in this cluster: the Service alone carries \
              the requests; install Istio, or set traffic.provider to None"
                 .to_owned(),
-        );
-    }
-    let taken = [Kind::VirtualService, Kind::DestinationRule]
-        .into_iter()
-        .find(|kind| observed.foreign.contains(&(*kind, service.identity.name.clone())));
-    if let Some(kind) = taken.filter(|_| service.provider == Provider::Istio) {
-        let (kind, name) = (kind.api_resource().kind, &service.identity.name);
-        return not(
-            reason::NAME_CLASH,
-            format!("the {kind} {name} is somebody else's, so routes and weights do not stand"),
         );
     }
     if let Some(conflict) = observed.route_conflicts.first() {

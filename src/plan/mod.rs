@@ -2,11 +2,13 @@
 //!
 //! `now` is a parameter; "not ready yet" is an outcome here, never an error; waiting is a requeue.
 
+pub mod adoption;
 pub mod children;
 pub mod holds;
 pub mod object;
 pub mod resources;
 pub mod rollout;
+pub mod scaling;
 pub mod traffic;
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,6 +25,8 @@ pub use holds::{Availability, Hold, RoutesState};
 use object::Object;
 use resources::Stamp;
 use rollout::{Circumstances, Rollout, orders::Answer, size::SizeRule, version::time};
+use scaling::Contested;
+pub use scaling::SizesState;
 use traffic::provider::{Placement, Stage};
 
 /// What does not depend on the Microservice.
@@ -54,6 +58,7 @@ pub struct Plan {
     pub holds: Vec<Hold>,
     pub availability: Availability,
     pub routes: RoutesState,
+    pub sizes: SizesState,
     /// Versions that lost their weight just now.
     pub lost: Vec<String>,
     /// How far the rollout is; None without a policy.
@@ -102,30 +107,32 @@ pub fn plan(
     };
     let templates = children::templates(service, observed);
     let template = |name: &str| templates.get(name).map(|template| template.id.clone());
-    let mut rollout = rollout::advance(service, observed, &around, template, stage.freezes(), stage.routes());
-    let mut placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
-    if holds::host_is_foreign(service, observed) {
-        placement = placement.without_routes();
-    }
+    let frozen = stage.freezes() || observed.adopting;
+    let mut rollout = rollout::advance(service, observed, &around, template, frozen, stage.routes());
+    let placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
+    let mut placement = placement.beside(|kind| observed.foreign.contains_key(&(kind, service.identity.name.clone())));
+    placement.service &= adoption::awaited(observed, &rollout).is_none();
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
     let rule = SizeRule {
         idle_without_weight: match stage {
             Stage::Worker => true,
             Stage::Plain => placement.pin.is_none(),
-            Stage::Mesh | Stage::Settling | Stage::Entering | Stage::Leaving => false,
+            Stage::Adopting | Stage::Mesh | Stage::Settling | Stage::Entering | Stage::Leaving => false,
         },
     };
     let decided = Decided { service, observed, rollout: &rollout, placement: &placement, rule, around: &around };
     let built = children::build(&decided, spec, &subsets, &templates, &settings.stamp);
     let removals = children::removals(&decided, &built);
     let clashes = holds::clashes(&built.objects, observed);
+    let contested = scaling::contested(service, observed, now);
     let waits = waits(&rollout, &placement, service, &around);
     Plan {
-        holds: holds::holds(service, observed, &rollout, &stage, &clashes),
+        holds: holds::holds(service, observed, &rollout, &stage, &clashes, &contested),
         availability: holds::availability(service, &rollout),
-        routes: holds::routes(service, observed, &rollout, &stage),
+        routes: holds::routes(service, observed, &rollout, &stage, &clashes),
+        sizes: scaling::state(service, &contested),
         scaled: scaled(service, &rollout),
-        traffic: memories(&rollout, &built.sizes),
+        traffic: memories(&rollout, &built.sizes, &contested),
         provider: placement.provider,
         provider_since: placement.provider_since,
         accepted_revision: built.revision,
@@ -134,18 +141,18 @@ pub fn plan(
             .into_iter()
             .filter(|object| {
                 let name = (object.kind, object.name.clone());
-                !clashes.contains(&name) && !observed.leaving.contains_key(&name)
+                !clashes.contains_key(&name) && !observed.leaving.contains_key(&name)
             })
             .collect(),
         removals,
         lost: rollout.lost,
         rollout: rollout.progress,
         answers: rollout.answers,
-        next: waits,
+        next: waits.into_iter().chain(scaling::next(&contested)).min(),
     }
 }
 
-fn memories(rollout: &Rollout<'_>, sizes: &children::Sizes) -> Vec<VersionTraffic> {
+fn memories(rollout: &Rollout<'_>, sizes: &children::Sizes, contested: &Contested) -> Vec<VersionTraffic> {
     rollout
         .standings
         .iter()
@@ -154,6 +161,7 @@ fn memories(rollout: &Rollout<'_>, sizes: &children::Sizes) -> Vec<VersionTraffi
             ready: standing.ready,
             desired: sizes.get(standing.name).copied().unwrap_or(standing.replicas),
             limited_by: standing.limited_by(),
+            scaled: contested.get(standing.name).cloned(),
             ..standing.memory.clone()
         })
         .collect()

@@ -226,6 +226,8 @@ impl Board<'_> {
                 &available.message,
             ));
             conditions.push(self.condition(conditions::ROUTES_READY, routes.ready, routes.reason, &routes.message));
+            let sizes = &plan.sizes;
+            conditions.push(self.condition(conditions::SIZES_READY, sizes.ready, sizes.reason, &sizes.message));
             conditions.push(self.dependencies());
             conditions.extend(self.rollout(status));
         } else {

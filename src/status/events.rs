@@ -54,7 +54,9 @@ pub fn notices(
         tell(false, "ProviderChanged", format!("traffic is carried by {:?}", new.provider.unwrap_or_default()));
     }
     for (type_, reason) in [(conditions::STALLED, "Stalled"), (conditions::READY, "BecameReady")] {
-        if let Some(message) = became_true(old, new, type_) {
+        // Each time that a size is put back the service is ready again, and that would be told without end.
+        let repeated = type_ == conditions::READY && new.traffic.iter().any(|entry| entry.scaled.is_some());
+        if let Some(message) = became_true(old, new, type_).filter(|_| !repeated) {
             tell(type_ == conditions::STALLED, reason, message);
         }
     }
@@ -65,6 +67,7 @@ pub fn notices(
     for (type_, reason) in [
         (conditions::AVAILABLE, "BecameUnavailable"),
         (conditions::ROUTES_READY, "RoutesDegraded"),
+        (conditions::SIZES_READY, "ChildScaled"),
         (conditions::DEPENDENCIES_READY, "DependenciesDegraded"),
     ] {
         if let Some(message) = became_false(old, new, type_) {

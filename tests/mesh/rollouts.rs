@@ -23,7 +23,8 @@ const ROUNDS: usize = 3;
 /// Weights at the steps of [`PAUSING`].
 const STEPS: [&str; 3] = ["v1=95 v2=5", "v1=75 v2=25", "v1=50 v2=50"];
 /// At each step, somebody must promote.
-const PAUSING: &str = "rollout: {steps: [{weight: 5}, {pause: {}}, {weight: 25}, {pause: {}}, {weight: 50}, {pause: {}}]}";
+const PAUSING: &str =
+    "rollout: {steps: [{weight: 5}, {pause: {}}, {weight: 25}, {pause: {}}, {weight: 50}, {pause: {}}]}";
 const WALKING: &str = "rollout: {steps: [{weight: 5}, {pause: {duration: 3s}}, {weight: 25}, {pause: {duration: 3s}}, \
                        {weight: 50}, {pause: {duration: 3s}}]}";
 /// How long an Envoy may take to hear of a route on a busy machine; the mesh is given 5 s.
@@ -134,7 +135,11 @@ fn a_version_that_crash_loops_is_rolled_back_without_any_metrics() {
         edit(&space, &[version("v1", 0), version("v2", 0), crashing], WALKING).await;
         let aborted = space.until(NAME, "rolled back", |it| told(it, "Promoted").0 == "RolloutAborted").await;
         space.weights(NAME, "v1=100 v2=0 v3=0").await;
-        assert!(message(&aborted).starts_with("rolled back: v3 cannot serve: its pods restart"), "{}", message(&aborted));
+        assert!(
+            message(&aborted).starts_with("rolled back: v3 cannot serve: its pods restart"),
+            "{}",
+            message(&aborted)
+        );
         assert_eq!(condition(&aborted, "Available"), "True");
         let taken = aborted.status.as_ref().unwrap().traffic.iter().find(|entry| entry.version == "v3").unwrap();
         let taken = taken.since.as_ref().unwrap().0;

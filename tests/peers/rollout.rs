@@ -109,7 +109,8 @@ impl Rollout {
         let space = Space::unwatched(&stage().cluster, name).await;
         let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout");
         let api = Api::namespaced_with(space.client.clone(), &space.name, &ApiResource::from_gvk(&kind));
-        let recorder = Recorder::start(&space.client, &space.name, Some(kind), None, Settings::default()).await.unwrap();
+        let recorder =
+            Recorder::start(&space.client, &space.name, Some(kind), None, Settings::default()).await.unwrap();
         controller(&space);
         let rollout = Self { space, api, recorder };
         for object in routes(&rollout.space.name) {

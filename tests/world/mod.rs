@@ -181,7 +181,10 @@ impl World {
 
     /// Puts an object of somebody else's into the namespace.
     pub fn put_foreign(&mut self, kind: Kind, name: &str, mut object: Value) {
-        object["metadata"] = json!({"name": name, "namespace": "shop", "uid": "foreign"});
+        let meta = object["metadata"].as_object_mut().unwrap();
+        for (key, value) in [("name", name), ("namespace", "shop"), ("uid", "foreign")] {
+            meta.insert(key.into(), value.into());
+        }
         self.put(kind, name, object);
     }
 

@@ -1,10 +1,12 @@
 //! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
 //!
-//! [`version`] judges each version, [`mod@walk`] says how far on the way to the requested weights to aim, [`mod@settle`]
-//! gives no version more than it can carry, [`size`] decides how many pods run meanwhile.
+//! [`version`] judges each version, [`parking`] says who takes the weight of those that are to have no pods,
+//! [`mod@walk`] how far on the way there to aim, [`mod@settle`] gives no version more than it can carry, [`size`] decides
+//! how many pods run meanwhile.
 
 pub mod line;
 pub mod orders;
+pub mod parking;
 pub mod settle;
 pub mod size;
 pub mod version;
@@ -37,7 +39,7 @@ pub struct Rollout<'a> {
     pub stranded: bool,
     /// Versions that lost their weight just now.
     pub lost: Vec<String>,
-    /// The weights in force are the requested ones already; what this step changes is yet to be written.
+    /// The weights in force are those aimed at already; what this step changes is yet to be written.
     pub arrived: bool,
     /// How far the rollout of the policy is; becomes the status.
     pub progress: Option<RolloutStatus>,
@@ -75,6 +77,8 @@ pub fn advance<'a>(
 ) -> Rollout<'a> {
     let current = current_weights(service, observed);
     let mut standings = judge_all(service, observed, around, current.as_ref(), template);
+    parking::aim(&mut standings);
+    let current = current.filter(|_| !observed.adopting);
     let creating = current.is_none();
     let parties: Vec<Party<'_>> = standings.iter().map(|standing| standing.party(service, observed)).collect();
     let situation = service.rollout.as_ref().map(|policy| Situation {
@@ -87,7 +91,7 @@ pub fn advance<'a>(
     });
     let walked =
         situation.as_ref().and_then(|it| if frozen || !routed { walk::stay(it) } else { Some(walk::walk(it)) });
-    let current = current.clone().unwrap_or_else(|| first_weights(&standings));
+    let current = current.clone().unwrap_or_else(|| first_weights(&standings, observed.adopting));
     if let Some(Walk { aims, .. }) = &walked {
         standings.iter_mut().for_each(|standing| standing.aim = weight_of(aims, standing.name));
     }
@@ -114,12 +118,14 @@ pub fn advance<'a>(
     let lost = note_losses(&mut standings, observed, (&current, &weights), &routes, around);
     for standing in &mut standings {
         let effective = weight_of(&weights, standing.name);
-        let in_route =
-            routes.iter().any(|(_, weights)| weights.as_ref().is_some_and(|w| weight_of(w, standing.name) > 0));
+        let in_route = routes.iter().any(|(route, weights)| {
+            let kept = standing.parked && route.on_unready == OnUnready::Hold;
+            !kept && weights.as_ref().is_some_and(|w| weight_of(w, standing.name) > 0)
+        });
         let runs = observed.versions.get(standing.name);
         standing.advance(effective, effective > 0 || in_route, runs, around.now);
     }
-    let arrived = standings.iter().all(|standing| standing.requested() == weight_of(&current, standing.name));
+    let arrived = standings.iter().all(|standing| standing.target == weight_of(&current, standing.name));
     let (progress, answers, pause_ends, next) = match walked {
         Some(Walk { status, answers, pause_ends, next, .. }) => (Some(status), answers, pause_ends, next),
         None if service.rollout.is_none() => {
@@ -174,18 +180,19 @@ fn current_weights(service: &Validated, observed: &Observed) -> Option<Weights> 
         .find(|weights| weights.values().sum::<i32>() == 100 && weights.iter().all(|(name, w)| *w == 0 || known(name)))
 }
 
-/// All to the version with the largest request; to one that is complete, if there is any.
-fn first_weights(standings: &[Standing<'_>]) -> Weights {
+/// All to the version with the largest request; to one that is complete, if there is any. Clients of a Service that is
+/// yet to be taken over can wait for the largest.
+fn first_weights(standings: &[Standing<'_>], adopting: bool) -> Weights {
     let largest = |of: &dyn Fn(&&Standing<'_>) -> bool| {
         let mut best: Option<&Standing<'_>> = None;
         for standing in standings.iter().filter(of) {
-            if best.is_none_or(|best| standing.requested() > best.requested()) {
+            if best.is_none_or(|best| standing.target > best.target) {
                 best = Some(standing);
             }
         }
         best.map(|standing| standing.name.to_owned())
     };
-    largest(&|standing| standing.complete && standing.requested() > 0)
+    largest(&|standing| standing.complete && standing.target > 0 && !adopting)
         .or_else(|| largest(&|_| true))
         .map(|name| Weights::from([(name, 100)]))
         .unwrap_or_default()
@@ -205,7 +212,11 @@ fn route_weights(route: &Route, live: Option<&Weights>, standings: &[Standing<'_
         .map(|standing| {
             let current = live.map_or(0, |live| weight_of(live, standing.name));
             let candidate = standing.candidate(weight_of(&requested, standing.name), current);
-            Candidate { rescuer: candidate.rescuer && (live.is_some() || candidate.admitted), ..candidate }
+            Candidate {
+                serving: candidate.serving && !standing.parked,
+                rescuer: candidate.rescuer && !standing.parked && (live.is_some() || candidate.admitted),
+                ..candidate
+            }
         })
         .collect();
     if let Some(next) = settle(&candidates) {

@@ -10,17 +10,19 @@ pub struct SizeRule {
     pub idle_without_weight: bool,
 }
 
-/// Pods that a version of the spec should run; None for a removed one, which is left as it is.
-pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, rule: SizeRule) -> Option<i32> {
+/// Pods that a version of the spec should run; None for a removed one, which is left as it is. `drained` is whether
+/// requests have had their time to leave it.
+pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, rule: SizeRule, drained: bool) -> Option<i32> {
     let spec = standing.spec?;
     let effective = rollout.weight(standing.name);
-    if rule.idle_without_weight && effective == 0 && spec.weight == 0 {
+    if rule.idle_without_weight && effective == 0 && standing.target == 0 {
         return Some(0);
     }
     let wanted = if effective > spec.weight { spec.replicas.max(covered(rollout)) } else { spec.replicas };
     let shrinks = wanted < standing.replicas;
     // Deployments are written before routes: what shrinks with a step loses pods while it still has its weight.
-    Some(if shrinks && !rollout.arrived && standing.exists { standing.replicas } else { wanted })
+    let early = !rollout.arrived || (standing.parked && !drained);
+    Some(if shrinks && early && standing.exists { standing.replicas } else { wanted })
 }
 
 /// The size of the largest version that cannot serve what is requested of it: what its rescuers must cover.

@@ -26,8 +26,6 @@ pub struct Standing<'a> {
     pub name: &'a str,
     /// None when the version was removed from the spec.
     pub spec: Option<&'a Version>,
-    /// Weight to aim at now: the requested one, or what the rollout's step gives it.
-    pub aim: i32,
     /// Whether it has a Deployment.
     pub exists: bool,
     pub ready: i32,
@@ -40,6 +38,12 @@ pub struct Standing<'a> {
     /// The last restart that is held against it.
     pub restarted_at: Option<Timestamp>,
     pub held: bool,
+    /// The weight that the rollout leads to: the requested one, unless versions are parked.
+    pub target: i32,
+    /// The weight to aim at now: what the policy's step gives it, else the target.
+    pub aim: i32,
+    /// It is to have no pods, and others run: they take its weight first.
+    pub parked: bool,
     /// The mesh has had its subset for the propagation time, or there is no mesh.
     pub routable: bool,
     /// What is remembered of it; becomes the status.
@@ -84,7 +88,6 @@ impl<'a> Standing<'a> {
         Self {
             name,
             spec,
-            aim: spec.map_or(0, |spec| spec.weight),
             exists: deployment.is_some(),
             ready,
             replicas: deployment.map_or(0, |facts| facts.replicas),
@@ -92,6 +95,9 @@ impl<'a> Standing<'a> {
             restarting: !proven && restarted >= pods.div_ceil(10).max(1),
             restarted_at: last_restart(observed).filter(|at| counted_since.is_none_or(|since| *at > since)),
             held,
+            target: spec.map_or(0, |spec| spec.weight),
+            aim: spec.map_or(0, |spec| spec.weight),
+            parked: false,
             routable: match (around.subsets, &memory.subset_since) {
                 (None, _) => true,
                 (Some(_), Some(since)) => around.now.duration_since(since.0) >= around.propagation,
@@ -123,7 +129,7 @@ impl<'a> Standing<'a> {
         let known = before.and_then(|memory| parse_template_id(memory.template.as_deref()?)).map(|(_, hash)| hash);
         Party {
             name: self.name,
-            requested: self.requested(),
+            requested: self.target,
             changed: known.is_some() && template.is_some() && known != template,
             template,
             exists: self.exists,
@@ -194,10 +200,10 @@ impl<'a> Standing<'a> {
     }
 
     fn keep_clean(&mut self, now: Timestamp) {
-        let requested = self.requested();
+        let target = self.target;
         let memory = &mut self.memory;
         if !is_proven(memory, now) {
-            let clean = self.complete && !self.restarting && memory.effective == requested && requested > 0;
+            let clean = self.complete && !self.restarting && memory.effective == target && target > 0;
             if !clean {
                 memory.clean_since = None;
             } else if memory.clean_since.is_none() {
@@ -225,13 +231,15 @@ impl<'a> Standing<'a> {
         if effective == requested {
             return None;
         }
-        if self.aim != requested && effective == self.aim {
+        if self.aim != self.target && effective == self.aim {
             return Some(LimitedBy::Rollout);
         }
         if effective > requested {
             return Some(LimitedBy::OtherVersion);
         }
-        Some(if self.held {
+        Some(if self.parked {
+            LimitedBy::NotReady
+        } else if self.held {
             LimitedBy::HeldOut
         } else if self.restarting {
             LimitedBy::Lost

@@ -1,7 +1,8 @@
 //! Who carries the weights, a mesh or the plain Service, and the way from one to the other. Pure.
 //!
 //! Entering a mesh: DestinationRule, propagation, VirtualService, propagation, then the Service's selector widens and,
-//! after the propagation once more, weights move again. Leaving it goes the other way round.
+//! after the propagation once more, weights move again. Leaving it goes the other way round. A live Service that is taken
+//! over enters the mesh from the first version that it selects.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -24,6 +25,8 @@ const CREATION_PRECISION: SignedDuration = SignedDuration::from_secs(1);
 pub enum Stage {
     /// No ports: nothing is routed.
     Worker,
+    /// Before the mesh, a live Service is taken over: it selects what it did, then one complete version.
+    Adopting,
     /// The mesh carries the weights.
     Mesh,
     /// The mesh was given control, and weights wait until it has taken effect.
@@ -48,6 +51,7 @@ impl Stage {
             return if routed && observed.mesh == Mesh::Installed { Self::Leaving } else { Self::Plain };
         }
         match &observed.service {
+            None if observed.adopting => Self::Adopting,
             None => Self::Mesh,
             Some(live) if live.pinned.is_some() => Self::Entering,
             Some(_) if observed.status.provider == Some(Provider::None) => Self::Entering,
@@ -63,7 +67,7 @@ impl Stage {
 
     /// The mesh's subsets decide which version can be routed to.
     pub fn uses_subsets(&self) -> bool {
-        !matches!(self, Self::Worker | Self::Plain)
+        !matches!(self, Self::Worker | Self::Adopting | Self::Plain)
     }
 
     /// Header routes are to be carried.
@@ -101,14 +105,20 @@ pub fn place(
         Stage::Mesh | Stage::Settling => step.mesh(),
         Stage::Entering => step.enter(),
         Stage::Leaving => step.leave(),
-        Stage::Plain => step.plain(step.only_version()),
+        Stage::Adopting | Stage::Plain => step.plain(step.only_version()),
     }
 }
 
 impl Placement {
-    /// Without a word to the mesh: the Service of that name, and so the host, is somebody else's.
-    pub fn without_routes(self) -> Self {
-        Self { destination_rule: false, virtual_service: false, ..self }
+    /// Without a word to the mesh when the Service of that name, and so the host, is somebody else's; without routes
+    /// when the subsets are.
+    pub fn beside(self, foreign: impl Fn(Kind) -> bool) -> Self {
+        let foreign_host = foreign(Kind::Service);
+        Self {
+            destination_rule: self.destination_rule && !foreign_host,
+            virtual_service: self.virtual_service && !foreign_host && !foreign(Kind::DestinationRule),
+            ..self
+        }
     }
 }
 

@@ -1,0 +1,249 @@
+//! What happens where a Microservice meets objects, names and sizes that somebody else has a hand in, in a world made of
+//! data.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod world;
+
+use microservice_operator::plan::object::Kind;
+use serde_json::{Value, json};
+use world::{Pods, World};
+
+const NAME: &str = "order-service";
+
+fn two(v1: i32, v2: i32) -> String {
+    format!(
+        "{{ports: [{{name: http, port: 80, targetPort: 3000}}], replicas: 3, versions: [\
+         {{name: v1, image: 'x:1', weight: {v1}}}, {{name: v2, image: 'x:2', weight: {v2}, replicas: 1}}]}}"
+    )
+}
+
+/// An object of somebody else's, with this controller and these annotations.
+fn theirs(owner: Value, annotations: Value) -> Value {
+    let mut object = json!({"metadata": {"annotations": annotations}, "spec": {"selector": {"theirs": "yes"}}});
+    if !owner.is_null() {
+        object["metadata"]["ownerReferences"] = json!([owner]);
+    }
+    object
+}
+
+fn controller(api_version: &str, kind: &str, name: &str) -> Value {
+    json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": "their-uid", "controller": true})
+}
+
+fn clash(kind: Kind, name: &str, object: Value) -> String {
+    let mut world = World::new(&two(90, 10));
+    world.put_foreign(kind, name, object);
+    world.settle();
+    let (value, reason, message) = world.condition("Stalled");
+    assert_eq!((value.as_str(), reason.as_str()), ("True", "NameClash"));
+    message
+}
+
+#[test]
+fn a_clash_with_an_object_that_nobody_controls_suggests_to_take_it_over() {
+    assert_eq!(
+        clash(Kind::Service, NAME, theirs(Value::Null, json!({}))),
+        "a Service named order-service exists and belongs to somebody else: delete or rename it, rename this \
+         Microservice, or let the operator take it over with the annotation microservice-operator.dev/adopt: order-service"
+    );
+}
+
+#[test]
+fn a_clash_with_an_object_of_another_controller_names_it_and_suggests_no_adoption() {
+    let other = controller("microservice-operator.dev/v1alpha1", "Microservice", "order");
+    assert_eq!(
+        clash(Kind::PodDisruptionBudget, "order-service-v1", theirs(other, json!({}))),
+        "a PodDisruptionBudget named order-service-v1 exists and is controlled by the Microservice order: rename the \
+         version or this Microservice, or let go of the object there"
+    );
+    let adopt = json!({"microservice-operator.dev/adopt": NAME});
+    let gateway = controller("example.com/v1", "Gateway", "edge");
+    assert_eq!(
+        clash(Kind::Service, NAME, theirs(gateway, adopt)),
+        "a Service named order-service exists and is controlled by the Gateway edge: rename this Microservice, or let \
+         go of the object there"
+    );
+}
+
+#[test]
+fn a_clash_with_what_an_earlier_microservice_of_this_name_left_says_that_it_goes() {
+    let earlier = controller("microservice-operator.dev/v1alpha1", "Microservice", NAME);
+    assert_eq!(
+        clash(Kind::Service, NAME, theirs(earlier, json!({}))),
+        "a Service named order-service exists and belongs to an earlier Microservice of this name: it is made anew as \
+         soon as the cluster has removed it; if that does not happen, delete it"
+    );
+}
+
+#[test]
+fn routes_of_somebody_elses_stand_in_the_way_under_a_mesh_only() {
+    for kind in [Kind::VirtualService, Kind::DestinationRule] {
+        let mut world = World::new(&two(90, 10));
+        world.put_foreign(kind, NAME, theirs(Value::Null, json!({})));
+        world.settle();
+        let (value, reason, message) = world.condition("RoutesReady");
+        assert_eq!((value.as_str(), reason.as_str()), ("False", "NameClash"), "{kind:?}");
+        assert_eq!(
+            message,
+            format!("the {kind:?} order-service is somebody else's, so routes and weights do not stand")
+        );
+        assert_eq!(
+            world.has(Kind::VirtualService, NAME),
+            kind == Kind::VirtualService,
+            "no route to subsets of others"
+        );
+        world.edit(&two(100, 0).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
+        world.settle();
+        world.pass(20);
+        assert_eq!(world.condition("RoutesReady").0, "True", "{kind:?}");
+        assert_eq!(world.condition("Stalled").0, "False", "{kind:?}");
+    }
+}
+
+/// A world with a live Service of somebody else's that the Microservice may take over.
+fn with_live_service(spec: &str) -> World {
+    let mut world = World::new(spec);
+    world.put_foreign(Kind::Service, NAME, theirs(Value::Null, json!({"microservice-operator.dev/adopt": NAME})));
+    for version in ["v1", "v2"] {
+        world.pods.insert(version.into(), Pods::Ready(0));
+    }
+    world.settle();
+    world
+}
+
+fn selects_theirs(world: &World) -> bool {
+    world.object(Kind::Service, NAME)["spec"]["selector"] == json!({"theirs": "yes"})
+}
+
+#[test]
+fn a_live_service_is_taken_over_when_pods_are_ready_and_the_mesh_follows_step_by_step() {
+    let mut world = with_live_service(&two(90, 10));
+    assert!(selects_theirs(&world), "its clients would meet no ready pod");
+    let (value, reason, message) = world.condition("Ready");
+    assert_eq!((value.as_str(), reason.as_str()), ("False", "AdoptionPending"));
+    assert_eq!(
+        message,
+        "the Service order-service is taken over as soon as v1 is complete (0 of 3 pods ready); until then it selects \
+         what it did"
+    );
+    assert_eq!(world.condition("RoutesReady").1, "AdoptionPending");
+    assert_eq!(world.condition("Stalled").0, "False");
+    world.pods.insert("v1".into(), Pods::Ready(2));
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    world.pass(60);
+    assert!(selects_theirs(&world), "two pods would get what is meant for three");
+    for kind in [Kind::VirtualService, Kind::DestinationRule] {
+        assert!(!world.has(kind, NAME), "{kind:?} would lead the Service's clients to pods that it does not select");
+    }
+
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.pinned().as_deref(), Some("v1"), "v1 alone, as no mesh weighs the requests yet");
+    assert_eq!(world.subsets(), ["v1", "v2"]);
+    assert!(!world.has(Kind::VirtualService, NAME), "the mesh must know the subsets first");
+    world.pass(30);
+    assert_eq!(world.pinned(), None);
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    assert_eq!(world.condition("Ready").0, "True");
+    assert_eq!(world.condition("RoutesReady").0, "True");
+}
+
+#[test]
+fn without_a_mesh_a_live_service_is_taken_over_when_the_largest_version_is_complete() {
+    let mut world = with_live_service(&two(50, 50).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert!(selects_theirs(&world), "the first of the largest is waited for");
+    world.pods.insert("v2".into(), Pods::Ready(0));
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.pinned().as_deref(), Some("v1"));
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.pinned(), None);
+
+    let mut zero = with_live_service(&two(100, 0).replace("replicas: 3,", "replicas: 0, traffic: {provider: None},"));
+    zero.settle();
+    assert!(selects_theirs(&zero), "no pod is to run, and so none gets ready");
+}
+
+#[test]
+fn a_service_that_was_taken_over_is_not_given_up_when_pods_fail() {
+    let mut world = with_live_service(&two(90, 10));
+    for version in ["v1", "v2"] {
+        world.pods.insert(version.into(), Pods::Healthy);
+    }
+    world.settle();
+    world.pass(30);
+    for version in ["v1", "v2"] {
+        world.pods.insert(version.into(), Pods::Broken("Error"));
+    }
+    world.settle();
+    assert!(world.has(Kind::Service, NAME));
+    assert_ne!(world.condition("Ready").1, "AdoptionPending");
+}
+
+/// Lets somebody else set the size of v1, as the API server notes it.
+fn scale(world: &mut World, replicas: i64, by: &str, with_operator: bool) {
+    let size = json!({"f:spec": {"f:replicas": {}}});
+    let rest = json!({"f:spec": {"f:template": {}}});
+    world.meddle(Kind::Deployment, "order-service-v1", |object| {
+        let meta = object["metadata"].as_object_mut().unwrap();
+        let generation = meta["generation"].as_i64().unwrap() + 1;
+        meta.insert("generation".into(), generation.into());
+        let own = if with_operator { &size } else { &rest };
+        let managers = json!([
+            {"manager": "microservice-operator", "operation": "Apply", "fieldsV1": own},
+            {"manager": by, "operation": "Update", "subresource": "scale", "fieldsV1": size},
+        ]);
+        meta.insert("managedFields".into(), managers);
+        object["spec"]["replicas"] = replicas.into();
+        true
+    });
+    world.settle();
+}
+
+fn told(world: &World, reason: &str) -> usize {
+    world.notices.iter().filter(|notice| notice.reason == reason).count()
+}
+
+#[test]
+fn an_autoscaler_on_a_child_is_told_once_for_as_long_as_it_goes_on() {
+    let mut world = World::new(&two(90, 10));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.condition("SizesReady").1, "SizesKept");
+    for _ in 0..60 {
+        scale(&mut world, 5, "kube-controller-manager", false);
+        assert_eq!(world.replicas("v1"), 3);
+        assert_eq!(world.condition("Ready").0, "True");
+        world.pass(15);
+    }
+    let (value, reason, message) = world.condition("SizesReady");
+    assert_eq!((value.as_str(), reason.as_str()), ("False", "ChildScaled"));
+    assert_eq!(
+        message,
+        "a HorizontalPodAutoscaler (kube-controller-manager) scaled the Deployment order-service-v1, which the operator \
+         puts back: scale the Microservice instead, an autoscaler with scaleTargetRef: {apiVersion: \
+         microservice-operator.dev/v1alpha1, kind: Microservice, name: order-service}"
+    );
+    assert_eq!(told(&world, "ChildScaled"), 1);
+    assert_eq!(told(&world, "BecameReady"), 1, "each time that the size is put back");
+    world.pass(600);
+    assert_eq!(world.condition("SizesReady").0, "True");
+    assert!(world.traffic("v1").scaled.is_none());
+}
+
+#[test]
+fn who_sets_the_size_that_the_operator_has_set_disturbs_nobody() {
+    let mut world = World::new(&two(90, 10));
+    world.settle();
+    world.pass(5);
+    scale(&mut world, 3, "kubectl", true);
+    assert_eq!(world.condition("SizesReady").0, "True");
+    world.edit(&two(90, 10).replace("replicas: 3", "replicas: 4"));
+    world.settle();
+    assert_eq!(world.replicas("v1"), 4);
+    assert_eq!(told(&world, "ChildScaled"), 0);
+}
