@@ -211,7 +211,12 @@ fn tell(out: Out, outcome: &Outcome<'_>) -> Result<(), Error> {
     let Outcome { microservice, verb, message, action, .. } = outcome;
     let action = action.filter(|_| outcome.result == "Created").map(|name| format!(" ({name})")).unwrap_or_default();
     let result = out.paint.paint(tone, word_of_result);
-    out.text(&format!("{microservice}: {} {result}{action}: {message}\n", word(*verb)))
+    let text = format!("{microservice}: {} {result}{action}: {message}\n", word(*verb));
+    if tone == Tone::Bad {
+        eprint!("{text}");
+        return Ok(());
+    }
+    out.text(&text)
 }
 
 #[cfg(test)]
