@@ -4,22 +4,21 @@
 mod support;
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
-    time::Duration,
+    sync::{OnceLock, mpsc},
 };
 
 use devcluster::{Tool, tool};
 use kube::{
     ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use microservice_operator::api::{MicroserviceAction, RolloutState, Verb};
 use serde_json::{Value, json};
-use support::{Operator, Space, cluster, eventually, run};
+use support::{Operator, PATIENCE, Space, cluster, eventually, run};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_kubectl-ms");
 /// Two versions that travel by two steps.
@@ -210,32 +209,23 @@ fn changes_are_shown_as_they_come_and_ctrl_c_ends_it() {
         space.apply("a", STEPS).await;
         let args = ["get", "--watch", "-n", &space.name];
         let mut watching = command(&mia(), &args).stdout(Stdio::piped()).spawn().unwrap();
-        let mut out = watching.stdout.take().unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut text = String::new();
-            out.read_to_string(&mut text).unwrap();
-            text
-        });
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        let out = BufReader::new(watching.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        // Without the time at its beginning.
+        let next = || lines.recv_timeout(PATIENCE).unwrap().split_once("  ").unwrap().1.to_owned();
+        let name = &space.name;
+        let pods = "v1=0 (0/1 ready) v2=0 (0/1 ready)";
+        assert_eq!(next(), format!("{name}/a  Unseen  {pods}  the operator has not seen it yet"));
         let seen = json!({"status": {"phase": "Progressing", "message": "on its way"}});
         space.microservices().patch_status("a", &PatchParams::default(), &Patch::Merge(&seen)).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        space.microservices().delete("a", &Default::default()).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(next(), format!("{name}/a  Progressing  {pods}  on its way"));
+        space.microservices().delete("a", &DeleteParams::default()).await.unwrap();
+        assert_eq!(next(), format!("{name}/a  deleted"));
         let pid = nix::unistd::Pid::from_raw(i32::try_from(watching.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
         assert_eq!(watching.wait().unwrap().code(), Some(0));
-        let text = reader.join().unwrap();
-        let lines: Vec<&str> = text.lines().map(|line| line.split_once("  ").unwrap().1).collect();
-        let name = &space.name;
-        assert_eq!(
-            lines,
-            [
-                format!("{name}/a  Unseen  v1=0 (0/1 ready) v2=0 (0/1 ready)  the operator has not seen it yet"),
-                format!("{name}/a  Progressing  v1=0 (0/1 ready) v2=0 (0/1 ready)  on its way"),
-                format!("{name}/a  deleted"),
-            ]
-        );
+        assert!(lines.recv_timeout(PATIENCE).is_err(), "nothing else changed");
     });
 }
 
@@ -259,7 +249,7 @@ fn a_terminal_gets_colours_and_is_drawn_over() {
         assert!(!plain.out.contains('\u{1b}') && coloured.out.len() > plain.out.len());
         let json = on_terminal(&format!("{get} -o json"), "");
         assert!(!json.out.contains('\u{1b}'), "{json:?}");
-        let watch = format!("timeout --foreground --preserve-status --signal INT 4 {get} --watch");
+        let watch = format!("timeout --foreground --preserve-status --signal INT 8 {get} --watch");
         let drawn = on_terminal(&watch, "").expect(0, &["\u{1b}[2J\u{1b}[H", "Unseen", "\u{1b}[J"]);
         assert!(!drawn.out.contains("deleted"), "{drawn:?}");
     });
