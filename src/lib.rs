@@ -2,7 +2,7 @@
 //!
 //! The tree is the pipeline: watch event → [`observe`] → [`validate`] → [`plan`] → [`apply`] → [`status`] → requeue;
 //! [`controller`] wires it, [`runtime`] and [`telemetry`] are the process around it. [`render`] and the checks of
-//! manifests run the pure part of it without a cluster.
+//! manifests run the pure part of it without a cluster. [`plugin`] is what people look at it with: `kubectl ms`.
 
 pub mod api;
 pub mod apply;
@@ -14,6 +14,7 @@ pub mod lint;
 pub mod observe;
 pub mod offline;
 pub mod plan;
+pub mod plugin;
 pub mod render;
 pub mod runtime;
 pub mod status;

@@ -132,16 +132,25 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             Ok("the rollout starts again with its first step".to_owned())
         }
         (Verb::Undo, Completed) => undo(status, situation, &by),
-        (Verb::Undo, Aborted) => Err("it is aborted: the weights are those before the rollout already".to_owned()),
-        (Verb::Retry, Progressing | Paused) => {
-            Err("it is under way: only an aborted rollout can be tried again".to_owned())
-        }
+        (verb, state) => Err(objection(verb, state).unwrap_or("it cannot be done now").to_owned()),
+    }
+}
+
+/// Why nothing of the kind can be asked of a rollout in this state. None when it can, or when more decides about it.
+pub fn objection(verb: Verb, state: RolloutState) -> Option<&'static str> {
+    use RolloutState::{Aborted, Completed, Paused, Progressing};
+    match (verb, state) {
+        (Verb::Undo, Aborted) => Some("it is aborted: the weights are those before the rollout already"),
+        (Verb::Retry, Progressing | Paused) => Some("it is under way: only an aborted rollout can be tried again"),
         (Verb::Retry | Verb::Promote | Verb::PromoteFull | Verb::Pause | Verb::Abort, Completed) => {
-            Err("no rollout is under way: the requested weights are in force".to_owned())
+            Some("no rollout is under way: the requested weights are in force")
         }
         (Verb::Promote | Verb::PromoteFull | Verb::Pause, Aborted) => {
-            Err("the rollout is aborted: change the spec, or retry".to_owned())
+            Some("the rollout is aborted: change the spec, or retry")
         }
+        (Verb::Promote | Verb::PromoteFull | Verb::Pause | Verb::Abort | Verb::Undo, Progressing | Paused)
+        | (Verb::Abort | Verb::Retry, Aborted)
+        | (Verb::Undo, Completed) => None,
     }
 }
 

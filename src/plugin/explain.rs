@@ -1,0 +1,278 @@
+//! What holds a Microservice, and what to do: the content of `why`. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Event;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use crate::api::{LimitedBy, Microservice, Phase, RolloutState, conditions, conditions::reason};
+
+use super::{
+    output::{Paint, Tone, age},
+    tree::phase,
+    view::{PodView, View, view},
+};
+
+/// How many warnings are shown.
+const WARNINGS: usize = 5;
+/// How old a warning may be, in seconds.
+const RECENT: i64 = 3_600;
+/// Conditions that are well when they are False.
+const GOOD_IF_FALSE: [&str; 3] = [conditions::RECONCILING, conditions::STALLED, conditions::PAUSED];
+
+/// What holds a Microservice.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Why {
+    pub namespace: String,
+    pub name: String,
+    pub phase: Option<Phase>,
+    pub message: String,
+    /// Whether the status speaks of the newest spec.
+    pub current: bool,
+    /// Those that are not as they are when all is well.
+    pub conditions: Vec<Held>,
+    /// Those whose weight is not the requested one, or whose pods are not all well.
+    pub versions: Vec<Short>,
+    pub warnings: Vec<Warning>,
+    /// What to do.
+    pub advice: Vec<String>,
+}
+
+/// A condition that tells of trouble.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+    pub since: Timestamp,
+}
+
+/// A version that falls short of what is asked of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Short {
+    pub name: String,
+    pub requested: i32,
+    pub effective: i32,
+    pub ready: i32,
+    pub desired: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limited_by: Option<LimitedBy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    pub pods: Vec<PodView>,
+}
+
+/// A recent event that warns.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Warning {
+    pub object: String,
+    pub reason: String,
+    pub message: String,
+    pub count: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+}
+
+/// Says why, from a Microservice, its pods as `view` shows them, and the warnings of its namespace.
+pub fn explain(
+    microservice: &Microservice,
+    pods: &[k8s_openapi::api::core::v1::Pod],
+    events: &[Event],
+    now: Timestamp,
+) -> Why {
+    let view = view(microservice, pods);
+    let conditions = microservice.status.iter().flat_map(|status| &status.conditions);
+    let conditions = conditions.filter(|condition| {
+        condition.status != if GOOD_IF_FALSE.contains(&condition.type_.as_str()) { "False" } else { "True" }
+    });
+    let conditions: Vec<Held> = conditions
+        .map(|condition| Held {
+            type_: condition.type_.clone(),
+            status: condition.status.clone(),
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+            since: condition.last_transition_time.0,
+        })
+        .collect();
+    let short = view.versions.iter().filter(|version| version.limited_by.is_some() || version.ready < version.desired);
+    let versions: Vec<Short> = short
+        .map(|version| Short {
+            name: version.name.clone(),
+            requested: version.requested,
+            effective: version.effective,
+            ready: version.ready,
+            desired: version.desired,
+            limited_by: version.limited_by,
+            limit: version.limit.clone(),
+            pods: version.pods.iter().filter(|pod| !pod.ready).cloned().collect(),
+        })
+        .collect();
+    let advice = advice(microservice, &view, &conditions, &versions);
+    Why {
+        warnings: warnings(&view, events, now),
+        namespace: view.namespace,
+        name: view.name,
+        phase: view.phase,
+        message: view.message,
+        current: view.current,
+        conditions,
+        versions,
+        advice,
+    }
+}
+
+fn warnings(view: &View, events: &[Event], now: Timestamp) -> Vec<Warning> {
+    let pods = || view.versions.iter().flat_map(|version| &version.pods);
+    let deployment = |name: &str| {
+        // A ReplicaSet has the name of its Deployment and a hash.
+        let mut own = view.versions.iter().map(|version| format!("{}-{}", view.name, version.name));
+        own.any(|own| name.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
+    };
+    let ours = |event: &&Event| {
+        let name = event.involved_object.name.as_deref().unwrap_or_default();
+        match event.involved_object.kind.as_deref() {
+            Some("Microservice") => name == view.name,
+            Some("Pod") => pods().any(|pod| pod.name == name),
+            Some("Deployment" | "ReplicaSet") => deployment(name),
+            _ => false,
+        }
+    };
+    let recent = |event: &&Event| when(event).is_none_or(|at| now.duration_since(at).as_secs() <= RECENT);
+    let warns = |event: &&Event| event.type_.as_deref() == Some("Warning");
+    let mut found: Vec<&Event> = events.iter().filter(warns).filter(ours).filter(recent).collect();
+    found.sort_by_key(|event| std::cmp::Reverse(when(event)));
+    let warning = |event: &Event| Warning {
+        object: format!(
+            "{} {}",
+            event.involved_object.kind.as_deref().unwrap_or_default(),
+            event.involved_object.name.as_deref().unwrap_or_default()
+        ),
+        reason: event.reason.clone().unwrap_or_default(),
+        message: event.message.clone().unwrap_or_default(),
+        count: event.series.as_ref().and_then(|series| series.count).or(event.count).unwrap_or(1),
+        last: when(event),
+    };
+    found.into_iter().take(WARNINGS).map(warning).collect()
+}
+
+/// When an event was last seen, in the old API's fields or the new one's.
+pub fn when(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    let at = event.event_time.as_ref().map(|time| time.0);
+    series.or(last).or(at).or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+fn advice(microservice: &Microservice, view: &View, conditions: &[Held], versions: &[Short]) -> Vec<String> {
+    let (name, namespace) = (microservice.name_any(), &view.namespace);
+    let at = format!("{name} --namespace {namespace}");
+    let mut advice = Vec::new();
+    if !view.current {
+        advice.push(format!(
+            "see whether the operator runs and watches {namespace}: the status does not speak of the newest spec"
+        ));
+    }
+    let told = |reason: &str| conditions.iter().any(|condition| condition.reason == reason);
+    match view.rollout.as_ref().map(|rollout| rollout.state) {
+        Some(RolloutState::Paused) => {
+            advice.push(format!("go on: kubectl ms promote {at}, or back: kubectl ms abort {at}"));
+        }
+        Some(RolloutState::Aborted) => {
+            advice.push(format!("correct the spec, or try the same again: kubectl ms retry {at}"));
+        }
+        Some(RolloutState::Progressing) if versions.iter().all(|version| version.pods.is_empty()) => {
+            advice.push(format!("nothing: it goes on by itself; to skip its steps: kubectl ms promote {at} --full"));
+        }
+        _ => {}
+    }
+    if told(reason::INVALID_SPEC) {
+        advice.push(
+            "correct the spec as the message says; microservice-operator lint checks it before it is applied"
+                .to_owned(),
+        );
+    }
+    if told(reason::MESH_NOT_INSTALLED) {
+        advice.push("install Istio, or set spec.traffic.provider to None".to_owned());
+    }
+    if told(reason::DEPENDENCY_NOT_FOUND)
+        || told(reason::DEPENDENCY_NOT_READY)
+        || told(reason::DEPENDENCY_PORT_MISMATCH)
+    {
+        advice.push("see to the dependency that is named; it does not hold this service up".to_owned());
+    }
+    for version in versions {
+        if let Some(pod) = version.pods.first() {
+            advice.push(of_pod(&version.name, pod, namespace));
+        }
+    }
+    if advice.is_empty() {
+        advice.push(match view.phase {
+            Some(Phase::Ready) => "nothing: all is as requested".to_owned(),
+            Some(Phase::Progressing) => "nothing: it goes on by itself".to_owned(),
+            _ => "do what the message says".to_owned(),
+        });
+    }
+    advice
+}
+
+/// What to look at when a pod is not ready.
+fn of_pod(version: &str, pod: &PodView, namespace: &str) -> String {
+    let state = pod.state.as_str();
+    let at = format!("{} --namespace {namespace}", pod.name);
+    if state.contains("Image") {
+        return format!(
+            "{version}: check the image's name, that it is there, and imagePullSecrets: kubectl describe pod {at}"
+        );
+    }
+    if state.contains("CrashLoopBackOff") || state.contains("exit code") {
+        return format!("{version}: see why it ended: kubectl logs {at} --previous");
+    }
+    if state.contains("Unschedulable") {
+        return format!("{version}: make room, or ask for less: resources, nodeSelector, affinity, tolerations");
+    }
+    if state.contains("not ready") {
+        return format!("{version}: see what its health endpoint answers: kubectl logs {at}");
+    }
+    format!("{version}: kubectl describe pod {at}")
+}
+
+/// For people.
+pub fn told(why: &Why, now: Timestamp, paint: Paint) -> String {
+    let name = paint.paint(Tone::Strong, &format!("{}/{}", why.namespace, why.name));
+    let mut text = format!("{name}  {}\n  {}\n", phase(why.phase, paint), why.message);
+    let mut section = |title: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{}\n", paint.paint(Tone::Strong, title)));
+            lines.iter().for_each(|line| text.push_str(&format!("  {}\n", line.trim_end())));
+        }
+    };
+    let condition = |held: &Held| {
+        let message = if held.message == why.message { String::new() } else { format!(": {}", held.message) };
+        let value = paint.paint(Tone::Moving, &format!("{}={}", held.type_, held.status));
+        format!("{value}  {} for {}{}", held.reason, age(held.since, now), message.trim_end_matches(": "))
+    };
+    section("Conditions", why.conditions.iter().map(condition).collect());
+    let version = |short: &Short| {
+        let Short { name, effective, requested, ready, desired, .. } = short;
+        let limit = short.limit.as_ref().map(|limit| format!(": {limit}")).unwrap_or_default();
+        let head =
+            format!("{name} carries {effective} % ({requested} % requested), {ready}/{desired} pods ready{limit}");
+        let pods = short.pods.iter().map(|pod| format!("  {}: {}", pod.name, paint.paint(Tone::Bad, &pod.state)));
+        [head].into_iter().chain(pods).collect::<Vec<_>>()
+    };
+    section("Versions", why.versions.iter().flat_map(version).collect());
+    let warning = |warning: &Warning| {
+        let ago = warning.last.map(|last| format!("{} ago  ", age(last, now))).unwrap_or_default();
+        let count = if warning.count > 1 { format!(" ({}×)", warning.count) } else { String::new() };
+        format!("{ago}{}  {}{count}: {}", warning.object, warning.reason, warning.message)
+    };
+    section("Warnings", why.warnings.iter().map(warning).collect());
+    section("What to do", why.advice.clone());
+    text
+}

@@ -1,0 +1,232 @@
+//! A Microservice with its versions, pods, weights and steps, as `get` shows it. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use serde::Serialize;
+
+use crate::{
+    api::{LimitedBy, Microservice, Phase, Provider, RolloutState, RolloutStatus, VersionTraffic, labels},
+    observe::pods::facts,
+    validate::{self, resolve::resolve},
+};
+
+/// One Microservice.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    pub namespace: String,
+    pub name: String,
+    /// None while the operator has not seen it.
+    pub phase: Option<Phase>,
+    pub message: String,
+    /// Whether the status speaks of the newest spec.
+    pub current: bool,
+    /// Effective weights, such as `v1=90 v2=10`.
+    pub weights: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Progress>,
+    pub versions: Vec<Version>,
+}
+
+/// How far a rollout is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    pub state: RolloutState,
+    pub done: usize,
+    pub steps: Vec<Step>,
+    /// When the current step began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Why it is paused or aborted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// One step of a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Such as `weight 5` or `pause 1m`.
+    pub step: String,
+    pub state: StepState,
+}
+
+/// How a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum StepState {
+    Done,
+    Current,
+    /// The rollout was aborted here.
+    Aborted,
+    Ahead,
+}
+
+/// One version.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    pub name: String,
+    /// None for a version that was removed from the spec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    pub requested: i32,
+    pub effective: i32,
+    pub ready: i32,
+    pub desired: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limited_by: Option<LimitedBy>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    pub pods: Vec<PodView>,
+}
+
+/// One pod.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodView {
+    pub name: String,
+    pub ready: bool,
+    /// What it does, or what is wrong with it.
+    pub state: String,
+    pub restarts: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+}
+
+/// What a Microservice looks like with its pods; pods of others are left out.
+pub fn view(microservice: &Microservice, pods: &[Pod]) -> View {
+    let resolved = resolve(microservice, Provider::default());
+    let status = microservice.status.clone().unwrap_or_default();
+    let current = is_current(microservice);
+    let entry = |name: &str| status.traffic.iter().find(|entry| entry.version == name);
+    let own = |name: &str| pods_of(microservice, name, pods);
+    let aborted = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Aborted);
+    let listed = resolved.versions.iter().map(|version| {
+        let unseen =
+            VersionTraffic { requested: version.weight, desired: version.replicas, ..VersionTraffic::default() };
+        version_view(
+            &version.name,
+            Some(&version.image),
+            entry(&version.name).unwrap_or(&unseen),
+            aborted,
+            own(&version.name),
+        )
+    });
+    let removed = status.traffic.iter().filter(|entry| resolved.version(&entry.version).is_none());
+    let removed = removed.map(|entry| version_view(&entry.version, None, entry, aborted, own(&entry.version)));
+    let waiting = if status.phase.is_none() { "the operator has not seen it yet" } else { "" };
+    View {
+        namespace: resolved.identity.namespace.clone(),
+        name: resolved.identity.name.clone(),
+        phase: status.phase,
+        message: status.message.clone().unwrap_or_else(|| waiting.to_owned()),
+        current,
+        weights: status.weights.clone().unwrap_or_default(),
+        rollout: status.rollout.as_ref().map(|rollout| {
+            progress(rollout, resolved.rollout.as_ref().map(|policy| policy.steps.as_slice()).unwrap_or_default())
+        }),
+        versions: listed.chain(removed).collect(),
+    }
+}
+
+/// Whether the status speaks of the newest spec.
+pub fn is_current(microservice: &Microservice) -> bool {
+    let observed = microservice.status.as_ref().and_then(|status| status.observed_generation);
+    observed.is_some() && observed == microservice.metadata.generation
+}
+
+fn version_view(
+    name: &str,
+    image: Option<&str>,
+    traffic: &VersionTraffic,
+    aborted: bool,
+    pods: Vec<PodView>,
+) -> Version {
+    Version {
+        name: name.to_owned(),
+        image: image.map(str::to_owned),
+        requested: traffic.requested,
+        effective: traffic.effective,
+        ready: traffic.ready,
+        desired: traffic.desired,
+        limited_by: traffic.limited_by,
+        limit: traffic.limited_by.map(|limit| in_words(limit, traffic, aborted)),
+        pods,
+    }
+}
+
+/// What keeps a version from its requested weight, for people.
+fn in_words(limit: LimitedBy, traffic: &VersionTraffic, aborted: bool) -> String {
+    let text = match limit {
+        LimitedBy::NotReady => "not all of its pods are ready",
+        LimitedBy::Propagation => "the mesh is given time to learn of it",
+        LimitedBy::HeldOut => match &traffic.held_until {
+            Some(until) => return format!("lost its weight; held out until {}", until.0.strftime("%H:%M:%S UTC")),
+            None => "lost its weight; held out for a while",
+        },
+        LimitedBy::Lost => "cannot serve: no pod is ready, or too many restart",
+        LimitedBy::OtherVersion => "carries what another version cannot take yet",
+        LimitedBy::Rollout if aborted => "the rollout was aborted",
+        LimitedBy::Rollout => "the rollout has not come so far",
+        LimitedBy::Draining => "removed from the spec; drains",
+        LimitedBy::NoMesh => "no mesh weighs the requests",
+        LimitedBy::Stalled => "the newest spec cannot be enforced; the last accepted one stands",
+    };
+    text.to_owned()
+}
+
+fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
+    let done = usize::try_from(rollout.step).unwrap_or_default().min(steps.len());
+    let state = |index: usize| match (index.cmp(&done), rollout.state) {
+        (std::cmp::Ordering::Less, _) | (_, RolloutState::Completed) => StepState::Done,
+        (std::cmp::Ordering::Equal, RolloutState::Aborted) => StepState::Aborted,
+        (std::cmp::Ordering::Equal, _) => StepState::Current,
+        (std::cmp::Ordering::Greater, _) => StepState::Ahead,
+    };
+    let name = |step: &validate::Step| match step {
+        validate::Step::Weight(percent) => format!("weight {percent}"),
+        validate::Step::Pause(Some(length)) => format!("pause {length}"),
+        validate::Step::Pause(None) => "pause until promoted".to_owned(),
+    };
+    Progress {
+        state: rollout.state,
+        done,
+        steps: steps.iter().enumerate().map(|(index, step)| Step { step: name(step), state: state(index) }).collect(),
+        since: rollout.step_since.as_ref().map(|since| since.0),
+        message: rollout.message.clone(),
+    }
+}
+
+fn pods_of(microservice: &Microservice, version: &str, pods: &[Pod]) -> Vec<PodView> {
+    let name = microservice.name_any();
+    let is = |pod: &&Pod, label: &str, value: &str| pod.labels().get(label).is_some_and(|own| own == value);
+    let mut own: Vec<&Pod> = pods
+        .iter()
+        .filter(|pod| pod.namespace() == microservice.namespace())
+        .filter(|pod| is(pod, labels::SERVICE, &name) && is(pod, labels::VERSION, version))
+        .collect();
+    own.sort_by_key(|pod| (pod.metadata.creation_timestamp.clone(), pod.name_any()));
+    own.into_iter().map(pod_view).collect()
+}
+
+fn pod_view(pod: &Pod) -> PodView {
+    let facts = facts(pod);
+    let phase = || pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_else(|| "Pending".to_owned());
+    let state = match facts.trouble {
+        _ if pod.metadata.deletion_timestamp.is_some() => "Terminating".to_owned(),
+        Some(trouble) => trouble,
+        None if facts.ready => "Ready".to_owned(),
+        None => format!("{}, not ready", phase()),
+    };
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    PodView {
+        name: pod.name_any(),
+        ready: facts.ready,
+        state,
+        restarts: containers.map(|container| container.restart_count).sum(),
+        created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
+    }
+}

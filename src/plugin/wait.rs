@@ -1,0 +1,167 @@
+//! `kubectl ms wait`: until a Microservice is healthy, degraded, or the time is over.
+
+use std::pin::pin;
+
+use futures::StreamExt;
+use kube::runtime::{WatchStreamExt, watcher::watch_object};
+use serde::Serialize;
+
+use crate::api::{Microservice, Phase, RolloutState, conditions};
+
+use super::{
+    Error, Exit,
+    cli::{Goal, WaitArgs},
+    cluster::Cluster,
+    output::{Out, Tone},
+    view::is_current,
+};
+
+/// How it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Healthy,
+    Degraded,
+    Waiting,
+}
+
+/// The end of the wait, for programs.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    namespace: &'a str,
+    microservice: &'a str,
+    /// Healthy, Degraded or TimedOut.
+    result: &'static str,
+    message: &'a str,
+}
+
+/// Waits.
+///
+/// # Errors
+/// When it cannot be read, or is deleted meanwhile.
+pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, Error> {
+    let mut last = cluster.microservice(&args.name).await?;
+    let ended = tokio::time::timeout(args.timeout.as_std(), watch(cluster, out, args, &mut last)).await;
+    let (result, exit, tone, told) = match ended {
+        Ok(verdict) => match verdict? {
+            Verdict::Degraded => ("Degraded", Exit::Refused, Tone::Bad, "degraded"),
+            Verdict::Healthy | Verdict::Waiting => ("Healthy", Exit::Done, Tone::Good, "healthy"),
+        },
+        Err(_) => ("TimedOut", Exit::TimedOut, Tone::Bad, "timed out"),
+    };
+    let mut message = message(&last);
+    if exit == Exit::TimedOut {
+        message = format!("not {} within {}: {message}", wanted(args.goal), args.timeout);
+    }
+    let (namespace, microservice) = (cluster.namespace.as_str(), args.name.as_str());
+    match out.format {
+        Some(format) => out.value(format, &Outcome { namespace, microservice, result, message: &message })?,
+        None => out.text(&format!("{microservice}: {}: {message}\n", out.paint.paint(tone, told)))?,
+    }
+    Ok(exit)
+}
+
+/// Watches until there is a verdict; tells people on the way what it waits for.
+async fn watch(cluster: &Cluster, out: Out, args: &WaitArgs, last: &mut Microservice) -> Result<Verdict, Error> {
+    let mut seen = pin!(watch_object(cluster.api::<Microservice>(), &args.name).default_backoff());
+    let mut told = String::new();
+    loop {
+        let verdict = verdict(last, args.goal);
+        if verdict != Verdict::Waiting {
+            return Ok(verdict);
+        }
+        let message = message(last);
+        if out.format.is_none() && message != told {
+            out.text(&format!("{}: waiting: {message}\n", args.name))?;
+            told = message;
+        }
+        match seen.next().await {
+            Some(Ok(Some(microservice))) => *last = microservice,
+            Some(Ok(None)) => return Err(cluster.absent(&args.name).await),
+            Some(Err(error)) => eprintln!("warning: the cluster does not answer: {error}"),
+            None => {}
+        }
+    }
+}
+
+/// How a Microservice stands. What the status says of an older spec is no answer.
+pub fn verdict(microservice: &Microservice, goal: Goal) -> Verdict {
+    let Some(status) = microservice.status.as_ref().filter(|_| is_current(microservice)) else {
+        return Verdict::Waiting;
+    };
+    let type_ = match goal {
+        Goal::Ready => conditions::READY,
+        Goal::Promoted => conditions::PROMOTED,
+    };
+    if status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True") {
+        return Verdict::Healthy;
+    }
+    let aborted = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Aborted);
+    if aborted || matches!(status.phase, Some(Phase::Degraded | Phase::Stalled)) {
+        return Verdict::Degraded;
+    }
+    Verdict::Waiting
+}
+
+fn wanted(goal: Goal) -> &'static str {
+    match goal {
+        Goal::Ready => "ready",
+        Goal::Promoted => "promoted",
+    }
+}
+
+fn message(microservice: &Microservice) -> String {
+    match &microservice.status {
+        Some(status) if is_current(microservice) => status.message.clone().unwrap_or_default(),
+        _ => "the operator has not seen the newest spec; it may not run, or not watch this namespace".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn with(observed: i64, phase: &str, ready: &str, promoted: &str, rollout: Value) -> Microservice {
+        let condition = |type_: &str, status: &str| json!({"type": type_, "status": status, "reason": "x", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        serde_json::from_value(json!({
+            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+            "metadata": {"name": "a", "generation": 2},
+            "spec": {"versions": [{"name": "v1", "image": "x"}]},
+            "status": {
+                "observedGeneration": observed, "phase": phase, "rollout": rollout,
+                "conditions": [condition("Ready", ready), condition("Promoted", promoted)],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_the_newest_spec_counts() {
+        let none = Value::Null;
+        let aborted = json!({"state": "Aborted", "target": "x"});
+        for (name, microservice, goal, expected) in [
+            ("ready", with(2, "Ready", "True", "True", none.clone()), Goal::Ready, Verdict::Healthy),
+            ("ready, of an older spec", with(1, "Ready", "True", "True", none.clone()), Goal::Ready, Verdict::Waiting),
+            ("on its way", with(2, "Progressing", "False", "False", none.clone()), Goal::Ready, Verdict::Waiting),
+            ("degraded", with(2, "Degraded", "False", "False", none.clone()), Goal::Ready, Verdict::Degraded),
+            ("stalled", with(2, "Stalled", "False", "False", none.clone()), Goal::Promoted, Verdict::Degraded),
+            (
+                "degraded by an older spec",
+                with(1, "Degraded", "False", "False", none.clone()),
+                Goal::Ready,
+                Verdict::Waiting,
+            ),
+            ("aborted", with(2, "Progressing", "False", "False", aborted), Goal::Promoted, Verdict::Degraded),
+            (
+                "promoted, not ready",
+                with(2, "Degraded", "False", "True", none.clone()),
+                Goal::Promoted,
+                Verdict::Healthy,
+            ),
+            ("promoted is not ready", with(2, "Progressing", "False", "True", none), Goal::Ready, Verdict::Waiting),
+        ] {
+            assert_eq!(verdict(&microservice, goal), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `kubectl ms why`: what holds a Microservice, and what to do.
+
+use jiff::Timestamp;
+
+use super::{
+    Error, Exit,
+    cluster::Cluster,
+    explain::{explain, told},
+    get,
+    output::Out,
+};
+
+/// Says why.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn why(cluster: &Cluster, out: Out, name: &str) -> Result<Exit, Error> {
+    let microservice = cluster.microservice(name).await?;
+    let pods = get::pods(cluster, false, Some(name)).await?;
+    let events = match cluster.events("type=Warning").await {
+        Err(error @ Error::Forbidden { .. }) => {
+            eprintln!("warning: events are left out: {error}");
+            Vec::new()
+        }
+        events => events?,
+    };
+    let now = Timestamp::now();
+    let why = explain(&microservice, &pods, &events, now);
+    match out.format {
+        Some(format) => out.value(format, &why)?,
+        None => out.text(&told(&why, now, out.paint))?,
+    }
+    Ok(Exit::Done)
+}
