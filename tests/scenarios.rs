@@ -442,6 +442,23 @@ fn routes_go_when_the_service_becomes_somebody_elses() {
 }
 
 #[test]
+fn somebody_elses_route_for_the_host_is_a_conflict_only_in_the_mesh() {
+    let mut world = running();
+    for (gateways, reason) in [
+        (json!(["istio-ingress/public"]), "RoutesApplied"),
+        (json!(["istio-ingress/public", "mesh"]), "RouteConflict"),
+        (json!(["public"]), "RoutesApplied"),
+        (json!([]), "RouteConflict"),
+        (json!(null), "RouteConflict"),
+    ] {
+        let spec = json!({"hosts": ["shop.example", "order-service"], "gateways": gateways});
+        world.put_foreign(Kind::VirtualService, "public", json!({"spec": spec}));
+        world.settle();
+        assert_eq!(world.condition("RoutesReady").1, reason, "gateways: {gateways}");
+    }
+}
+
+#[test]
 fn sizes_do_not_shrink_while_weights_travel() {
     let mut world = running();
     world.pods.insert("v2".into(), Pods::Broken("Error"));

@@ -29,7 +29,7 @@ pub struct Observed {
     /// Its Service.
     pub service: Option<LiveService>,
     pub mesh: Mesh,
-    /// `namespace/name` of somebody else's VirtualServices for its host.
+    /// `namespace/name` of somebody else's VirtualServices for its host in the mesh.
     pub route_conflicts: Vec<String>,
     /// In the order of the spec's dependencies.
     pub dependencies: Vec<DependencyState>,
