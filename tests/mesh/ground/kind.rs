@@ -12,10 +12,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Ground;
-use crate::{
-    stage::{command, printed},
-    support,
-};
+use crate::support::{self, command, kubectl, printed};
 
 /// The minor version of Istio that the embedded cluster has, too.
 const ISTIO: &str = "1.31";
@@ -63,10 +60,6 @@ fn check_istioctl() {
     let output = output.unwrap_or_else(|error| panic!("`istioctl` could not be run: {error}; {way_out}"));
     let version = String::from_utf8_lossy(&output.stdout);
     assert!(version.contains(&format!(" {ISTIO}.")), "istioctl is of another version: {version:?}; {way_out}");
-}
-
-fn kubectl(cluster: &Cluster, args: &[&str]) -> String {
-    printed(command(Tool::Kubectl, cluster).args(args))
 }
 
 impl Kind {
