@@ -4,30 +4,14 @@
 
 mod support;
 
-use std::{
-    fs::File,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
-
 use devcluster::{Cluster, Options};
 use serde_json::Value;
-use support::{helm, kubectl};
+use support::{Operator, helm, kubectl};
 
 const CHART: &str = "charts/microservice-operator";
 const NAME: &str = "microservice-operator";
 const NAMESPACE: &str = "ops";
 const USER: &str = "system:serviceaccount:ops:microservice-operator";
-
-/// The operator's process; ended when dropped.
-struct Operator(Child);
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Runs the operator on this machine as its pod would run: as the chart's ServiceAccount, with the chart's arguments.
 async fn operator(cluster: &Cluster) -> Operator {
@@ -38,16 +22,8 @@ async fn operator(cluster: &Cluster) -> Operator {
         true => "--listen=127.0.0.1:0",
         false => arg,
     });
-    let child = Command::new(env!("CARGO_BIN_EXE_microservice-operator"))
-        .args(args)
-        .env("KUBECONFIG", cluster.kubeconfig_for_service_account(NAMESPACE, NAME).await.unwrap())
-        .env("POD_NAMESPACE", NAMESPACE)
-        .stdin(Stdio::null())
-        .stderr(File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e_chart-operator.log")).unwrap())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    Operator(child)
+    let kubeconfig = cluster.kubeconfig_for_service_account(NAMESPACE, NAME).await.unwrap();
+    Operator::as_told(&kubeconfig, &args.collect::<Vec<_>>(), &[("POD_NAMESPACE", NAMESPACE)])
 }
 
 /// Runs the sample in a namespace until it is ready, and deletes it again.

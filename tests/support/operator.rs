@@ -20,15 +20,20 @@ impl Operator {
         Self::start(cluster().kubeconfig_path(), &["--namespace", &space.name, "--leader-election", "false"])
     }
 
-    /// Starts the operator.
+    /// Starts the operator, which serves its metrics at any free port.
     pub fn start(kubeconfig: &Path, args: &[&str]) -> Self {
+        Self::as_told(kubeconfig, &[&["run", "--listen", "127.0.0.1:0"], args].concat(), &[])
+    }
+
+    /// Starts it with these arguments and variables, and no others.
+    pub fn as_told(kubeconfig: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let log = tempfile::Builder::new().prefix("operator-").suffix(".log").tempfile().unwrap();
         let (_, log) = log.keep().unwrap();
         let out = File::options().append(true).open(&log).unwrap();
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_microservice-operator"), "run"])
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_microservice-operator")])
             .args(args)
+            .envs(variables.iter().copied())
             .env("KUBECONFIG", kubeconfig)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
