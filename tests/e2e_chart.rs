@@ -2,69 +2,33 @@
 //! the operator, cluster-wide and in single namespaces.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{
-    fs::File,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+mod support;
 
-use devcluster::{Cluster, Options, Tool, tool};
+use devcluster::{Cluster, Options};
 use serde_json::Value;
+use support::{Operator, helm, kubectl};
 
 const CHART: &str = "charts/microservice-operator";
 const NAME: &str = "microservice-operator";
 const NAMESPACE: &str = "ops";
 const USER: &str = "system:serviceaccount:ops:microservice-operator";
 
-/// Runs a program against the cluster and returns what it prints.
-fn run(program: Tool, kubeconfig: &Path, args: &[&str]) -> String {
-    let output = Command::new(tool(program).unwrap())
-        .args(args)
-        .env("KUBECONFIG", kubeconfig)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program:?} {args:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The operator's process; ended when dropped.
-struct Operator(Child);
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Runs the operator on this machine as its pod would run: as the chart's ServiceAccount, with the chart's arguments.
 async fn operator(cluster: &Cluster) -> Operator {
-    let admin = cluster.kubeconfig_path();
-    let deployment =
-        run(Tool::Kubectl, admin, &["get", "deployment", NAME, "--namespace", NAMESPACE, "--output", "json"]);
+    let deployment = kubectl(cluster, &["get", "deployment", NAME, "--namespace", NAMESPACE, "--output", "json"]);
     let deployment: Value = serde_json::from_str(&deployment).unwrap();
     let args = deployment.pointer("/spec/template/spec/containers/0/args").and_then(Value::as_array).unwrap();
     let args = args.iter().filter_map(Value::as_str).map(|arg| match arg.starts_with("--listen=") {
         true => "--listen=127.0.0.1:0",
         false => arg,
     });
-    let child = Command::new(env!("CARGO_BIN_EXE_microservice-operator"))
-        .args(args)
-        .env("KUBECONFIG", cluster.kubeconfig_for_service_account(NAMESPACE, NAME).await.unwrap())
-        .env("POD_NAMESPACE", NAMESPACE)
-        .stdin(Stdio::null())
-        .stderr(File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e_chart-operator.log")).unwrap())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    Operator(child)
+    let kubeconfig = cluster.kubeconfig_for_service_account(NAMESPACE, NAME).await.unwrap();
+    Operator::as_told(&kubeconfig, &args.collect::<Vec<_>>(), &[("POD_NAMESPACE", NAMESPACE)])
 }
 
 /// Runs the sample in a namespace until it is ready, and deletes it again.
-fn sample_lives(admin: &Path, namespace: &str) {
-    let kubectl = |args: &[&str]| run(Tool::Kubectl, admin, &[args, &["--namespace", namespace]].concat());
+fn sample_lives(cluster: &Cluster, namespace: &str) {
+    let kubectl = |args: &[&str]| kubectl(cluster, &[args, &["--namespace", namespace]].concat());
     kubectl(&["apply", "-k", "config/samples"]);
     kubectl(&["wait", "microservice/hello", "--for=condition=Ready", "--timeout=120s"]);
     let children =
@@ -93,37 +57,35 @@ async fn refused(cluster: &Cluster) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_charts_rights_are_enough() {
     let cluster = Cluster::start(Options::default()).await.unwrap();
-    let admin = cluster.kubeconfig_path();
     for namespace in [NAMESPACE, "shop"] {
-        run(Tool::Kubectl, admin, &["create", "namespace", namespace]);
+        kubectl(&cluster, &["create", "namespace", namespace]);
         let restricted = "pod-security.kubernetes.io/enforce=restricted";
-        run(Tool::Kubectl, admin, &["label", "namespace", namespace, restricted]);
+        kubectl(&cluster, &["label", "namespace", namespace, restricted]);
     }
 
     let install = ["upgrade", "--install", NAME, CHART, "--namespace", NAMESPACE, "--wait", "--timeout", "2m"];
-    let notes = run(Tool::Helm, admin, &[&install[..], &["--set", "replicas=2"]].concat());
+    let notes = helm(&cluster, &[&install[..], &["--set", "replicas=2"]].concat());
     assert!(notes.contains("kubectl rollout status deployment/microservice-operator --namespace ops"), "{notes}");
     let running = operator(&cluster).await;
-    sample_lives(admin, "default");
+    sample_lives(&cluster, "default");
     drop(running);
     assert_eq!(refused(&cluster).await, Vec::<String>::new());
 
     // The same, for one namespace.
-    run(Tool::Helm, admin, &[&install[..], &["--set", "watchNamespaces={shop}"]].concat());
-    let roles = run(
-        Tool::Kubectl,
-        admin,
+    helm(&cluster, &[&install[..], &["--set", "watchNamespaces={shop}"]].concat());
+    let roles = kubectl(
+        &cluster,
         &["get", "clusterrole", "--selector=app.kubernetes.io/name=microservice-operator", "--output=name"],
     );
     assert_eq!(roles, "");
     let running = operator(&cluster).await;
-    sample_lives(admin, "shop");
+    sample_lives(&cluster, "shop");
     drop(running);
     assert_eq!(refused(&cluster).await, Vec::<String>::new());
 
     // What users made stays when the operator goes.
-    run(Tool::Kubectl, admin, &["apply", "-k", "config/samples", "--namespace", "shop"]);
-    run(Tool::Helm, admin, &["uninstall", NAME, "--namespace", NAMESPACE, "--wait"]);
-    let left = run(Tool::Kubectl, admin, &["get", "microservices", "--namespace", "shop", "--output=name"]);
+    kubectl(&cluster, &["apply", "-k", "config/samples", "--namespace", "shop"]);
+    helm(&cluster, &["uninstall", NAME, "--namespace", NAMESPACE, "--wait"]);
+    let left = kubectl(&cluster, &["get", "microservices", "--namespace", "shop", "--output=name"]);
     assert_eq!(left.trim(), "microservice.microservice-operator.dev/hello");
 }

@@ -4,9 +4,8 @@
 
 mod support;
 
-use std::{fs, process::Command};
+use std::fs;
 
-use devcluster::{Tool, tool};
 use jiff::SignedDuration;
 use kube::{
     api::{Patch, PatchParams, PostParams},
@@ -19,7 +18,7 @@ use microservice_operator::{
     render::render_documents,
 };
 use serde_json::Value;
-use support::{Space, cluster, root, run};
+use support::{Space, cluster, kubectl, root, run};
 
 fn manifests(folder: &str) -> Vec<Document> {
     let input = input::read(&[root().join("tests/manifests").join(folder)], &mut std::io::empty());
@@ -77,14 +76,7 @@ fn the_api_server_accepts_the_rest() {
 /// The CRD is small enough, and its rules cheap enough, for the plainest way to install it.
 #[test]
 fn the_crd_is_applied_by_plain_kubectl() {
-    let kubeconfig = cluster().kubeconfig_path();
-    let output = Command::new(tool(Tool::Kubectl).unwrap())
-        .args(["apply", "--filename", "crds/"])
-        .env("KUBECONFIG", kubeconfig)
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    kubectl(cluster(), &["apply", "--filename", "crds/"]);
 }
 
 /// What passes all checks becomes objects that the API server takes.

@@ -3,16 +3,16 @@
 
 mod support;
 
-use std::{collections::BTreeSet, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, path::PathBuf};
 
-use devcluster::{AuditEvent, AuditMark, Tool, tool};
+use devcluster::{AuditEvent, AuditMark};
 use kube::api::{Patch, PatchParams, PostParams};
 use microservice_operator::{
     api::{ActionResult, MicroserviceAction},
     plan::object::Kind,
 };
 use serde_json::{Value, json};
-use support::{Operator, Space, cluster, eventually, root, run};
+use support::{Operator, Space, cluster, eventually, helm, kubectl, run};
 
 const NAME: &str = "microservice-operator";
 const USER: &str = "system:serviceaccount:ops:microservice-operator";
@@ -23,14 +23,6 @@ type Right = (String, String, String);
 /// Used by an admission plugin that this cluster does not have on, and that asks on the operator's behalf.
 const BY_ADMISSION: (&str, &str, &str) = ("microservice-operator.dev", "microservices/finalizers", "update");
 
-fn program(program: Tool, args: &[&str]) -> String {
-    let mut command = Command::new(tool(program).unwrap());
-    let output =
-        command.args(args).env("KUBECONFIG", cluster().kubeconfig_path()).current_dir(root()).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 fn granted() -> BTreeSet<Right> {
     let selector = format!(
         "--selector=app.kubernetes.io/name={NAME},!rbac.authorization.k8s.io/aggregate-to-view,!rbac.authorization.k8s.io/aggregate-to-edit"
@@ -38,7 +30,7 @@ fn granted() -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     for kind in [&["clusterroles"][..], &["roles", "--namespace=ops"]] {
         let roles: Value =
-            serde_json::from_str(&program(Tool::Kubectl, &[&["get"], kind, &[&selector, "--output=json"]].concat()))
+            serde_json::from_str(&kubectl(cluster(), &[&["get"], kind, &[&selector, "--output=json"]].concat()))
                 .unwrap();
         for rule in roles["items"].as_array().unwrap().iter().flat_map(|role| role["rules"].as_array().unwrap()) {
             let words = |field: &str| -> Vec<String> {
@@ -137,8 +129,8 @@ async fn operator() -> (Operator, PathBuf) {
 #[test]
 fn every_right_is_used_and_none_is_missing() {
     run(async {
-        program(
-            Tool::Helm,
+        helm(
+            cluster(),
             &[
                 "install",
                 NAME,

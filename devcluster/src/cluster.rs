@@ -17,7 +17,7 @@ use crate::audit::{AuditLog, AuditMark};
 use crate::bootstrap;
 use crate::client;
 use crate::components::{Component, apiserver};
-use crate::control_plane::{self, ControlPlane, TENANTS};
+use crate::control_plane::{self, ControlPlane};
 use crate::error::Error;
 use crate::images::{self, Image};
 use crate::kind;
@@ -28,6 +28,7 @@ use crate::options::Options;
 use crate::process::ProcessId;
 use crate::record::{ClusterRecord, Processes, Provider};
 use crate::sandbox::Sandbox;
+use crate::users::{self, TENANTS};
 
 /// A running cluster and its administrator's client.
 pub struct Cluster {
@@ -58,7 +59,7 @@ impl Cluster {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let name = options.name.clone().unwrap_or_else(lifecycle::random_name);
         let (folder, plane) = lifecycle::start_embedded(&options, name.clone(), true).await?;
-        let kubeconfig = control_plane::admin_kubeconfig(&folder);
+        let kubeconfig = users::admin_kubeconfig(&folder);
         let client = client::from_kubeconfig(&kubeconfig).await?;
         Ok(Self { name, kubeconfig, client, hold: Hold::Owned { folder, plane: Box::new(Mutex::new(plane)) } })
     }
@@ -66,7 +67,7 @@ impl Cluster {
     /// The running cluster of that name, which goes on without this value.
     pub async fn attach(name: &str) -> Result<Self, Error> {
         let found = lifecycle::running(name)?;
-        let kubeconfig = control_plane::admin_kubeconfig(&found.folder);
+        let kubeconfig = users::admin_kubeconfig(&found.folder);
         let client = client::from_kubeconfig(&kubeconfig).await?;
         Ok(Self { name: name.to_owned(), kubeconfig, client, hold: Hold::Attached { folder: found.folder } })
     }
@@ -127,11 +128,11 @@ impl Cluster {
     /// The kubeconfig of the user `tenant-N` of the group `tenants`, who has no rights but those a test gives.
     pub fn kubeconfig_for_tenant(&self, number: usize) -> Result<PathBuf, Error> {
         if number >= TENANTS {
-            return Err(Error::Unsupported { what: "such a tenant", reason: "tenants are numbered from 0 to 9" });
+            return Err(Error::Unsupported { what: "such a tenant", reason: "there are `TENANTS`, numbered from 0" });
         }
-        let user = control_plane::tenant(number);
+        let user = users::tenant(number);
         match &self.hold {
-            Hold::Owned { folder, .. } | Hold::Attached { folder } => Ok(control_plane::user_kubeconfig(folder, &user)),
+            Hold::Owned { folder, .. } | Hold::Attached { folder } => Ok(users::user_kubeconfig(folder, &user)),
             Hold::External { .. } => self.kubeconfig_as(&user, &["tenants"]),
         }
     }
@@ -155,7 +156,7 @@ impl Cluster {
 
     fn derive_kubeconfig(&self, file: &str, identity: Identity) -> Result<PathBuf, Error> {
         let path = match &self.hold {
-            Hold::Owned { folder, .. } | Hold::Attached { folder } => control_plane::user_kubeconfig(folder, file),
+            Hold::Owned { folder, .. } | Hold::Attached { folder } => users::user_kubeconfig(folder, file),
             Hold::External { folder } => folder.path().join(file),
         };
         let own = kubeconfig::read(&self.kubeconfig)?;

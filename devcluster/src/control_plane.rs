@@ -10,16 +10,17 @@ use tokio::time::{Instant, sleep};
 
 use crate::bootstrap::{self, BootstrapError};
 use crate::client::{self, ClientError};
-use crate::components::{self, Component, ConfigError, Program, apiserver, node};
+use crate::components::{self, Component, ConfigError, Program, apiserver};
 use crate::files;
 use crate::images::ImageError;
 use crate::kubeconfig::{self, KubeconfigError};
 use crate::options::{Nodes, Options};
-use crate::pki::{Pki, PkiError, User};
+use crate::pki::{Pki, PkiError};
 use crate::record::{Processes, RecordError};
 use crate::sandbox::Sandbox;
 use crate::supervisor::{Command, OWN_PROGRAM, Supervisor, SupervisorError};
 use crate::tools::{self, ManifestError, ToolError};
+use crate::users::{ADMIN, CONTROLLER_MANAGER, KWOK, SCHEDULER, Users, user_kubeconfig};
 
 /// The control plane did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -89,9 +90,6 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(50);
 /// Another process may take a port between the choice and its use.
 const ATTEMPTS: usize = 4;
-/// How many tenants have tokens.
-pub const TENANTS: usize = 10;
-
 /// A running control plane, and how each of its programs is run.
 pub struct ControlPlane {
     /// Owns the programs.
@@ -100,21 +98,6 @@ pub struct ControlPlane {
     pub commands: Vec<(Component, Command)>,
     /// The API server's address.
     pub server: String,
-}
-
-/// The administrator's kubeconfig of the cluster in this folder.
-pub fn admin_kubeconfig(cluster: &Path) -> PathBuf {
-    cluster.join("kubeconfig")
-}
-
-/// Another user's kubeconfig.
-pub fn user_kubeconfig(cluster: &Path, user: &str) -> PathBuf {
-    cluster.join("kubeconfigs").join(user)
-}
-
-/// The name of the tenant with this number.
-pub fn tenant(number: usize) -> String {
-    format!("tenant-{number}")
 }
 
 /// A component's log.
@@ -138,47 +121,6 @@ fn needs(component: Component, nodes: Nodes, mesh: bool) -> bool {
         | Component::Kubelet
         | Component::KubeProxy => nodes == Nodes::Real,
         Component::Istiod | Component::MeshClient | Component::MeshIngress => mesh,
-    }
-}
-
-const ADMIN: &str = "admin";
-const KWOK: &str = "kwok";
-const CONTROLLER_MANAGER: &str = "kube-controller-manager";
-const SCHEDULER: &str = "kube-scheduler";
-pub(crate) const NODE: &str = "kubelet";
-pub(crate) const KUBE_PROXY: &str = "kube-proxy";
-pub(crate) const COREDNS: &str = "coredns";
-pub(crate) const ISTIOD: &str = "istiod";
-/// Users of the cluster's own programs, which run in its network if it has one of its own.
-const PROGRAMS: [&str; 7] = [KWOK, CONTROLLER_MANAGER, SCHEDULER, NODE, KUBE_PROXY, COREDNS, ISTIOD];
-
-struct Users {
-    /// Makes the others what they are; its token is in no kubeconfig.
-    bootstrap: User,
-    /// Users with a kubeconfig, by its name.
-    named: Vec<(String, User)>,
-}
-
-impl Users {
-    fn new() -> Result<Self, PkiError> {
-        let mut named = vec![
-            (ADMIN.to_owned(), User::new(ADMIN, &[])?),
-            (KWOK.to_owned(), User::new(KWOK, &[])?),
-            (CONTROLLER_MANAGER.to_owned(), User::new("system:kube-controller-manager", &[])?),
-            (SCHEDULER.to_owned(), User::new("system:kube-scheduler", &[])?),
-            (NODE.to_owned(), User::new(format!("system:node:{}", node::NAME), &["system:nodes"])?),
-            (KUBE_PROXY.to_owned(), User::new("system:kube-proxy", &[])?),
-            (COREDNS.to_owned(), User::new(COREDNS, &[])?),
-            (ISTIOD.to_owned(), User::new(ISTIOD, &[])?),
-        ];
-        for number in 0..TENANTS {
-            named.push((tenant(number), User::new(tenant(number), &["tenants"])?));
-        }
-        Ok(Self { bootstrap: User::new("devcluster-bootstrap", &["system:masters"])?, named })
-    }
-
-    fn all(&self) -> Vec<User> {
-        self.named.iter().map(|(_, user)| user).chain([&self.bootstrap]).cloned().collect()
     }
 }
 
@@ -269,7 +211,7 @@ impl Start<'_> {
             match self.sandbox {
                 Some(sandbox) => self.serve_in(sandbox, port)?,
                 None => {
-                    self.write_kubeconfigs(&server, &server)?;
+                    self.users.write_kubeconfigs(self.folder, &self.pki.ca_certificate(), &server, &server)?;
                     self.serve(&apiserver::Listen::Machine { port }, etcd, peer)?;
                 }
             }
@@ -295,7 +237,8 @@ impl Start<'_> {
     /// In a network of its own every port is free; one of the machine's leads there.
     fn serve_in(&mut self, sandbox: Sandbox, port: u16) -> Result<(), ControlPlaneError> {
         let inside = format!("https://127.0.0.1:{}", apiserver::NODE_PORT);
-        self.write_kubeconfigs(&format!("https://127.0.0.1:{port}"), &inside)?;
+        let outside = format!("https://127.0.0.1:{port}");
+        self.users.write_kubeconfigs(self.folder, &self.pki.ca_certificate(), &outside, &inside)?;
         self.serve(&apiserver::Listen::Node, 2379, 2380)?;
         self.run(Component::Relay, components::relay::arguments(port, sandbox.holder()))
     }
@@ -364,17 +307,6 @@ impl Start<'_> {
         let process = records.filter(|record| record.name == component.name()).find_map(|r| r.process.clone());
         let late = ControlPlaneError::Late { what: component.name(), logs: self.folder.join("logs") };
         process.map(|process| process.pid).ok_or(late)
-    }
-
-    /// Writes everybody's kubeconfig: the cluster's own programs may reach the API server elsewhere.
-    fn write_kubeconfigs(&self, server: &str, inside: &str) -> Result<(), ControlPlaneError> {
-        let ca = self.pki.ca_certificate();
-        for (name, user) in &self.users.named {
-            let path = if name == ADMIN { admin_kubeconfig(self.folder) } else { user_kubeconfig(self.folder, name) };
-            let server = if PROGRAMS.contains(&name.as_str()) { inside } else { server };
-            kubeconfig::write(&path, &kubeconfig::render(server, &ca, &user.token)?)?;
-        }
-        Ok(())
     }
 
     async fn client(&self, server: &str) -> Result<Client, ControlPlaneError> {

@@ -14,7 +14,7 @@ use crate::kind;
 use crate::options::{Nodes, Options};
 use crate::process::ProcessId;
 use crate::record::{ClusterRecord, Found, Provider, Registry};
-use crate::{bootstrap, prerequisites, tools};
+use crate::{bootstrap, prerequisites, tools, users};
 
 /// What [`up`] found or made.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub async fn up(options: Options, provider: Provider) -> Result<Up, Error> {
     let name = options.name.clone().unwrap_or_else(random_name);
     let registry = Registry::open()?;
     if let Some(found) = registry.find(&name)?.filter(|found| found.is_alive() && found.record.ready) {
-        return Ok(Up { name, kubeconfig: control_plane::admin_kubeconfig(&found.folder), already: true });
+        return Ok(Up { name, kubeconfig: users::admin_kubeconfig(&found.folder), already: true });
     }
     let folder = match provider {
         Provider::Embedded => {
@@ -42,12 +42,12 @@ pub async fn up(options: Options, provider: Provider) -> Result<Up, Error> {
         }
         Provider::Kind => start_kind(&options, name.clone()).await?,
     };
-    Ok(Up { name, kubeconfig: control_plane::admin_kubeconfig(&folder), already: false })
+    Ok(Up { name, kubeconfig: users::admin_kubeconfig(&folder), already: false })
 }
 
 /// The administrator's kubeconfig of a running cluster.
 pub fn kubeconfig_of(name: &str) -> Result<PathBuf, Error> {
-    Ok(control_plane::admin_kubeconfig(&running(name)?.folder))
+    Ok(users::admin_kubeconfig(&running(name)?.folder))
 }
 
 /// The running cluster of that name.
@@ -94,7 +94,7 @@ async fn start_kind(options: &Options, name: String) -> Result<PathBuf, Error> {
     kind::check()?;
     let definitions = definitions(options)?;
     let claim = Claim::new(record(name.clone(), Provider::Kind, false))?;
-    let kubeconfig = control_plane::admin_kubeconfig(&claim.folder);
+    let kubeconfig = users::admin_kubeconfig(&claim.folder);
     options.progress.step("kind creates a cluster");
     let (of, path) = (name.clone(), kubeconfig.clone());
     task::spawn_blocking(move || kind::create(&of, &path)).await??;

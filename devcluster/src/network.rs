@@ -35,6 +35,11 @@ impl Network {
         (Ipv4Addr::LOCALHOST, port).into()
     }
 
+    /// Where the mesh's ingress takes requests to a port that a `Gateway` names.
+    pub fn mesh_ingress(&self, port: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
     /// A runtime whose tasks open their sockets in the network. What is blocked on outside of its tasks does not.
     ///
     /// # Errors

@@ -8,10 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::bootstrap;
 use crate::components::{self, Component, envoy, istiod, node};
-use crate::control_plane::{COREDNS, ControlPlaneError, ISTIOD, KUBE_PROXY, NODE, Start, first_end, user_kubeconfig};
+use crate::control_plane::{ControlPlaneError, Start, first_end};
 use crate::images::{self, Image};
 use crate::network::Network;
 use crate::sandbox::Sandbox;
+use crate::users::{COREDNS, ISTIOD, KUBE_PROXY, NODE, user_kubeconfig};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);

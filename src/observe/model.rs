@@ -34,7 +34,7 @@ pub struct Observed {
     /// Instead of its Service there is one that it may take over, with clients of its own.
     pub adopting: bool,
     pub mesh: Mesh,
-    /// `namespace/name` of somebody else's VirtualServices for its host.
+    /// `namespace/name` of somebody else's VirtualServices for its host in the mesh.
     pub route_conflicts: Vec<String>,
     /// What people asked of its rollout, the oldest first.
     pub orders: Vec<Order>,

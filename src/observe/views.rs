@@ -63,7 +63,7 @@ pub struct Child {
     pub object: Arc<Value>,
     /// Who changed a Deployment's size after the operator had set it.
     pub scaled_by: Option<String>,
-    /// Hosts of a VirtualService, fully qualified.
+    /// Hosts that a VirtualService routes in the mesh, fully qualified.
     pub hosts: Vec<String>,
     /// Ports of a Service.
     pub ports: Vec<i32>,
@@ -83,7 +83,7 @@ impl Child {
             deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             scaled_by: scaled_by(object).filter(|_| kind == Kind::Deployment),
-            hosts: if kind == Kind::VirtualService { hosts(&object.data, &namespace) } else { Vec::new() },
+            hosts: if kind == Kind::VirtualService { mesh_hosts(&object.data, &namespace) } else { Vec::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
             object: Arc::new(if ours { content(kind, object) } else { Value::Null }),
             namespace,
@@ -131,7 +131,15 @@ fn content(kind: Kind, object: &DynamicObject) -> Value {
     content
 }
 
-fn hosts(data: &Value, namespace: &str) -> Vec<String> {
+/// Istio's name for all sidecars among the gateways of a VirtualService.
+const MESH: &str = "mesh";
+
+/// What a VirtualService does at other gateways alone is no business of the mesh; with none named, it is bound to the mesh.
+fn mesh_hosts(data: &Value, namespace: &str) -> Vec<String> {
+    let gateways = data.pointer("/spec/gateways").and_then(Value::as_array);
+    if gateways.is_some_and(|gateways| !gateways.is_empty() && !gateways.iter().any(|gateway| gateway == MESH)) {
+        return Vec::new();
+    }
     let hosts = data.pointer("/spec/hosts").and_then(Value::as_array).into_iter().flatten();
     hosts.filter_map(Value::as_str).map(|name| qualified(name, namespace)).collect()
 }

@@ -11,6 +11,7 @@ mod support;
 mod calls;
 mod ground;
 mod guide;
+mod ingress;
 mod install;
 mod limits;
 mod rollouts;

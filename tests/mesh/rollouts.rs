@@ -160,7 +160,7 @@ fn another_version_and_the_way_back_cost_nothing_at_any_step() {
     run(async {
         let _shared = stage().shared().await;
         let space = stable("superseded", PAUSING).await;
-        for step in 0..STEPS.len() {
+        for (step, weights) in STEPS.into_iter().enumerate() {
             let traffic = Traffic::start(&space, NAME).await;
             walk_to(&space, step).await;
             edit(&space, &[version("v1", 0), version("v3", 100)], PAUSING).await;
@@ -168,7 +168,7 @@ fn another_version_and_the_way_back_cost_nothing_at_any_step() {
             back(&space).await;
             space.gone(Kind::Deployment, "web-v3").await;
             let sent = traffic.lost_none("superseded").await;
-            println!("v3 at {}, then back to v1: 0 of {sent} requests lost", STEPS[step]);
+            println!("v3 at {weights}, then back to v1: 0 of {sent} requests lost");
         }
     });
 }

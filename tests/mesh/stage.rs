@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use devcluster::{Cluster, Tool, images::Image, tool};
+use devcluster::{Cluster, images::Image};
 use tokio::{
     runtime::Runtime,
     sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -61,16 +61,16 @@ impl Stage {
     }
 
     pub fn helm(&self, args: &[&str]) -> String {
-        printed(command(Tool::Helm, &self.cluster).args(args))
+        support::helm(&self.cluster, args)
     }
 
     pub fn kubectl(&self, args: &[&str]) -> String {
-        printed(command(Tool::Kubectl, &self.cluster).args(args))
+        support::kubectl(&self.cluster, args)
     }
 
     /// Runs a program in the cluster's network.
     pub fn inside(&self, program: &str, args: &[&str]) -> String {
-        printed(self.ground.inside().arg(program).args(args))
+        support::printed(self.ground.inside().arg(program).args(args))
     }
 
     /// For tests that leave the operator and the mesh alone.
@@ -82,20 +82,6 @@ impl Stage {
     pub async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
         self.quiet.write().await
     }
-}
-
-/// A program that works on a cluster, in the root of the repository.
-pub fn command(program: Tool, cluster: &Cluster) -> Command {
-    let mut command = Command::new(tool(program).unwrap());
-    command.env("KUBECONFIG", cluster.kubeconfig_path()).current_dir(support::root());
-    command
-}
-
-/// What a program prints; it must succeed.
-pub fn printed(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn images() -> Vec<Image> {

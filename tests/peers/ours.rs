@@ -37,7 +37,7 @@ impl Scenario {
 }
 
 pub async fn measure(scenario: Scenario) -> Row {
-    // What it breaks is told as the peers' is, and stops nothing.
+    // What it breaks is told as the peers' is, and stops no round.
     let space = Space::unwatched(&stage().cluster, "ours").await;
     let owner = GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", "Microservice");
     let recorder = Recorder::start(&space.client, &space.name, Some(owner), None, Settings::default()).await.unwrap();

@@ -114,7 +114,7 @@ impl Rollout {
         controller(&space);
         let rollout = Self { space, api, recorder };
         for object in routes(&rollout.space.name) {
-            rollout.put(&object).await;
+            rollout.space.put(&object).await;
         }
         rollout.apply(wanted).await;
         rollout.healthy(Duration::from_secs(120)).await.unwrap_or_else(|last| panic!("{name} never served: {last}"));
@@ -122,16 +122,8 @@ impl Rollout {
         rollout
     }
 
-    async fn put(&self, object: &Value) {
-        let (api_version, kind) = (object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::namespaced_with(self.space.client.clone(), &self.space.name, &resource);
-        api.patch(NAME, &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
-    }
-
     pub async fn apply(&self, wanted: &Wanted) {
-        self.put(&wanted.manifest()).await;
+        self.space.put(&wanted.manifest()).await;
     }
 
     /// Skips the steps that are left, as `kubectl argo rollouts promote --full` does.

@@ -40,6 +40,11 @@ impl Row {
         }
         Self { sent: sum(|it| it.sent), lost: sum(Report::failures), story: parts.join("; "), broken }
     }
+
+    /// Whether no revision broke one.
+    pub fn keeps_the_invariants(&self) -> bool {
+        self.broken.is_empty()
+    }
 }
 
 /// A few losses are told one by one.

@@ -1,29 +1,24 @@
 //! What the end-to-end tests share: a cluster, operators as processes of their own, and conditions to wait for.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod operator;
+mod programs;
+mod space;
 
 use std::{
-    collections::BTreeMap,
-    fs::File,
     future::Future,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, LazyLock, OnceLock, mpsc},
+    path::PathBuf,
+    sync::{LazyLock, OnceLock},
     time::{Duration, Instant},
 };
 
-use devcluster::{
-    Cluster, Options,
-    invariants::{Recorder, Settings},
-};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client, ResourceExt,
-    api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams},
-    core::GroupVersionKind,
-};
-use microservice_operator::{api::Microservice, plan::object::Kind};
-use serde_json::{Value, json};
+use devcluster::{Cluster, Options};
+use microservice_operator::api::Microservice;
 use tokio::runtime::Runtime;
+
+pub use operator::Operator;
+pub use programs::{command, helm, kubectl, printed};
+pub use space::Space;
 
 /// How long a test waits for a condition before it fails. Generous: machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,210 +48,6 @@ pub async fn start(options: Options) -> Cluster {
 /// The root of the repository.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A namespace that is deleted when the test ends. The test fails then if any revision of its objects broke an
-/// invariant.
-pub struct Space {
-    pub name: String,
-    pub client: Client,
-    recorder: Option<Arc<Recorder>>,
-}
-
-impl Space {
-    /// Makes a namespace with a name that begins with `name`, for operators with the default settings.
-    pub async fn new(cluster: &Cluster, name: &str) -> Self {
-        Self::with_propagation(cluster, name, Duration::from_secs(5)).await
-    }
-
-    /// Makes a namespace for operators with this `--mesh-propagation`.
-    pub async fn with_propagation(cluster: &Cluster, name: &str, propagation: Duration) -> Self {
-        let mut space = Self::unwatched(cluster, name).await;
-        let [owner, orders] = ["Microservice", "MicroserviceAction"]
-            .map(|kind| Some(GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", kind)));
-        // Revisions are dated by their arrival here, which a busy machine delays.
-        let slack = (propagation / 2).min(Duration::from_secs(1)).try_into().unwrap();
-        let settings = Settings { propagation: propagation.try_into().unwrap(), slack, ..Settings::default() };
-        let recorder = Recorder::start(&space.client, &space.name, owner, orders, settings).await.unwrap();
-        space.recorder = Some(Arc::new(recorder));
-        space
-    }
-
-    /// Makes a namespace in which a test breaks invariants by its own hand.
-    pub async fn unwatched(cluster: &Cluster, name: &str) -> Self {
-        let client = cluster.client();
-        let namespace = Namespace {
-            metadata: ObjectMeta { generate_name: Some(format!("{name}-")), ..ObjectMeta::default() },
-            ..Namespace::default()
-        };
-        let api: Api<Namespace> = Api::all(client.clone());
-        let made = api.create(&Default::default(), &namespace).await.unwrap();
-        Self { name: made.name_any(), client, recorder: None }
-    }
-
-    /// What the invariants are judged by.
-    pub fn recorder(&self) -> &Arc<Recorder> {
-        self.recorder.as_ref().expect("the space is watched")
-    }
-
-    pub fn microservices(&self) -> Api<Microservice> {
-        Api::namespaced(self.client.clone(), &self.name)
-    }
-
-    pub fn children(&self, kind: Kind) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &self.name, &kind.api_resource())
-    }
-
-    pub fn api<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
-        K::DynamicType: Default,
-    {
-        Api::namespaced(self.client.clone(), &self.name)
-    }
-
-    /// Applies a manifest of a Microservice.
-    pub async fn apply(&self, name: &str, spec: &str) -> Microservice {
-        self.try_apply(name, spec).await.unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    /// Applies a manifest of a Microservice that may be refused.
-    pub async fn try_apply(&self, name: &str, spec: &str) -> Result<Microservice, kube::Error> {
-        let spec: Value = serde_yaml::from_str(spec).unwrap_or_else(|error| panic!("{error}\n{spec}"));
-        let body = json!({
-            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
-            "metadata": {"name": name}, "spec": spec,
-        });
-        self.microservices().patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&body)).await
-    }
-
-    /// Applies all Microservices below a folder of the repository.
-    pub async fn apply_folder(&self, folder: &str) -> Vec<String> {
-        let input = microservice_operator::input::read(&[root().join(folder)], &mut std::io::empty());
-        assert!(input.errors.is_empty(), "{:?}", input.errors);
-        let mut names = Vec::new();
-        for document in input.documents {
-            let mut body = document.value;
-            body["metadata"]["namespace"] = self.name.clone().into();
-            let name = body["metadata"]["name"].as_str().unwrap().to_owned();
-            let params = PatchParams::apply("test").force();
-            self.microservices().patch(&name, &params, &Patch::Apply(&body)).await.unwrap();
-            names.push(name);
-        }
-        names
-    }
-
-    /// Waits until a Microservice is as the closure wants it; answers it.
-    pub async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Microservice) -> bool) -> Microservice {
-        let api = self.microservices();
-        let last = std::sync::Mutex::new(None);
-        let found = eventually(|| async {
-            let now = api.get_opt(name).await.ok().flatten()?;
-            *last.lock().unwrap() = now.status.clone();
-            wanted(&now).then_some(now)
-        })
-        .await;
-        found.unwrap_or_else(|| panic!("{name} never came to: {what}; its status is {:#?}", last.lock().unwrap()))
-    }
-
-    /// Waits until the newest spec is fully reached.
-    pub async fn ready(&self, name: &str) -> Microservice {
-        self.until(name, "Ready", |it| current(it) && condition(it, "Ready") == "True").await
-    }
-
-    /// Waits until the effective weights are as given, such as `v1=90 v2=10`.
-    pub async fn weights(&self, name: &str, weights: &str) -> Microservice {
-        self.until(name, weights, |it| it.status.as_ref().and_then(|s| s.weights.as_deref()) == Some(weights)).await
-    }
-
-    /// An object of a kind of children, if it exists.
-    pub async fn child(&self, kind: Kind, name: &str) -> Option<DynamicObject> {
-        self.children(kind).get_opt(name).await.unwrap()
-    }
-
-    /// Waits until a child is as the closure wants it.
-    pub async fn child_until(&self, kind: Kind, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let api = self.children(kind);
-        let last = std::sync::Mutex::new(Value::Null);
-        let found = eventually(|| async {
-            let now = serde_json::to_value(api.get_opt(name).await.ok().flatten()?).unwrap();
-            *last.lock().unwrap() = now.clone();
-            wanted(&now).then_some(now)
-        })
-        .await;
-        found.unwrap_or_else(|| panic!("{kind:?} {name} never came to: {what}; it is {:#}", last.lock().unwrap()))
-    }
-
-    /// Waits until no child of the kind has that name.
-    pub async fn gone(&self, kind: Kind, name: &str) {
-        let api = self.children(kind);
-        let gone = eventually(|| async { api.get_opt(name).await.ok()?.is_none().then_some(()) }).await;
-        gone.unwrap_or_else(|| panic!("{kind:?} {name} is still there"));
-    }
-
-    /// All children of Microservices, by kind and name, without what differs from run to run: identities, times and the
-    /// namespace.
-    pub async fn snapshot(&self) -> BTreeMap<String, Value> {
-        let mut all = BTreeMap::new();
-        for kind in Kind::ALL {
-            let Ok(list) = self.children(kind).list(&ListParams::default()).await else { continue };
-            for object in list.items.into_iter().filter(|object| !object.owner_references().is_empty()) {
-                let name = format!("{kind:?}/{}", object.name_any());
-                let text = serde_json::to_string(&object).unwrap();
-                let text = text.replace(&format!(".{}.svc", self.name), ".NAMESPACE.svc");
-                all.insert(name, masked(serde_json::from_str(&text).unwrap()));
-            }
-        }
-        all
-    }
-}
-
-/// What the recorder has to say in the end, from outside its runtime.
-fn verdict(recorder: Arc<Recorder>) -> Vec<String> {
-    let (sender, receiver) = mpsc::channel();
-    let last = recorder.clone();
-    RUNTIME.spawn(async move { sender.send(last.finish().await) });
-    let violations = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| recorder.violations());
-    violations.iter().map(ToString::to_string).collect()
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        let violations = self.recorder.take().map(verdict).unwrap_or_default();
-        let (client, name) = (self.client.clone(), self.name.clone());
-        RUNTIME.spawn(async move {
-            let api: Api<Namespace> = Api::all(client);
-            let _gone = api.delete(&name, &DeleteParams::background()).await;
-        });
-        if !violations.is_empty() {
-            let told = format!("{} broke invariants:\n{}", self.name, violations.join("\n"));
-            if std::thread::panicking() { eprintln!("{told}") } else { panic!("{told}") }
-        }
-    }
-}
-
-/// Without identities, times, versions and status.
-fn masked(mut object: Value) -> Value {
-    let Some(meta) = object["metadata"].as_object_mut() else { return object };
-    for key in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "namespace"] {
-        meta.remove(key);
-    }
-    if let Some(annotations) = meta.get_mut("annotations").and_then(Value::as_object_mut) {
-        annotations.remove("microservice-operator.dev/applied");
-        annotations.remove("deployment.kubernetes.io/revision");
-    }
-    for owner in meta.get_mut("ownerReferences").and_then(Value::as_array_mut).into_iter().flatten() {
-        owner["uid"] = Value::Null;
-    }
-    if let Some(object) = object.as_object_mut() {
-        object.remove("status");
-    }
-    for path in ["/spec/clusterIP", "/spec/clusterIPs"] {
-        if let Some(value) = object.pointer_mut(path) {
-            *value = Value::Null;
-        }
-    }
-    object
 }
 
 /// Whether the status speaks of the newest spec.
@@ -296,94 +87,4 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() 
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     None
-}
-
-/// A running operator; killed when dropped, and when the test's process ends in any way.
-pub struct Operator {
-    child: Child,
-    pub log: PathBuf,
-}
-
-impl Operator {
-    /// Starts the operator for one namespace, as a cluster administrator.
-    pub fn of(space: &Space) -> Self {
-        Self::start(cluster().kubeconfig_path(), &["--namespace", &space.name, "--leader-election", "false"])
-    }
-
-    /// Starts the operator.
-    pub fn start(kubeconfig: &Path, args: &[&str]) -> Self {
-        let log = tempfile::Builder::new().prefix("operator-").suffix(".log").tempfile().unwrap();
-        let (_, log) = log.keep().unwrap();
-        let out = File::options().append(true).open(&log).unwrap();
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_microservice-operator"), "run"])
-            .args(["--listen", "127.0.0.1:0"])
-            .args(args)
-            .env("KUBECONFIG", kubeconfig)
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().unwrap())
-            .stderr(out)
-            .spawn()
-            .expect("setpriv (util-linux) and the operator start");
-        Self { child, log }
-    }
-
-    /// Ends it as a crash would.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Asks it to end; answers whether it did so with success.
-    pub async fn terminate(mut self) -> bool {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let ended = eventually(|| {
-            let ended = self.child.try_wait().unwrap();
-            async move { ended }
-        })
-        .await;
-        ended.is_some_and(|status| status.success())
-    }
-
-    /// Its metrics, once it serves them.
-    pub async fn metrics(&self) -> Option<String> {
-        self.get("/metrics").await
-    }
-
-    /// The body of an answer of its health and metrics server.
-    pub async fn get(&self, path: &str) -> Option<String> {
-        let text = self.text();
-        let address = text.split("address=").nth(1)?.split_whitespace().next()?.to_owned();
-        let mut stream = tokio::net::TcpStream::connect(&address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.ok()?;
-        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
-    }
-
-    /// Its log so far.
-    pub fn text(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Waits until the log has a text; answers the line.
-    pub async fn says(&self, text: &str) -> String {
-        let found =
-            eventually(|| async { self.text().lines().find(|line| line.contains(text)).map(str::to_owned) }).await;
-        found.unwrap_or_else(|| panic!("the operator never said {text:?}; it said:\n{}", self.text()))
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- the operator's log ---\n{}", self.text());
-        }
-        let _removed = std::fs::remove_file(&self.log);
-    }
 }

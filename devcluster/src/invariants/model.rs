@@ -145,14 +145,28 @@ pub fn reduce(kind: Kind, object: &Value, namespace: &str) -> Object {
     let meta = &object["metadata"];
     let owners = meta["ownerReferences"].as_array().into_iter().flatten();
     let controller = owners.filter(|owner| owner["controller"] == true).map(|owner| text(&owner["uid"])).next();
+    let mut fields = fields(kind, object, namespace);
+    if let Fields::VirtualService { routes } = &mut fields
+        && controller.is_none()
+        && !in_mesh(&object["spec"])
+    {
+        // Somebody's own at a gateway: nobody else promises anything about it.
+        routes.clear();
+    }
     Object {
         name: text(&meta["name"]),
         uid: text(&meta["uid"]),
         owner: controller,
         generation: number(&meta["generation"]),
         deleting: !meta["deletionTimestamp"].is_null(),
-        fields: fields(kind, object, namespace),
+        fields,
     }
+}
+
+/// Whether a VirtualService is bound to the mesh, as it is when it names no gateways.
+fn in_mesh(spec: &Value) -> bool {
+    let mut gateways = list(&spec["gateways"]).peekable();
+    gateways.peek().is_none() || gateways.any(|gateway| gateway == "mesh")
 }
 
 fn fields(kind: Kind, object: &Value, namespace: &str) -> Fields {
@@ -291,6 +305,27 @@ mod tests {
         assert_eq!(routes[1].weights(), Weights::from([(v("v1"), 90), (v("v2"), 10)]));
         assert_eq!(routes[1].mirrors, [v("v3")]);
         assert_eq!(routes[2].shares[0].target.to_string(), "b.other.svc");
+    }
+
+    #[test]
+    fn routes_at_gateways_alone_count_when_they_have_an_owner() {
+        let route = |gateways: Value, owners: Value| {
+            json!({
+                "metadata": {"ownerReferences": owners},
+                "spec": {"gateways": gateways, "http": [{"route": [{"destination": {"host": "a"}}]}]},
+            })
+        };
+        let owner = json!([{"controller": true, "uid": "uid-a"}]);
+        for (gateways, owners, count) in [
+            (json!(null), json!([]), 1),
+            (json!(["public", "mesh"]), json!([]), 1),
+            (json!(["public"]), json!([]), 0),
+            (json!(["public"]), owner, 1),
+        ] {
+            let object = reduce(Kind::VirtualService, &route(gateways.clone(), owners), "shop");
+            let Fields::VirtualService { routes } = object.fields else { panic!() };
+            assert_eq!(routes.len(), count, "{gateways}");
+        }
     }
 
     #[test]

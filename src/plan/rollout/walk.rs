@@ -1,7 +1,7 @@
 //! The walk along a rollout's steps: one transition, from how far it came and what is seen now to what the weights
 //! should be and how far that is. Pure.
 //!
-//! It only says what to aim at: [`super::settle`] still gives no version more than it can carry.
+//! It only says what to aim at: [`mod@super::settle`] still gives no version more than it can carry.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;

@@ -6,7 +6,7 @@ use devcluster::{Cluster, Component, EnvoyRole, Network, Nodes, Options, images:
 use futures::{FutureExt, future::BoxFuture};
 use tokio::runtime::Runtime;
 
-use super::Ground;
+use super::{Ground, INGRESS_PORT};
 use crate::support;
 
 pub struct Embedded {
@@ -29,6 +29,10 @@ impl Ground for Embedded {
 
     fn mesh_client(&self, port: u16) -> SocketAddr {
         self.network.mesh_client(port)
+    }
+
+    fn mesh_ingress(&self) -> SocketAddr {
+        self.network.mesh_ingress(INGRESS_PORT)
     }
 
     fn envoy_clusters(&self, _: &Cluster) -> Option<String> {

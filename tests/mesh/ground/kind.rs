@@ -11,22 +11,21 @@ use devcluster::{Cluster, Options, Tool, images::Image, kind_node, record::Provi
 use futures::{FutureExt, future::BoxFuture};
 use tokio::runtime::{Builder, Runtime};
 
-use super::Ground;
-use crate::{
-    stage::{command, printed},
-    support,
-};
+use super::{Ground, INGRESS_PORT};
+use crate::support::{self, command, kubectl, printed};
 
 /// The minor version of Istio that the embedded cluster has, too.
 const ISTIO: &str = "1.31";
 const CLIENT: &str = "deployment/mesh-client";
 const CLIENT_MANIFEST: &str = "tests/mesh/ground/client.yaml";
+const INGRESS: &str = "deployment/mesh-ingress";
+const INGRESS_MANIFEST: &str = "tests/mesh/ground/ingress.yaml";
 const ISTIOD: &str = "deployment/istiod";
 const ISTIOD_NAMESPACE: &str = "--namespace=istio-system";
 
 pub struct Kind {
     node: String,
-    /// The address of the node, whose ports 80 and 50051 are the client's.
+    /// The address of the node, whose ports 80 and 50051 are the client's, and 31080 the ingress'.
     address: IpAddr,
 }
 
@@ -45,8 +44,10 @@ pub fn start(name: &str, images: impl FnOnce() -> Vec<Image>) -> (Cluster, Kind)
     printed(Command::new("istioctl").args(install).env("KUBECONFIG", cluster.kubeconfig_path()));
     cluster.load_images(&images()).unwrap_or_else(|error| panic!("{error}"));
 
-    kubectl(&cluster, &["apply", "--filename", CLIENT_MANIFEST]);
-    kubectl(&cluster, &["rollout", "status", CLIENT, "--timeout=180s"]);
+    for (deployment, manifest) in [(CLIENT, CLIENT_MANIFEST), (INGRESS, INGRESS_MANIFEST)] {
+        kubectl(&cluster, &["apply", "--filename", manifest]);
+        kubectl(&cluster, &["rollout", "status", deployment, "--timeout=180s"]);
+    }
     let address = "--output=jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}";
     let address = kubectl(&cluster, &["get", "nodes", address]);
     let ground = Kind { node: kind_node(name), address: address.parse().unwrap() };
@@ -63,10 +64,6 @@ fn check_istioctl() {
     let output = output.unwrap_or_else(|error| panic!("`istioctl` could not be run: {error}; {way_out}"));
     let version = String::from_utf8_lossy(&output.stdout);
     assert!(version.contains(&format!(" {ISTIO}.")), "istioctl is of another version: {version:?}; {way_out}");
-}
-
-fn kubectl(cluster: &Cluster, args: &[&str]) -> String {
-    printed(command(Tool::Kubectl, cluster).args(args))
 }
 
 impl Kind {
@@ -90,6 +87,10 @@ impl Ground for Kind {
 
     fn mesh_client(&self, port: u16) -> SocketAddr {
         (self.address, port).into()
+    }
+
+    fn mesh_ingress(&self) -> SocketAddr {
+        (self.address, INGRESS_PORT).into()
     }
 
     fn envoy_clusters(&self, cluster: &Cluster) -> Option<String> {

@@ -12,12 +12,17 @@ use tokio::runtime::Runtime;
 /// The variable that asks for kind, by the name of the cluster to start there. `devcluster down` ends it.
 const ON_KIND: &str = "E2E_MESH_KIND";
 
+/// The port that a `Gateway` has to name.
+pub const INGRESS_PORT: u16 = 31080;
+
 /// What the suite needs of a cluster beyond its API.
 pub trait Ground: Send + Sync {
     /// A runtime whose tasks reach the mesh's client.
     fn runtime(&self) -> Runtime;
     /// Where the mesh's client takes requests to a port of any Service, by the `Host` they name.
     fn mesh_client(&self, port: u16) -> SocketAddr;
+    /// Where the ingress takes requests to [`INGRESS_PORT`].
+    fn mesh_ingress(&self) -> SocketAddr;
     /// What the Envoy of the mesh's client knows of its clusters; none if it does not answer.
     fn envoy_clusters(&self, cluster: &Cluster) -> Option<String>;
     /// Runs the program that its arguments name, in the node's network.

@@ -1,12 +1,9 @@
 //! What happens where a Microservice meets objects, names and sizes that somebody else has a hand in, in a world made of
 //! data.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
-
+use crate::world::{Pods, World};
 use microservice_operator::plan::object::Kind;
 use serde_json::{Value, json};
-use world::{Pods, World};
 
 const NAME: &str = "order-service";
 

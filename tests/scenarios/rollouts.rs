@@ -1,13 +1,10 @@
 //! How a rollout policy moves the weights, step by step, in a world made of data.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
-
+use crate::world::{Pods, World};
 use microservice_operator::{
     api::{RolloutState, RolloutStatus, Verb},
     plan::{object::Kind, rollout::orders::Order},
 };
-use world::{Pods, World};
 
 const STEPS: &str = "{steps: [{weight: 5}, {pause: {duration: 60s}}, {weight: 50}, {pause: {}}]}";
 

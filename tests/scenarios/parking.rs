@@ -1,10 +1,7 @@
 //! Versions without pods of their own, in a world made of data: weight leaves before the pods do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
-
+use crate::world::{Pods, World};
 use microservice_operator::plan::object::Kind;
-use world::{Pods, World};
 
 fn two(v1: (i32, i32), v2: (i32, i32), more: &str) -> String {
     format!(

@@ -1,0 +1,149 @@
+//! The objects that values give.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::{ALL_OPTIONS, CHART, file, find, helm_template, ids, ours, template, text};
+
+#[test]
+fn default_values_give_a_small_installation() {
+    let objects = template(&[]);
+    let expected = [
+        "ClusterRole microservice-operator",
+        "ClusterRole microservice-operator-edit",
+        "ClusterRole microservice-operator-view",
+        "ClusterRoleBinding microservice-operator",
+        "CustomResourceDefinition microserviceactions.microservice-operator.dev",
+        "CustomResourceDefinition microservices.microservice-operator.dev",
+        "Deployment microservice-operator-system/microservice-operator",
+        "Pod microservice-operator-system/microservice-operator-readyz",
+        "Role microservice-operator-system/microservice-operator-lease",
+        "RoleBinding microservice-operator-system/microservice-operator-lease",
+        "Service microservice-operator-system/microservice-operator",
+        "ServiceAccount microservice-operator-system/microservice-operator",
+        "ValidatingAdmissionPolicy microservice-operator-action-actor",
+        "ValidatingAdmissionPolicyBinding microservice-operator-action-actor",
+    ];
+    assert_eq!(ids(&objects), expected.map(str::to_owned).into());
+    let test = find(&objects, "Pod microservice-operator-system/microservice-operator-readyz");
+    assert_eq!(text(test, "/metadata/annotations/helm.sh~1hook"), "test");
+}
+
+#[test]
+fn all_options_give_their_objects() {
+    let objects = template(ALL_OPTIONS);
+    let added: Vec<_> = ids(&objects).difference(&ids(&template(&[]))).cloned().collect();
+    let expected = [
+        "ConfigMap microservice-operator-system/microservice-operator-dashboard",
+        "NetworkPolicy microservice-operator-system/microservice-operator",
+        "PodDisruptionBudget microservice-operator-system/microservice-operator",
+        "PrometheusRule microservice-operator-system/microservice-operator",
+        "ServiceMonitor microservice-operator-system/microservice-operator",
+    ];
+    assert_eq!(added, expected);
+
+    let pod = &ours(&objects, "Deployment")["spec"]["template"];
+    assert!(text(pod, "/spec/containers/0/image").contains("/microservice-operator@sha256:0123"));
+    for (pointer, value) in [
+        ("/metadata/labels/team", "platform"),
+        ("/metadata/annotations/note", "here"),
+        ("/spec/imagePullSecrets/0/name", "registry"),
+        ("/spec/tolerations/0/key", "infra"),
+        ("/spec/priorityClassName", "system-cluster-critical"),
+        ("/spec/nodeSelector/kubernetes.io~1os", "linux"),
+    ] {
+        assert_eq!(text(pod, pointer), value, "{pointer}");
+    }
+
+    let dashboard = find(&objects, "ConfigMap microservice-operator-system/microservice-operator-dashboard");
+    let dashboard: Value = serde_json::from_str(text(dashboard, "/data/microservice-operator.json")).unwrap();
+    assert!(!dashboard["panels"].as_array().unwrap().is_empty());
+    for rule in ours(&objects, "PrometheusRule").pointer("/spec/groups/0/rules").and_then(Value::as_array).unwrap() {
+        assert!(text(rule, "/expr").contains("microservice_operator_build_info"), "{rule}");
+        assert!(!text(rule, "/annotations/description").is_empty(), "{rule}");
+    }
+}
+
+#[test]
+fn dashboard_and_alerts_use_metrics_that_exist() {
+    let source = file("src/telemetry/metrics.rs");
+    for name in ["alerts.yaml", "dashboard.json"] {
+        let text = file(&format!("{CHART}/files/{name}"));
+        let words: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        let metrics = words.into_iter().filter(|word| {
+            ["controller_runtime_", "leader_", "microservice_", "rest_client_", "workqueue_"]
+                .iter()
+                .any(|prefix| word.starts_with(prefix))
+        });
+        for metric in metrics {
+            let base = ["_total", "_bucket", "_info"].iter().find_map(|suffix| metric.strip_suffix(suffix));
+            assert!(source.contains(&format!("\"{}\"", base.unwrap_or(metric))), "{name}: {metric} is not a metric");
+        }
+    }
+}
+
+#[test]
+fn selectors_meet_the_pods() {
+    let objects = template(ALL_OPTIONS);
+    let pods = ours(&objects, "Deployment").pointer("/spec/template/metadata/labels").unwrap();
+    let service = ours(&objects, "Service").pointer("/metadata/labels").unwrap();
+    for (kind, selector, labels) in [
+        ("Deployment", "/spec/selector/matchLabels", pods),
+        ("Deployment", "/spec/template/spec/topologySpreadConstraints/0/labelSelector/matchLabels", pods),
+        ("Service", "/spec/selector", pods),
+        ("PodDisruptionBudget", "/spec/selector/matchLabels", pods),
+        ("NetworkPolicy", "/spec/podSelector/matchLabels", pods),
+        ("ServiceMonitor", "/spec/selector/matchLabels", service),
+    ] {
+        let selector = ours(&objects, kind).pointer(selector).and_then(Value::as_object).unwrap();
+        let met = selector.iter().all(|(key, value)| labels[key] == *value);
+        assert!(met && !selector.is_empty(), "{kind}: {selector:?}");
+    }
+}
+
+#[test]
+fn pods_are_hardened() {
+    for settings in [&[][..], &["watchNamespaces={a}"], ALL_OPTIONS] {
+        let objects = template(settings);
+        let operator = &ours(&objects, "Deployment")["spec"]["template"]["spec"];
+        let test = &find(&objects, "Pod microservice-operator-system/microservice-operator-readyz")["spec"];
+        for (pod, talks_to_the_api) in [(operator, true), (test, false)] {
+            assert_eq!(
+                pod["securityContext"],
+                json!({
+                    "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                })
+            );
+            assert_eq!(pod["automountServiceAccountToken"], json!(talks_to_the_api));
+            for field in ["hostNetwork", "hostPID", "hostIPC", "volumes"] {
+                assert!(pod.get(field).is_none(), "{field}");
+            }
+            let container = &pod["containers"][0];
+            assert_eq!(
+                container["securityContext"],
+                json!({
+                    "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                    "capabilities": {"drop": ["ALL"]},
+                })
+            );
+            for amounts in [&container["resources"]["requests"], &container["resources"]["limits"]] {
+                assert!(amounts["cpu"].is_string() && amounts["memory"].is_string(), "{amounts}");
+            }
+            assert!(!text(container, "/image").ends_with(":latest"));
+        }
+        assert_eq!(text(operator, "/containers/0/livenessProbe/httpGet/path"), "/healthz");
+        assert_eq!(text(operator, "/containers/0/readinessProbe/httpGet/path"), "/readyz");
+        assert!(operator["terminationGracePeriodSeconds"].is_number());
+        assert!(!operator["topologySpreadConstraints"].as_array().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn without_a_lease_only_one_pod_runs() {
+    let objects = template(&["leaderElection.enabled=false"]);
+    assert_eq!(text(ours(&objects, "Deployment"), "/spec/strategy/type"), "Recreate");
+    assert!(!ids(&objects).iter().any(|id| id.contains("lease")));
+    assert!(!helm_template(&["leaderElection.enabled=false", "replicas=2"]).status.success());
+}

@@ -1,0 +1,134 @@
+//! Whose an object is: drift, what others added, name clashes, deletion.
+
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use microservice_operator::plan::object::Kind;
+use serde_json::json;
+
+use crate::{
+    support::{self, Operator, Space, cluster, condition, run, told},
+    two,
+};
+
+#[test]
+fn drift_on_every_kind_of_child_is_put_back() {
+    run(async {
+        let space = Space::unwatched(cluster(), "drift").await;
+        let _operator = Operator::of(&space);
+        space.apply("a", &two(90, 10)).await;
+        space.ready("a").await;
+        let clean = space.snapshot().await;
+        let drifts = [
+            (Kind::Deployment, "a-v1", json!({"spec": {"replicas": 7}})),
+            (
+                Kind::Deployment,
+                "a-v2",
+                json!({"metadata": {"labels": {"version": null, "app.kubernetes.io/managed-by": "x"}}}),
+            ),
+            (Kind::Service, "a", json!({"spec": {"selector": {"version": "v9"}}})),
+            (Kind::VirtualService, "a", json!({"spec": {"http": []}})),
+            (Kind::DestinationRule, "a", json!({"spec": {"subsets": []}})),
+            (Kind::VirtualService, "a", json!({"spec": {"gateways": ["istio-system/gateway"], "exportTo": ["."]}})),
+            (Kind::DestinationRule, "a", json!({"spec": {"trafficPolicy": {"tls": {"mode": "DISABLE"}}}})),
+            (Kind::PodDisruptionBudget, "a-v1", json!({"spec": {"maxUnavailable": 2}})),
+            (Kind::ServiceAccount, "a", json!({"automountServiceAccountToken": true})),
+        ];
+        for (kind, name, drift) in drifts {
+            let params = PatchParams { field_manager: Some("meddler".into()), ..PatchParams::default() };
+            space.children(kind).patch(name, &params, &Patch::Merge(&drift)).await.unwrap();
+            let key = format!("{kind:?}/{name}");
+            let back =
+                support::eventually(|| async { (space.snapshot().await.get(&key) == clean.get(&key)).then_some(()) })
+                    .await;
+            assert!(back.is_some(), "{key} was not put back: {:#}", space.snapshot().await[&key]);
+        }
+        for (kind, name) in [
+            (Kind::Deployment, "a-v2"),
+            (Kind::Service, "a"),
+            (Kind::VirtualService, "a"),
+            (Kind::DestinationRule, "a"),
+        ] {
+            let uid = space.child(kind, name).await.unwrap().uid();
+            space.children(kind).delete(name, &DeleteParams::background()).await.unwrap();
+            space
+                .child_until(kind, name, "made anew", |it| it["metadata"]["uid"].as_str().map(str::to_owned) != uid)
+                .await;
+        }
+        space.until("a", "Ready again", |it| condition(it, "Ready") == "True").await;
+        let again = support::eventually(|| async { (space.snapshot().await == clean).then_some(()) }).await;
+        assert!(again.is_some(), "not as before: {:#?}", space.snapshot().await);
+    });
+}
+
+#[test]
+fn what_others_added_stays() {
+    run(async {
+        let space = Space::new(cluster(), "others").await;
+        let _operator = Operator::of(&space);
+        space.apply("a", &two(90, 10)).await;
+        space.ready("a").await;
+        let params = PatchParams { field_manager: Some("others".into()), ..PatchParams::default() };
+        let theirs = json!({"metadata": {"annotations": {"team": "payments"}, "labels": {"cost": "high"}}});
+        for (kind, name) in [(Kind::Deployment, "a-v1"), (Kind::Service, "a")] {
+            space.children(kind).patch(name, &params, &Patch::Merge(&theirs)).await.unwrap();
+        }
+        space.apply("a", &two(0, 100)).await;
+        space.weights("a", "v1=0 v2=100").await;
+        for (kind, name) in [(Kind::Deployment, "a-v1"), (Kind::Service, "a")] {
+            let child = space.child(kind, name).await.unwrap();
+            assert_eq!(child.annotations().get("team").map(String::as_str), Some("payments"), "{kind:?}");
+            assert_eq!(child.labels().get("cost").map(String::as_str), Some("high"), "{kind:?}");
+        }
+    });
+}
+
+#[test]
+fn a_name_clash_is_a_condition_and_adoption_only_by_annotation() {
+    run(async {
+        let space = Space::new(cluster(), "clash").await;
+        let theirs = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},
+            "spec": {"selector": {"app": "theirs"}, "ports": [{"name": "http", "port": 80}]},
+        });
+        let services = space.children(Kind::Service);
+        services.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+        let _operator = Operator::of(&space);
+        space.apply("a", &two(90, 10)).await;
+        let stalled = space.until("a", "Stalled", |it| condition(it, "Stalled") == "True").await;
+        let (reason, text) = told(&stalled, "Stalled");
+        assert_eq!(reason, "NameClash");
+        assert!(text.contains("a Service named a exists and belongs to somebody else"), "{text}");
+        let untouched = serde_json::to_value(services.get("a").await.unwrap()).unwrap();
+        assert_eq!(untouched["spec"]["selector"], json!({"app": "theirs"}));
+        assert!(untouched["metadata"]["ownerReferences"].is_null());
+
+        let adopt = json!({"metadata": {"annotations": {"microservice-operator.dev/adopt": "a"}}});
+        services.patch("a", &PatchParams::default(), &Patch::Merge(&adopt)).await.unwrap();
+        space.ready("a").await;
+        let adopted = services.get("a").await.unwrap();
+        assert_eq!(adopted.owner_references().first().map(|owner| owner.kind.clone()).as_deref(), Some("Microservice"));
+    });
+}
+
+#[test]
+fn deletion_leaves_nothing_behind_and_the_same_name_can_come_again() {
+    run(async {
+        let space = Space::new(cluster(), "delete").await;
+        let _operator = Operator::of(&space);
+        space.apply("a", &two(90, 10)).await;
+        space.ready("a").await;
+        space.microservices().delete("a", &DeleteParams::background()).await.unwrap();
+        let gone =
+            support::eventually(|| async { space.microservices().get_opt("a").await.ok()?.is_none().then_some(()) })
+                .await;
+        assert!(gone.is_some(), "a finalizer holds it");
+        space.apply("a", &two(50, 50)).await;
+        space.ready("a").await;
+        space.weights("a", "v1=50 v2=50").await;
+        space.microservices().delete("a", &DeleteParams::background()).await.unwrap();
+        let empty = support::eventually(|| async { space.snapshot().await.is_empty().then_some(()) }).await;
+        assert!(empty.is_some(), "left: {:?}", space.snapshot().await.keys());
+    });
+}

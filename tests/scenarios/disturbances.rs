@@ -1,0 +1,107 @@
+//! Invalid edits, somebody else's objects, meddling and crashes.
+
+use microservice_operator::plan::object::Kind;
+use serde_json::json;
+
+use crate::{
+    running, two,
+    world::{Pods, World},
+};
+
+#[test]
+fn an_invalid_spec_leaves_the_last_accepted_one_in_force() {
+    let mut world = running();
+    let wrong = two(0, 100).replace("replicas: 3,", "replicas: 3, mounts: [{volume: nowhere, path: /x}],");
+    world.edit(&wrong);
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    assert_eq!(world.condition("Stalled").0, "True");
+    assert_eq!(world.condition("Stalled").1, "InvalidSpec");
+    assert_eq!(world.status().observed_generation, Some(2));
+    world.pods.insert("v1".into(), Pods::Broken("Error"));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100", "failover goes on");
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(30);
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    world.edit(&two(0, 100));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(world.condition("Stalled").0, "False");
+}
+
+#[test]
+fn a_name_clash_is_told_and_nothing_of_anybody_elses_is_touched() {
+    let mut world = World::new(&two(90, 10));
+    world.put_foreign(Kind::Service, "order-service", json!({"metadata": {}, "spec": {"selector": {"theirs": "yes"}}}));
+    world.settle();
+    let (value, reason, message) = world.condition("Stalled");
+    assert_eq!((value.as_str(), reason.as_str()), ("True", "NameClash"));
+    assert!(message.starts_with("a Service named order-service exists and belongs to somebody else"), "{message}");
+    assert_eq!(world.object(Kind::Service, "order-service")["spec"]["selector"], json!({"theirs": "yes"}));
+    assert_eq!(world.condition("RoutesReady").0, "False");
+    for kind in [Kind::VirtualService, Kind::DestinationRule] {
+        assert!(!world.has(kind, "order-service"), "{kind:?} would take the other Service's requests");
+    }
+}
+
+#[test]
+fn routes_go_when_the_service_becomes_somebody_elses() {
+    let mut world = running();
+    assert!(world.has(Kind::VirtualService, "order-service"));
+    world.put_foreign(Kind::Service, "order-service", json!({"metadata": {}, "spec": {"selector": {"theirs": "yes"}}}));
+    world.settle();
+    for kind in [Kind::VirtualService, Kind::DestinationRule] {
+        assert!(!world.has(kind, "order-service"), "{kind:?} would take the other Service's requests");
+    }
+    assert!(world.has(Kind::Deployment, "order-service-v1"));
+}
+
+#[test]
+fn somebody_elses_route_for_the_host_is_a_conflict_only_in_the_mesh() {
+    let mut world = running();
+    for (gateways, reason) in [
+        (json!(["istio-ingress/public"]), "RoutesApplied"),
+        (json!(["istio-ingress/public", "mesh"]), "RouteConflict"),
+        (json!(["public"]), "RoutesApplied"),
+        (json!([]), "RouteConflict"),
+        (json!(null), "RouteConflict"),
+    ] {
+        let spec = json!({"hosts": ["shop.example", "order-service"], "gateways": gateways});
+        world.put_foreign(Kind::VirtualService, "public", json!({"metadata": {}, "spec": spec}));
+        world.settle();
+        assert_eq!(world.condition("RoutesReady").1, reason, "gateways: {gateways}");
+    }
+}
+
+#[test]
+fn lost_routes_are_put_back_as_the_status_remembers_them() {
+    let mut world = running();
+    world.meddle(Kind::VirtualService, "order-service", |_| false);
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    world.meddle(Kind::VirtualService, "order-service", |object| {
+        object["spec"]["http"][0]["route"][0]["weight"] = json!(1);
+        object["spec"]["http"][0]["route"][1]["weight"] = json!(99);
+        true
+    });
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10");
+}
+
+#[test]
+fn a_crash_before_the_status_was_written_loses_nothing() {
+    let mut world = running();
+    world.edit(&two(0, 100));
+    let before = world.microservice.status.clone();
+    world.reconcile();
+    world.microservice.status = before;
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    world.microservice.status = None;
+    world.settle();
+    world.pass(10);
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(world.condition("Ready").0, "True");
+}

@@ -1,0 +1,125 @@
+//! Versions lose their weight, are held out, and come back.
+
+use crate::{
+    one, running, told, two,
+    world::{Pods, World},
+};
+
+#[test]
+fn a_hold_out_begins_with_the_write_that_took_the_weight() {
+    let mut world = running();
+    world.pods.insert("v2".into(), Pods::Broken("Error"));
+    world.reconcile();
+    let mut plan = world.last.clone().unwrap();
+    assert_eq!(plan.lost, ["v2"]);
+    let held = |plan: &microservice_operator::plan::Plan| {
+        plan.traffic.iter().find(|memory| memory.version == "v2").unwrap().held_until.clone().unwrap().0
+    };
+    let decided = held(&plan);
+    plan.written_at(world.now, world.now + jiff::SignedDuration::from_secs(2));
+    assert_eq!(held(&plan), decided + jiff::SignedDuration::from_secs(2));
+}
+
+#[test]
+fn a_version_that_dies_is_covered_by_the_other_which_grows_and_comes_back_after_its_hold_out() {
+    let mut world = running();
+    world.pods.insert("v1".into(), Pods::Broken("Error"));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(world.replicas("v2"), 3, "v2 covers v1's three pods");
+    assert_eq!(told(&world, "VersionLost"), 1);
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(29);
+    assert_eq!(world.routed(), "v2=100", "held out for 30 s");
+    assert!(world.condition("Ready").2.contains("held out until 00:00:35 UTC"), "{}", world.condition("Ready").2);
+    world.pass(1);
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    world.settle();
+    assert_eq!(world.replicas("v2"), 1);
+}
+
+#[test]
+fn while_nothing_is_ready_the_last_weights_stand() {
+    let mut world = running();
+    for version in ["v1", "v2"] {
+        world.pods.insert(version.into(), Pods::Broken("Error"));
+    }
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    assert_eq!(world.condition("Available").0, "False");
+    assert_eq!(told(&world, "BecameUnavailable"), 1);
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v1=100");
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    world.pass(30);
+    assert_eq!(world.routed(), "v1=90 v2=10");
+}
+
+#[test]
+fn an_unproven_version_that_crashes_is_held_out_twice_as_long_each_time() {
+    let mut world = running();
+    let mut expected = 30;
+    for round in 0..6 {
+        world.crashes.insert("v2".into(), world.now);
+        world.settle();
+        assert_eq!(world.routed(), "v1=100", "round {round}");
+        world.pass(expected - 1);
+        assert_eq!(world.routed(), "v1=100", "round {round}: {expected} s");
+        world.pass(1);
+        assert_eq!(world.routed(), "v1=90 v2=10", "round {round}: {expected} s");
+        expected = (expected * 2).min(600);
+    }
+}
+
+#[test]
+fn flapping_in_the_hold_out_prolongs_it() {
+    let mut world = running();
+    world.crashes.insert("v2".into(), world.now);
+    world.settle();
+    world.pass(20);
+    world.crashes.insert("v2".into(), world.now);
+    world.settle();
+    world.pass(59);
+    assert_eq!(world.routed(), "v1=100", "60 s from the second crash");
+    world.pass(1);
+    assert_eq!(world.routed(), "v1=90 v2=10");
+}
+
+#[test]
+fn a_restart_of_a_proven_version_moves_no_weight() {
+    let mut world = running();
+    world.pass(601);
+    world.crashes.insert("v2".into(), world.now);
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    assert_eq!(told(&world, "VersionLost"), 0);
+}
+
+#[test]
+fn one_restart_among_twenty_pods_moves_no_weight_even_unproven() {
+    let many = two(90, 10).replace("replicas: 1}", "replicas: 20}");
+    let mut world = World::new(&many);
+    world.settle();
+    world.pass(5);
+    world.crashes.insert("v2".into(), world.now);
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10");
+}
+
+#[test]
+fn an_old_restart_takes_no_weight_once_there_is_another_version() {
+    let mut world = World::new(&one("v1"));
+    world.settle();
+    world.crashes.insert("v1".into(), world.now);
+    world.settle();
+    assert_eq!(world.routed(), "v1=100", "there is no other version");
+    world.pass(31);
+    world.edit(&two(100, 0));
+    world.settle();
+    world.pass(10);
+    assert_eq!(world.routed(), "v1=100", "v1 has been well for longer than it would have been held out");
+    assert_eq!(world.notices.iter().filter(|notice| notice.reason == "VersionLost").count(), 0);
+}

@@ -1,0 +1,38 @@
+//! How weights, subsets, sizes and the status move, step by step, in a world made of data.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod disturbances;
+mod losses;
+mod mesh;
+mod others;
+mod parking;
+mod rollouts;
+mod sizes;
+mod weights;
+mod world;
+
+use world::World;
+
+fn two(v1: i32, v2: i32) -> String {
+    format!(
+        "{{ports: [{{name: http, port: 80, targetPort: 3000}}], replicas: 3, versions: [\
+         {{name: v1, image: 'x:1', weight: {v1}}}, {{name: v2, image: 'x:2', weight: {v2}, replicas: 1}}]}}"
+    )
+}
+
+fn one(version: &str) -> String {
+    format!("{{ports: [{{name: http, port: 80}}], replicas: 3, versions: [{{name: {version}, image: 'x:1'}}]}}")
+}
+
+/// A service that has long been at 90/10.
+fn running() -> World {
+    let mut world = World::new(&two(90, 10));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    world
+}
+
+fn told(world: &World, reason: &str) -> usize {
+    world.notices.iter().filter(|notice| notice.reason == reason).count()
+}

@@ -1,0 +1,104 @@
+//! The operator as a process on this machine.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use super::{Space, cluster, eventually};
+
+/// A running operator; killed when dropped, and when the test's process ends in any way.
+pub struct Operator {
+    child: Child,
+    pub log: PathBuf,
+}
+
+impl Operator {
+    /// Starts the operator for one namespace, as a cluster administrator.
+    pub fn of(space: &Space) -> Self {
+        Self::start(cluster().kubeconfig_path(), &["--namespace", &space.name, "--leader-election", "false"])
+    }
+
+    /// Starts the operator, which serves its metrics at any free port.
+    pub fn start(kubeconfig: &Path, args: &[&str]) -> Self {
+        Self::as_told(kubeconfig, &[&["run", "--listen", "127.0.0.1:0"], args].concat(), &[])
+    }
+
+    /// Starts it with these arguments and variables, and no others.
+    pub fn as_told(kubeconfig: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let log = tempfile::Builder::new().prefix("operator-").suffix(".log").tempfile().unwrap();
+        let (_, log) = log.keep().unwrap();
+        let out = File::options().append(true).open(&log).unwrap();
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_microservice-operator")])
+            .args(args)
+            .envs(variables.iter().copied())
+            .env("KUBECONFIG", kubeconfig)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .expect("setpriv (util-linux) and the operator start");
+        Self { child, log }
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end; answers whether it did so with success.
+    pub async fn terminate(mut self) -> bool {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        let ended = eventually(|| {
+            let ended = self.child.try_wait().unwrap();
+            async move { ended }
+        })
+        .await;
+        ended.is_some_and(|status| status.success())
+    }
+
+    /// Its metrics, once it serves them.
+    pub async fn metrics(&self) -> Option<String> {
+        self.get("/metrics").await
+    }
+
+    /// The body of an answer of its health and metrics server.
+    pub async fn get(&self, path: &str) -> Option<String> {
+        let text = self.text();
+        let address = text.split("address=").nth(1)?.split_whitespace().next()?.to_owned();
+        let mut stream = tokio::net::TcpStream::connect(&address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.ok()?;
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+    }
+
+    /// Its log so far.
+    pub fn text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until the log has a text; answers the line.
+    pub async fn says(&self, text: &str) -> String {
+        let found =
+            eventually(|| async { self.text().lines().find(|line| line.contains(text)).map(str::to_owned) }).await;
+        found.unwrap_or_else(|| panic!("the operator never said {text:?}; it said:\n{}", self.text()))
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the operator's log ---\n{}", self.text());
+        }
+        let _removed = std::fs::remove_file(&self.log);
+    }
+}
