@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::MicroserviceSpec,
+    api::{MicroserviceSpec, RolloutState},
     observe::{ChildRef, Observed},
     validate::Validated,
 };
@@ -17,9 +17,10 @@ use super::{
         template::{TemplateDefaults, parse_template_id, template_hash, template_id},
     },
     rollout::{
-        Circumstances, Rollout, Standing,
+        Circumstances, Rollout, Standing, requested_of,
         size::{self, SizeRule},
         version::time,
+        weight_of,
     },
     traffic::{self, istio, provider::Placement},
 };
@@ -129,7 +130,9 @@ pub fn build(
             continue;
         };
         let drained = drained(standing, service, around);
-        let replicas = size::replicas(standing, rollout, rule, drained).unwrap_or(version.replicas);
+        let rests = rests_at(standing, service, rollout, around).is_some_and(|at| at <= around.now);
+        let wanted = size::replicas(standing, rollout, rule, drained).unwrap_or(version.replicas);
+        let replicas = if rests { 0 } else { wanted };
         sizes.insert(version.name.clone(), replicas);
         objects.extend(
             resources::disruption_budget(service, version, replicas, stamp)
@@ -228,10 +231,34 @@ fn subset_gone_at(standing: &Standing<'_>, around: &Circumstances<'_>) -> Option
     standing.memory.subset_removed_since.as_ref()?.0.checked_add(around.propagation).ok()
 }
 
-/// When time alone lets a part of a removed version go, or the pods of a parked one.
-pub fn next_removal(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> Option<Timestamp> {
+/// When a version that neither the weights nor a route ask for is scaled to 0, by the policy's delay.
+fn rests_at(
+    standing: &Standing<'_>,
+    service: &Validated,
+    rollout: &Rollout<'_>,
+    around: &Circumstances<'_>,
+) -> Option<Timestamp> {
+    let delay = service.rollout.as_ref()?.scale_down_delay?;
+    let completed = rollout.progress.as_ref().is_some_and(|it| it.state == RolloutState::Completed);
+    let routed = service.routes.iter().any(|route| weight_of(&requested_of(route), standing.name) > 0);
+    if !completed || routed || standing.spec.is_none() || standing.target > 0 {
+        return None;
+    }
+    let since = standing.memory.unreferenced_since.as_ref()?;
+    let delay = SignedDuration::try_from(delay.as_std()).unwrap_or(SignedDuration::MAX);
+    drained_at(standing, service, around).max(since.0.checked_add(delay).ok())
+}
+
+/// When time alone lets a part of a removed version go, or the pods of one that is parked or rests.
+pub fn next_removal(
+    standing: &Standing<'_>,
+    service: &Validated,
+    rollout: &Rollout<'_>,
+    around: &Circumstances<'_>,
+) -> Option<Timestamp> {
     if standing.spec.is_some() {
-        return drained_at(standing, service, around).filter(|_| standing.parked && standing.replicas > 0);
+        let parked = drained_at(standing, service, around).filter(|_| standing.parked);
+        return parked.or_else(|| rests_at(standing, service, rollout, around)).filter(|_| standing.replicas > 0);
     }
     subset_gone_at(standing, around).or_else(|| drained_at(standing, service, around))
 }

@@ -186,6 +186,7 @@ fn waits(
     around: &Circumstances<'_>,
 ) -> Option<Timestamp> {
     let versions = rollout.standings.iter().filter_map(|standing| standing.next_change(around));
-    let drains = rollout.standings.iter().filter_map(|standing| children::next_removal(standing, service, around));
+    let drains =
+        rollout.standings.iter().filter_map(|standing| children::next_removal(standing, service, rollout, around));
     versions.chain(drains).chain(placement.next).chain(rollout.next).filter(|at| *at > around.now).min()
 }

@@ -150,7 +150,8 @@ pub fn action(microservice: &Microservice, verb: Verb, actor: Option<String>, no
             verb,
             uid: microservice.uid(),
             target: rollout.map(|rollout| rollout.target.clone()),
-            step: rollout.map(|rollout| rollout.step),
+            // Only a promotion is about one step; to stop or to turn back is meant wherever the rollout has come.
+            step: rollout.filter(|_| verb == Verb::Promote).map(|rollout| rollout.step),
             expires: now.checked_add(EXPIRES).ok().map(Time),
             actor: actor.map(|actor| actor.chars().take(MAX_ACTOR).collect()),
         },
@@ -267,20 +268,22 @@ mod tests {
     #[test]
     fn an_action_is_about_what_was_seen() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let action = action(&with(Some("Paused"), true), Verb::PromoteFull, Some("mia".into()), now);
+        let seen = with(Some("Paused"), true);
+        assert_eq!(action(&seen, Verb::Abort, None, now).spec.step, None, "an abort is meant at any step");
+        let action = action(&seen, Verb::Promote, Some("mia".into()), now);
         assert_eq!(
             serde_json::to_value(&action).unwrap(),
             json!({
                 "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "MicroserviceAction",
                 "metadata": {
-                    "generateName": "a-promote-full-", "namespace": "shop",
+                    "generateName": "a-promote-", "namespace": "shop",
                     "ownerReferences": [{
                         "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice", "name": "a",
                         "uid": "u-1", "controller": false,
                     }],
                 },
                 "spec": {
-                    "microservice": "a", "verb": "PromoteFull", "uid": "u-1", "target": "abc", "step": 1,
+                    "microservice": "a", "verb": "Promote", "uid": "u-1", "target": "abc", "step": 1,
                     "expires": "2026-01-01T00:10:00Z", "actor": "mia",
                 },
             })

@@ -364,3 +364,42 @@ fn taking_the_policy_away_lets_the_weights_travel_at_once() {
     assert_eq!(world.routed(), "v2=100");
     assert_eq!(world.status().rollout, None);
 }
+
+#[test]
+fn a_version_that_nothing_asks_for_is_scaled_down_after_the_delay_and_comes_back_first() {
+    let policy = STEPS.replace("{steps", "{scaleDownDelay: 5m, steps");
+    let mut world = World::new(&service("v1=100 v2=0", &policy));
+    world.settle();
+    world.pass(299);
+    assert_eq!((world.replicas("v1"), world.replicas("v2")), (3, 3));
+    world.pass(1);
+    assert_eq!((world.replicas("v1"), world.replicas("v2")), (3, 0));
+    assert_eq!(world.condition("Ready").0, "True");
+    world.pods.insert("v2".into(), Pods::Ready(2));
+    world.edit(&service("v1=0 v2=100", &policy));
+    world.settle();
+    assert_eq!((world.replicas("v2"), world.routed().as_str()), (3, "v1=100"), "pods come before the weight");
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.pass(299);
+    assert_eq!(world.replicas("v1"), 3, "not before the delay");
+    world.pass(1);
+    assert_eq!(world.replicas("v1"), 0);
+    assert!(world.ask(Verb::Undo).is_ok());
+    assert_eq!(world.replicas("v1"), 3);
+    world.pass(600);
+    assert_eq!((world.routed().as_str(), world.replicas("v2")), ("v1=100", 3), "what was undone waits for a retry");
+}
+
+#[test]
+fn a_version_that_a_route_asks_for_keeps_its_pods() {
+    let policy = STEPS.replace("{steps", "{scaleDownDelay: 1m, steps");
+    let route = "routes: [{name: testers, match: [{headers: {x-tester: {exact: 'yes'}}}], version: v2}]";
+    let text = service("v1=100 v2=0", &policy).replace("replicas: 3", &format!("{route}, replicas: 3"));
+    let mut world = World::new(&text);
+    world.settle();
+    world.pass(3_600);
+    assert_eq!(world.replicas("v2"), 3);
+}
