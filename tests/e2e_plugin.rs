@@ -86,8 +86,7 @@ async fn state(space: &Space, wanted: RolloutState) {
 #[test]
 fn a_rollout_is_seen_and_steered() {
     run(async {
-        // What people ask for moves weights back and forth within one spec.
-        let space = Space::unwatched(cluster(), "steer").await;
+        let space = Space::new(cluster(), "steer").await;
         let _operator = Operator::of(&space);
         space.apply("a", STEPS).await;
         ms(&space, &["wait", "a", "--timeout=2m"]).expect(0, &["a: healthy: all versions are as requested"]);
@@ -148,14 +147,14 @@ fn an_action_says_what_was_seen_and_who_asked() {
         let seen = json!({"status": {"rollout": {"state": "Paused", "target": "abc", "step": 1}}});
         space.microservices().patch_status("a", &PatchParams::default(), &Patch::Merge(&seen)).await.unwrap();
 
-        ms(&space, &["promote", "a", "--full", "--no-wait"]).expect(0, &["a: promote full asked (a-promote-full-"]);
+        ms(&space, &["promote", "a", "--no-wait"]).expect(0, &["a: promote asked (a-promote-"]);
         let action = actions(&space).await.remove(0);
-        assert!(action.name_any().starts_with("a-promote-full-"));
+        assert!(action.name_any().starts_with("a-promote-"));
         let owner = action.owner_references().first().cloned().unwrap();
         assert_eq!((owner.kind.as_str(), Some(&owner.uid)), ("Microservice", made.metadata.uid.as_ref()));
         assert_eq!((owner.controller, owner.block_owner_deletion), (Some(false), None));
         let spec = action.spec;
-        assert_eq!((spec.microservice.as_str(), spec.verb, spec.uid), ("a", Verb::PromoteFull, made.metadata.uid));
+        assert_eq!((spec.microservice.as_str(), spec.verb, spec.uid), ("a", Verb::Promote, made.metadata.uid));
         assert_eq!((spec.target.as_deref(), spec.step, spec.actor.as_deref()), (Some("abc"), Some(1), Some("mia")));
         let created = action.metadata.creation_timestamp.unwrap().0;
         let left = spec.expires.unwrap().0.duration_since(created).as_secs();

@@ -99,6 +99,23 @@ fn the_operator_asks_for_no_more_than_it_needs() {
         assert_eq!(edited.children, ["virtualservices/a"], "{edited:?}");
         assert!((1..=2).contains(&edited.status), "{edited:?}");
 
+        let policy = "{steps: [{weight: 10}, {pause: {duration: 1s}}, {weight: 50}, {pause: {duration: 1s}}]}";
+        let walking = |v1: i32, v2: i32| {
+            let weights = TWO.replace("weight: 10}", &format!("weight: {v2}}}"));
+            let weights = weights.replace("weight: 90}", &format!("weight: {v1}}}"));
+            weights.replace("{replicas", &format!("{{rollout: {policy}, replicas"))
+        };
+        space.apply("a", &walking(0, 100)).await;
+        space.ready("a").await;
+        let mark = cluster.settled_mark().await.unwrap();
+        space.apply("a", &walking(100, 0)).await;
+        space.ready("a").await;
+        let walked = writes(&requests(cluster, mark).await, &space.name);
+        assert_eq!(walked.children, ["virtualservices/a"], "{walked:?}");
+        assert_eq!(walked.routes, 2, "one write of the route a weight: {walked:?}");
+        assert!((3..=4).contains(&walked.status), "one of the status a weight, and one for the end: {walked:?}");
+        assert_eq!(walked.other, Vec::<String>::new());
+
         let mark = cluster.settled_mark().await.unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;
         let at_rest = requests(cluster, mark).await;
