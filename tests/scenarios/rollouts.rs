@@ -364,3 +364,27 @@ fn taking_the_policy_away_lets_the_weights_travel_at_once() {
     assert_eq!(world.routed(), "v2=100");
     assert_eq!(world.status().rollout, None);
 }
+
+#[test]
+fn a_version_that_served_again_before_a_crash_drains_anew() {
+    let mut world = running();
+    world.edit(&service("v2=100", STEPS));
+    world.settle();
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    assert_eq!(world.routed(), "v2=100");
+    world.pass(10);
+    world.pods.insert("v2".into(), Pods::Broken("Error"));
+    let before = world.microservice.status.clone();
+    world.reconcile();
+    assert_eq!(world.routed(), "v1=100", "it has not drained yet, and rescues");
+    world.microservice.status = before;
+    world.now = world.now.checked_add(jiff::SignedDuration::from_secs(60)).unwrap();
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(world.subsets(), ["v2", "v1"], "requests were on their way to v1 until now");
+    world.pass(29);
+    assert_eq!(world.subsets(), ["v2", "v1"]);
+    world.pass(1);
+    assert_eq!(world.subsets(), ["v2"]);
+}
