@@ -429,3 +429,19 @@ fn a_step_that_took_too_long_keeps_the_weights_when_the_pods_come() {
     world.settle();
     assert_eq!(world.routed(), "v1=95 v2=5");
 }
+
+#[test]
+fn an_abort_does_not_go_back_to_weights_that_somebody_was_leaving() {
+    let mut world = promoting();
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.pods.insert("v1".into(), Pods::Ready(2));
+    world.edit(&service("v1=100 v2=0", STEPS));
+    world.settle();
+    assert_eq!(world.routed(), "v1=50 v2=50", "v1 cannot take all back yet");
+    world.edit(&service("v1=0 v2=0 v3=100", STEPS));
+    world.settle();
+    world.pods.insert("v1".into(), Pods::Healthy);
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), "v1=100");
+}

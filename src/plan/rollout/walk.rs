@@ -150,9 +150,6 @@ impl Situation<'_> {
             let previous = if old.state == RolloutState::Completed { &old.previous } else { &old.stable };
             return RolloutStatus { previous: previous.clone(), ..completed() };
         }
-        if old.state == RolloutState::Completed {
-            return started(current.clone(), current);
-        }
         let exists = |name: &String| self.party(name).is_some_and(|party| party.exists);
         let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
         if stable == requested {
