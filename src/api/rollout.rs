@@ -95,6 +95,9 @@ pub struct RolloutStatus {
     /// Weights that the steps are counted from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub from: BTreeMap<String, i32>,
+    /// Weights that a pause keeps that came before its step was reached.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, i32>,
     /// Weights that an abort goes back to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stable: BTreeMap<String, i32>,

@@ -403,3 +403,84 @@ fn a_version_that_a_route_asks_for_keeps_its_pods() {
     world.pass(3_600);
     assert_eq!(world.replicas("v2"), 3);
 }
+
+#[test]
+fn a_version_that_served_again_before_a_crash_drains_anew() {
+    let mut world = running();
+    world.edit(&service("v2=100", STEPS));
+    world.settle();
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    assert_eq!(world.routed(), "v2=100");
+    world.pass(10);
+    world.pods.insert("v2".into(), Pods::Broken("Error"));
+    let before = world.microservice.status.clone();
+    world.reconcile();
+    assert_eq!(world.routed(), "v1=100", "it has not drained yet, and rescues");
+    world.microservice.status = before;
+    world.now = world.now.checked_add(jiff::SignedDuration::from_secs(60)).unwrap();
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(world.subsets(), ["v2", "v1"], "requests were on their way to v1 until now");
+    world.pass(29);
+    assert_eq!(world.subsets(), ["v2", "v1"]);
+    world.pass(1);
+    assert_eq!(world.subsets(), ["v2"]);
+}
+
+/// At `v1=95 v2=5`, on the way to 50, for which v2 misses a pod.
+fn waiting_in_a_step(policy: &str) -> World {
+    let mut world = running();
+    world.edit(&service("v1=0 v2=100", policy));
+    world.settle();
+    world.pods.insert("v2".into(), Pods::Ready(2));
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), rollout(&world).step), ("v1=95 v2=5", 2));
+    world
+}
+
+#[test]
+fn a_pause_in_mid_step_keeps_the_weights_when_the_pods_come() {
+    let mut world = waiting_in_a_step(STEPS);
+    assert!(world.ask(Verb::Pause).is_ok());
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5", "it is paused");
+    world.pods.insert("v1".into(), Pods::Broken("Error"));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100", "a loss moves the weights all the same");
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(30);
+    assert_eq!(world.routed(), "v1=95 v2=5", "and they come back to where the pause keeps them");
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), "v1=50 v2=50", "the step goes on");
+    assert!(rollout(&world).kept.is_empty());
+}
+
+#[test]
+fn a_step_that_took_too_long_keeps_the_weights_when_the_pods_come() {
+    let mut world = waiting_in_a_step(&STEPS.replace("{steps", "{progressDeadline: 2m, onFailure: Pause, steps"));
+    world.pass(120);
+    assert_eq!(rollout(&world).state, RolloutState::Paused);
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5");
+}
+
+#[test]
+fn an_abort_does_not_go_back_to_weights_that_somebody_was_leaving() {
+    let mut world = promoting();
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.pods.insert("v1".into(), Pods::Ready(2));
+    world.edit(&service("v1=100 v2=0", STEPS));
+    world.settle();
+    assert_eq!(world.routed(), "v1=50 v2=50", "v1 cannot take all back yet");
+    world.edit(&service("v1=0 v2=0 v3=100", STEPS));
+    world.settle();
+    world.pods.insert("v1".into(), Pods::Healthy);
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), "v1=100");
+}

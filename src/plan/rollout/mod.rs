@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::{
-    api::{OnUnready, RolloutStatus, Route, VersionTraffic},
+    api::{OnUnready, RolloutStatus, Route},
     observe::{Observed, Weights},
     validate::Validated,
 };
@@ -155,10 +155,18 @@ fn judge_all<'a>(
         .chain(memories.filter(|name| weighted(name)))
         .filter(|name| service.version(name).is_none())
         .collect();
-    let old = |name: &str| observed.status.traffic.iter().find(|memory: &&VersionTraffic| memory.version == name);
+    let named = |name: &str| observed.routes.iter().any(|live| live.named.values().any(|to| weight_of(to, name) > 0));
+    // A route may stay with a parked version, which drains all the same.
+    let routed = |name: &str| weighted(name) || (service.version(name).is_none() && named(name));
+    let old = |name: &str| {
+        let mut memory = observed.status.traffic.iter().find(|memory| memory.version == name)?.clone();
+        // The route may have been given to it again before a crash, and the status not: it drains anew.
+        memory.unreferenced_since = memory.unreferenced_since.filter(|_| !routed(name));
+        Some(memory)
+    };
     let judge = |name, spec| {
         let template = service.version(name).and_then(|_| template(name));
-        Standing::judge(name, spec, observed.versions.get(name), old(name), template, around)
+        Standing::judge(name, spec, observed.versions.get(name), old(name).as_ref(), template, around)
     };
     service
         .versions

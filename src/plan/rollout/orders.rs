@@ -114,7 +114,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             Ok("the remaining steps are skipped".to_owned())
         }
         (Verb::Pause, Progressing) => {
-            (status.state, status.message) = (Paused, Some(format!("paused{by}")));
+            situation.pause(status, format!("paused{by}"));
             Ok("the weights stay as they are".to_owned())
         }
         (Verb::Pause, Paused) => Ok("it is paused already".to_owned()),

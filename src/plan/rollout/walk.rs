@@ -13,7 +13,7 @@ use crate::{
     validate::{Policy, Step},
 };
 
-use super::{line, orders, version::time, weight_of};
+use super::{line, orders, settle::share, version::time, weight_of};
 pub use orders::{Answer, Order};
 
 /// Digits of a target's digest.
@@ -89,6 +89,9 @@ pub fn written(situation: &Situation<'_>, walk: Walk, planned: &Weights) -> Walk
 impl Situation<'_> {
     fn go_on(&self, mut walk: Walk) -> Walk {
         let status = &mut walk.status;
+        if status.state != RolloutState::Paused {
+            status.kept.clear();
+        }
         if status.state == RolloutState::Progressing {
             self.advance(status);
         }
@@ -147,9 +150,6 @@ impl Situation<'_> {
             let previous = if old.state == RolloutState::Completed { &old.previous } else { &old.stable };
             return RolloutStatus { previous: previous.clone(), ..completed() };
         }
-        if old.state == RolloutState::Completed {
-            return started(current.clone(), current);
-        }
         let exists = |name: &String| self.party(name).is_some_and(|party| party.exists);
         let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
         if stable == requested {
@@ -198,12 +198,42 @@ impl Situation<'_> {
                 status.state = RolloutState::Aborted;
                 status.message = Some(why);
             }
-            OnFailure::Pause if status.state == RolloutState::Progressing => {
-                status.state = RolloutState::Paused;
-                status.message = Some(why);
-            }
+            OnFailure::Pause if status.state == RolloutState::Progressing => self.pause(status, why),
             OnFailure::Pause => {}
         }
+    }
+
+    /// Pauses, with the weights where they are: a step that was not reached yet stays so.
+    pub(super) fn pause(&self, status: &mut RolloutStatus, why: String) {
+        let pausing = matches!(self.step(status), Some(Step::Pause(_)));
+        if status.step_since.is_some() && !pausing && !self.reached(status) {
+            status.kept = self.kept(status);
+        }
+        status.state = RolloutState::Paused;
+        status.message = Some(why);
+    }
+
+    /// The weights in force, without what a loss gave to versions that are being raised.
+    fn kept(&self, status: &RolloutStatus) -> Weights {
+        let (aims, current) = (self.aims(status), self.current());
+        let least = |name: &str| weight_of(&current, name).min(weight_of(&aims, name));
+        let mut kept: Weights = self
+            .raised(status)
+            .map(|party| (party.name.to_owned(), least(party.name)))
+            .filter(|(_, w)| *w > 0)
+            .collect();
+        let rest = 100 - kept.values().sum::<i32>();
+        let raised: Vec<&str> = self.raised(status).map(|party| party.name).collect();
+        let others = |weights: &Weights| -> Weights {
+            let others = weights.iter().filter(|(name, weight)| !raised.contains(&name.as_str()) && **weight > 0);
+            others.map(|(name, weight)| (name.clone(), *weight)).collect()
+        };
+        let Some(others) = [others(&current), others(&status.from)].into_iter().find(|it| !it.is_empty()) else {
+            return aims;
+        };
+        let shares: Vec<i32> = others.values().copied().collect();
+        kept.extend(others.into_keys().zip(share(rest, &shares)));
+        kept
     }
 
     /// When the current step has taken too long; None while nothing has to be reached.
@@ -273,6 +303,7 @@ impl Situation<'_> {
         match status.state {
             RolloutState::Completed => self.requested(),
             RolloutState::Aborted => status.stable.clone(),
+            RolloutState::Paused if !status.kept.is_empty() => status.kept.clone(),
             RolloutState::Progressing | RolloutState::Paused => {
                 line::point(&status.from, &self.requested(), self.percent(status))
             }

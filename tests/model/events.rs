@@ -1,0 +1,149 @@
+//! What can happen next.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use microservice_operator::{
+    api::{RolloutState, Verb},
+    plan::rollout::orders::{Order, objection},
+};
+
+use crate::{
+    lab::Lab,
+    state::{Last, Runs, State},
+};
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Somebody asks for another spec.
+    Edit(usize),
+    /// Somebody asks something of the rollout.
+    Ask(Verb),
+    /// All pods of a version are ready, and of its newest template.
+    Ready(String),
+    /// One pod of a version is not ready.
+    Wanes(String),
+    /// No pod of a version is ready.
+    Fails(String),
+    /// A container of a version's first pod ends and is started again.
+    Crashes(String),
+    Passes(SignedDuration),
+    Reconcile(Last),
+}
+
+impl Event {
+    /// It in words.
+    pub fn tell(&self, lab: &Lab) -> String {
+        match self {
+            Self::Edit(spec) => format!("the spec is edited to {}", lab.specs[*spec].name),
+            Self::Ask(verb) => format!("somebody asks: {verb:?}"),
+            Self::Ready(version) => format!("{version} is ready"),
+            Self::Wanes(version) => format!("one pod of {version} is not ready"),
+            Self::Fails(version) => format!("no pod of {version} is ready"),
+            Self::Crashes(version) => format!("a pod of {version} restarts"),
+            Self::Passes(time) => format!("{} s pass", time.as_secs()),
+            Self::Reconcile(Last::Status) => "reconcile".to_owned(),
+            Self::Reconcile(last) => format!("reconcile, and crash after {last:?}"),
+        }
+    }
+}
+
+/// Ticks of the clock.
+pub const TICKS: [SignedDuration; 2] = [SignedDuration::from_secs(5), SignedDuration::from_secs(60)];
+const VERBS: [Verb; 6] = [Verb::Promote, Verb::PromoteFull, Verb::Pause, Verb::Abort, Verb::Retry, Verb::Undo];
+
+impl State {
+    /// Everything that can happen beside a reconciliation.
+    pub fn disturbances(&self, lab: &Lab) -> Vec<Event> {
+        let mut events: Vec<Event> = TICKS.into_iter().map(Event::Passes).collect();
+        for (name, runs) in &self.runs {
+            if !runs.complete() {
+                events.push(Event::Ready(name.clone()));
+            }
+            if runs.pods > 0 && runs.ready == runs.replicas && runs.replicas > 1 {
+                events.push(Event::Wanes(name.clone()));
+            }
+            if runs.ready > 0 {
+                events.push(Event::Fails(name.clone()));
+            }
+            if runs.ready > 0 && runs.crashed != Some(self.now) {
+                events.push(Event::Crashes(name.clone()));
+            }
+        }
+        events.extend((0..lab.specs.len()).filter(|spec| *spec != self.spec).map(Event::Edit));
+        if let (Some(rollout), true) = (&self.status.rollout, self.orders.is_empty()) {
+            let possible = VERBS.into_iter().filter(|verb| objection(*verb, rollout.state).is_none());
+            events.extend(possible.map(Event::Ask));
+        }
+        events
+    }
+
+    /// Lets something happen that is no reconciliation.
+    pub fn happen(&mut self, event: &Event) {
+        match event {
+            Event::Edit(spec) => self.spec = *spec,
+            Event::Ask(verb) => self.ask(*verb),
+            Event::Ready(version) => self.change(version, |runs, _| runs.heal()),
+            Event::Wanes(version) => self.change(version, |runs, _| runs.ready = (runs.ready - 1).max(0)),
+            Event::Fails(version) => self.change(version, |runs, _| runs.ready = 0),
+            Event::Crashes(version) => self.change(version, |runs, now| runs.crashed = Some(now)),
+            Event::Passes(time) => self.now += *time,
+            Event::Reconcile(_) => {}
+        }
+    }
+
+    fn change(&mut self, version: &str, change: impl FnOnce(&mut Runs, Timestamp)) {
+        if let Some(runs) = self.runs.get_mut(version) {
+            change(runs, self.now);
+        }
+    }
+
+    /// Asks as `kubectl ms` does: about the rollout and the step that its author saw.
+    pub fn ask(&mut self, verb: Verb) {
+        let rollout = self.status.rollout.as_ref();
+        let handled = |uid: &String| rollout.is_some_and(|it| it.handled.iter().any(|handled| handled.uid == *uid));
+        let uid = (0..).map(|number| format!("order-{number}")).find(|uid| !handled(uid)).unwrap();
+        self.orders.push(Order {
+            name: uid.clone(),
+            uid,
+            verb,
+            target: rollout.map(|rollout| rollout.target.clone()),
+            step: rollout.map(|rollout| rollout.step),
+            expires: None,
+            actor: None,
+        });
+    }
+
+    /// Makes all pods ready. Answers whether that changed anything.
+    pub fn heal(&mut self) -> bool {
+        let mut ill = self.runs.values_mut().filter(|runs| !runs.complete()).peekable();
+        let any = ill.peek().is_some();
+        ill.for_each(Runs::heal);
+        any
+    }
+
+    pub fn rollout_is(&self, state: RolloutState) -> bool {
+        self.status.rollout.as_ref().is_some_and(|rollout| rollout.state == state)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let route = self.route.iter().flatten().map(|(name, weight)| format!("{name}={weight}"));
+        write!(to, "{} | route {} |", self.now.strftime("%T"), route.collect::<Vec<_>>().join(" "))?;
+        for (name, runs) in &self.runs {
+            let rolled = if runs.rolled { "" } else { " of the old template" };
+            write!(to, " {name} {}/{}{rolled}", runs.ready, runs.replicas)?;
+        }
+        let subsets: Vec<&str> = self.subsets.iter().map(String::as_str).collect();
+        write!(to, " | subsets {} | status {}", subsets.join(" "), self.status.weights.as_deref().unwrap_or("none"))?;
+        for entry in self.status.traffic.iter().filter(|entry| entry.held_until.is_some()) {
+            let until = entry.held_until.as_ref().map(|until| until.0.strftime("%T").to_string());
+            write!(to, ", {} held until {}", entry.version, until.unwrap_or_default())?;
+        }
+        match &self.status.rollout {
+            Some(rollout) => write!(to, ", {:?} {}", rollout.state, rollout.progress.as_deref().unwrap_or_default()),
+            None => Ok(()),
+        }
+    }
+}

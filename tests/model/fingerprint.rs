@@ -1,0 +1,48 @@
+//! What tells two states apart. Times count from now, and only as far back as anything depends on them, so that equal
+//! situations are explored once.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use microservice_operator::api::{RolloutStatus, VersionTraffic};
+
+use crate::state::{Runs, Seen, State};
+
+/// The longest time that the state machine measures is 10 minutes.
+const HORIZON: i64 = 601;
+
+impl State {
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let age = |at: Timestamp| self.now.duration_since(at).as_secs().clamp(-HORIZON, HORIZON);
+        let since = |at: &Option<MicroTime>| at.as_ref().map(|at| age(at.0));
+        self.spec.hash(&mut hasher);
+        for (name, runs) in &self.runs {
+            let Runs { replicas, template, rolled, pods, ready, crashed } = runs;
+            (name, replicas, template, rolled, pods, ready, crashed.map(age)).hash(&mut hasher);
+        }
+        (&self.children, &self.subsets, &self.route, &self.target, self.unrest.map(age)).hash(&mut hasher);
+        for (name, Seen { subset, forgotten, idle }) in &self.seen {
+            (name, subset.map(age), forgotten.map(age), idle.map(age)).hash(&mut hasher);
+        }
+        for order in &self.orders {
+            (format!("{:?}", order.verb), &order.uid, &order.target, order.step).hash(&mut hasher);
+        }
+        self.status.accepted_revision.hash(&mut hasher);
+        for entry in &self.status.traffic {
+            let VersionTraffic { version, requested, effective, ready, desired, losses, template, .. } = entry;
+            (version, requested, effective, ready, desired, losses, template).hash(&mut hasher);
+            let times = [&entry.since, &entry.subset_since, &entry.unreferenced_since, &entry.subset_removed_since];
+            times.map(since).hash(&mut hasher);
+            [&entry.clean_since, &entry.restarts_since, &entry.held_until].map(since).hash(&mut hasher);
+        }
+        if let Some(rollout) = &self.status.rollout {
+            let RolloutStatus { state, target, step, from, kept, stable, previous, handled, .. } = rollout;
+            (format!("{state:?}"), target, step, from, kept, stable, previous).hash(&mut hasher);
+            [&rollout.step_since, &rollout.progressed_at].map(since).hash(&mut hasher);
+            handled.iter().for_each(|handled| handled.uid.hash(&mut hasher));
+        }
+        hasher.finish()
+    }
+}

@@ -1,0 +1,76 @@
+//! A model checker of the rollout state machine. It runs the real plan and the real status in a world of plain data,
+//! in all interleavings of edits, readiness, orders, time, reconciliations and crashes up to a depth, then at random far
+//! beyond it. Every transition is checked against the invariants, and from every explored state what should end must end.
+//!
+//! `MODEL_DEPTH`, `MODEL_WALKS`, `MODEL_STEPS` and `MODEL_SEED` set how far it goes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod events;
+mod explore;
+mod fingerprint;
+mod lab;
+mod liveness;
+mod properties;
+mod roots;
+mod state;
+mod trace;
+
+use lab::Lab;
+
+/// Steps that all interleavings are explored to, from each of the roots.
+const DEPTH: u64 = 3;
+const WALKS: u64 = 100;
+const STEPS: u64 = 60;
+const SEED: u64 = 1;
+
+const STEPWISE: &str =
+    "{progressDeadline: 2m, steps: [{weight: 10}, {pause: {duration: 30s}}, {weight: 50}, {pause: {}}]}";
+const PATIENT: &str =
+    "{progressDeadline: 2m, onFailure: Pause, steps: [{weight: 10}, {pause: {duration: 30s}}, {weight: 50}]}";
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+fn explore(policy: &str) {
+    let lab = Lab::new(policy);
+    let found = explore::breadth_first(&lab, number("MODEL_DEPTH", DEPTH));
+    println!("policy: {policy}\n  {found}");
+}
+
+fn walk(policy: &str) {
+    let lab = Lab::new(policy);
+    let seed = number("MODEL_SEED", SEED);
+    let found = explore::walk_at_random(&lab, seed, number("MODEL_WALKS", WALKS), number("MODEL_STEPS", STEPS));
+    println!("policy: {policy}; MODEL_SEED={seed}\n  {found}");
+}
+
+#[test]
+fn all_interleavings_of_a_rollout_that_rolls_back() {
+    explore(STEPWISE);
+}
+
+#[test]
+fn all_interleavings_of_a_rollout_that_pauses() {
+    explore(PATIENT);
+}
+
+#[test]
+fn all_interleavings_without_a_policy() {
+    explore("");
+}
+
+#[test]
+fn long_walks_of_a_rollout_that_rolls_back() {
+    walk(STEPWISE);
+}
+
+#[test]
+fn long_walks_of_a_rollout_that_pauses() {
+    walk(PATIENT);
+}
+
+#[test]
+fn long_walks_without_a_policy() {
+    walk("");
+}

@@ -1,0 +1,232 @@
+//! What must hold over every reconciliation, by the model's own clock and its own view of the pods.
+
+use jiff::SignedDuration;
+use microservice_operator::{
+    api::{RolloutState, RolloutStatus},
+    observe::Weights,
+    validate::Step,
+};
+
+use crate::{
+    lab::{DRAIN, Lab, PROPAGATION},
+    state::{Decision, FORGIVEN, Last, Runs, State},
+};
+
+pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, last: Last) -> Result<(), String> {
+    let transition = Transition { lab, before, decision, after };
+    transition.routes_lead_somewhere()?;
+    transition.break_comes_last()?;
+    if last < Last::VirtualService {
+        return Ok(());
+    }
+    transition.only_the_able_are_raised()?;
+    transition.the_lost_carry_nothing()?;
+    let Some(rollout) = &decision.plan.rollout else { return Ok(()) };
+    transition.weights_are_monotonic(rollout)?;
+    transition.an_aborted_rollout_rests(rollout)?;
+    transition.no_step_is_exceeded(rollout)?;
+    transition.a_paused_rollout_rests(rollout)
+}
+
+struct Transition<'a> {
+    lab: &'a Lab,
+    before: &'a State,
+    decision: &'a Decision,
+    after: &'a State,
+}
+
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+fn of(weights: &Weights, version: &str) -> i32 {
+    weights.get(version).copied().unwrap_or_default()
+}
+
+impl Transition<'_> {
+    fn names(&self) -> impl Iterator<Item = &String> {
+        self.after.seen.keys()
+    }
+
+    fn was(&self, version: &str) -> i32 {
+        self.before.weight(version)
+    }
+
+    fn is(&self, version: &str) -> i32 {
+        self.after.weight(version)
+    }
+
+    fn requested(&self, version: &str) -> i32 {
+        let spec = self.after.spec(self.lab);
+        spec.service.version(version).map_or(0, |version| version.weight)
+    }
+
+    /// It cannot serve, or may have been judged so for its restarts.
+    fn ill(&self, version: &str) -> bool {
+        self.after.runs.get(version).is_none_or(|runs| runs.ill(self.after.now))
+    }
+
+    /// The mesh has known its subset long enough.
+    fn known(&self, version: &str) -> bool {
+        let since = self.after.seen.get(version).and_then(|seen| seen.subset);
+        since.is_some_and(|since| self.after.now.duration_since(since) >= PROPAGATION)
+    }
+
+    fn held(&self, version: &str) -> bool {
+        let memories = self.decision.status.traffic.iter().chain(&self.before.status.traffic);
+        let until = memories.filter(|entry| entry.version == version).filter_map(|entry| entry.held_until.as_ref());
+        until.into_iter().any(|until| until.0 > self.after.now)
+    }
+
+    fn may_be_raised(&self, version: &str) -> bool {
+        let complete = self.after.runs.get(version).is_some_and(Runs::complete);
+        complete && self.known(version) && !self.ill(version) && !self.held(version)
+    }
+
+    /// Another version had weight that it cannot carry.
+    fn others_fail(&self, version: &str) -> bool {
+        self.names().any(|other| other != version && self.was(other) > 0 && self.ill(other))
+    }
+
+    fn after_a_loss(&self) -> bool {
+        self.after.unrest.is_some_and(|at| self.after.now.duration_since(at) < FORGIVEN)
+            || self.decision.status.traffic.iter().any(|entry| entry.losses > 0)
+    }
+
+    /// The plan before was about the same rollout, and nobody has asked for anything since.
+    fn goes_on(&self, rollout: &RolloutStatus) -> bool {
+        self.before.target.as_ref() == Some(&rollout.target) && self.before.orders.is_empty()
+    }
+
+    /// Versions that the rollout gives more than they had before it.
+    fn raised<'a>(&'a self, rollout: &'a RolloutStatus) -> impl Iterator<Item = &'a String> {
+        let old = self.before.status.rollout.as_ref().filter(|old| old.target == rollout.target);
+        let stable = &old.unwrap_or(rollout).stable;
+        self.names().filter(move |name| self.requested(name) > of(stable, name))
+    }
+
+    /// What the rollout's step gives a version, in hundredths of a percent.
+    fn given(&self, rollout: &RolloutStatus, version: &str) -> i32 {
+        let steps = &self.after.spec(self.lab).service.rollout.as_ref().unwrap().steps;
+        let step = usize::try_from(rollout.step).unwrap();
+        let weights = steps.iter().take(step + 1).filter_map(|step| match step {
+            Step::Weight(percent) => Some(*percent),
+            Step::Pause(_) => None,
+        });
+        let percent = match rollout.step_since {
+            None => 0,
+            Some(_) if step >= steps.len() => 100,
+            Some(_) => weights.max().unwrap_or_default(),
+        };
+        of(&rollout.from, version) * (100 - percent) + self.requested(version) * percent
+    }
+
+    fn routes_lead_somewhere(&self) -> Result<(), String> {
+        let Some(route) = &self.after.route else { return Ok(()) };
+        let sum: i32 = route.values().sum();
+        ensure(sum == 100, || format!("the weights sum to {sum}"))?;
+        for (name, _) in route.iter().filter(|(_, weight)| **weight > 0) {
+            ensure(self.after.subsets.contains(name), || format!("{name} has weight and no subset"))?;
+            let pods = self.after.runs.get(name).map_or(0, |runs| runs.replicas);
+            ensure(pods > 0, || format!("{name} has weight and is to have no pods"))?;
+        }
+        Ok(())
+    }
+
+    fn only_the_able_are_raised(&self) -> Result<(), String> {
+        if self.before.route.is_none() {
+            return Ok(());
+        }
+        for name in self.names().filter(|name| self.is(name) > self.was(name)) {
+            let runs = self.after.runs.get(name);
+            ensure(runs.is_some_and(|runs| runs.ready > 0), || format!("{name} was raised without a ready pod"))?;
+            let able = runs.is_some_and(Runs::complete) || self.others_fail(name);
+            ensure(able, || format!("{name} was raised, is not complete, and no other version had failed"))?;
+            let known = self.was(name) > 0 || self.known(name);
+            ensure(known, || format!("{name} was raised before the mesh had its subset for long enough"))?;
+        }
+        Ok(())
+    }
+
+    fn break_comes_last(&self) -> Result<(), String> {
+        let long = |since: Option<jiff::Timestamp>, length: SignedDuration| {
+            since.is_none_or(|since| self.after.now.duration_since(since) >= length)
+        };
+        for (name, _) in self.before.runs.iter().filter(|(name, _)| !self.after.runs.contains_key(*name)) {
+            let seen = self.after.seen.get(name).cloned().unwrap_or_default();
+            ensure(self.was(name) == 0 && self.is(name) == 0, || format!("{name} was deleted with weight"))?;
+            let quiet = seen.subset.is_none() && long(seen.forgotten, PROPAGATION);
+            ensure(quiet, || format!("{name} was deleted before the mesh had forgotten it"))?;
+        }
+        for name in self.before.subsets.difference(&self.after.subsets) {
+            let idle = self.before.seen.get(name).and_then(|seen| seen.idle);
+            let quiet = self.was(name) == 0 && long(idle, DRAIN);
+            ensure(quiet, || format!("the subset {name} was removed before it had drained"))?;
+        }
+        Ok(())
+    }
+
+    fn the_lost_carry_nothing(&self) -> Result<(), String> {
+        let dead = |name: &String| self.after.runs.get(name).is_none_or(|runs| runs.ready == 0);
+        // The operator must have seen it for as long: a time that it lost counts from now.
+        let noted = |name: &String| {
+            let mut memories = self.decision.status.traffic.iter().filter(|entry| entry.version == *name);
+            let since = memories.find_map(|entry| entry.subset_since.as_ref());
+            since.is_some_and(|since| self.after.now.duration_since(since.0) >= PROPAGATION)
+        };
+        let rescuer = self.names().find(|name| !self.ill(name) && self.known(name) && noted(name));
+        let Some(rescuer) = rescuer else { return Ok(()) };
+        let stuck = self.names().find(|name| self.is(name) > 0 && dead(name));
+        ensure(stuck.is_none(), || format!("{stuck:?} kept weight without a ready pod, though {rescuer} can serve"))
+    }
+
+    fn weights_are_monotonic(&self, rollout: &RolloutStatus) -> Result<(), String> {
+        if !self.goes_on(rollout) || self.after_a_loss() || rollout.state == RolloutState::Aborted {
+            return Ok(());
+        }
+        let mut raised = self.raised(rollout);
+        // One that has not begun goes to where its steps begin, as soon as the pods allow it.
+        let begun = self.before.status.rollout.as_ref().is_some_and(|old| old.step_since.is_some());
+        let start = |name: &str| if begun { i32::MAX } else { of(&rollout.from, name) };
+        let floor = |name: &str| self.was(name).min(self.requested(name)).min(start(name));
+        let fallen = raised.find(|name| self.is(name) < floor(name));
+        ensure(fallen.is_none(), || format!("{fallen:?} is being raised and fell, though nothing was lost"))
+    }
+
+    fn an_aborted_rollout_rests(&self, rollout: &RolloutStatus) -> Result<(), String> {
+        if rollout.state != RolloutState::Aborted {
+            return Ok(());
+        }
+        let mut raised = self.raised(rollout);
+        let more = |name: &str| self.is(name) > self.was(name).max(of(&rollout.stable, name));
+        let risen = raised.find(|name| more(name) && !self.others_fail(name));
+        ensure(risen.is_none(), || format!("{risen:?} was raised, though the rollout is aborted"))
+    }
+
+    fn no_step_is_exceeded(&self, rollout: &RolloutStatus) -> Result<(), String> {
+        if !matches!(rollout.state, RolloutState::Progressing | RolloutState::Paused) {
+            return Ok(());
+        }
+        for name in self.raised(rollout) {
+            let given = self.given(rollout, name);
+            let exceeds = self.is(name) * 100 >= given + 100;
+            let others_wait = || self.names().any(|other| other != name && !self.may_be_raised(other));
+            let kept = self.is(name) <= self.was(name) && others_wait();
+            ensure(!exceeds || kept || self.others_fail(name), || {
+                format!("{name} got {}, but its step gives it {}.{:02}", self.is(name), given / 100, given % 100)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn a_paused_rollout_rests(&self, rollout: &RolloutStatus) -> Result<(), String> {
+        let old = self.before.status.rollout.as_ref();
+        let paused = |rollout: &RolloutStatus| rollout.state == RolloutState::Paused;
+        let rests = old.is_some_and(|old| paused(old) && old.target == rollout.target) && paused(rollout);
+        if !rests || !self.goes_on(rollout) || self.after_a_loss() {
+            return Ok(());
+        }
+        let moved = self.names().find(|name| self.is(name) != self.was(name));
+        ensure(moved.is_none(), || format!("the weight of {moved:?} moved, though the rollout is paused"))
+    }
+}

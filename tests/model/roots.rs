@@ -1,0 +1,67 @@
+//! Where the exploration begins: some situations that take long to come to.
+
+use jiff::SignedDuration;
+use microservice_operator::api::{RolloutState, Verb};
+
+use crate::{
+    lab::Lab,
+    properties,
+    state::{Last, State},
+};
+
+pub struct Root {
+    pub name: &'static str,
+    pub state: State,
+}
+
+pub fn roots(lab: &Lab) -> Vec<Root> {
+    let mut roots = vec![Root { name: "nothing exists yet", state: State::new(lab.number("v1=100")) }];
+    let mut state = State::new(lab.number("v1=100"));
+    pass(lab, &mut state, 620);
+    roots.push(Root { name: "v1 has long had 100", state: state.clone() });
+    state.spec = lab.number("v1=0 v2=100");
+    pass(lab, &mut state, 10);
+    if state.status.rollout.is_some() {
+        assert_eq!((state.weight("v1"), state.weight("v2")), (90, 10));
+        roots.push(Root { name: "the first step of v1=0 v2=100 pauses", state: state.clone() });
+        let mut aborted = state.clone();
+        aborted.ask(Verb::Abort);
+        pass(lab, &mut aborted, 0);
+        roots.push(Root { name: "v1=0 v2=100 was aborted", state: aborted });
+        pass(lab, &mut state, 30);
+        if state.rollout_is(RolloutState::Paused) {
+            roots.push(Root { name: "v1=0 v2=100 waits for a promotion at 50", state: state.clone() });
+            state.ask(Verb::Promote);
+        }
+    }
+    pass(lab, &mut state, 60);
+    assert_eq!(state.weight("v2"), 100);
+    roots.push(Root { name: "v1=0 v2=100 is reached", state: state.clone() });
+    state.spec = lab.number("v2=100");
+    pass(lab, &mut state, 10);
+    roots.push(Root { name: "v1 drains", state });
+    roots
+}
+
+/// Lets time pass with all pods well.
+fn pass(lab: &Lab, state: &mut State, seconds: i64) {
+    let end = state.now + SignedDuration::from_secs(seconds);
+    loop {
+        while settle(lab, state) {}
+        if state.now >= end {
+            return;
+        }
+        state.now += SignedDuration::from_secs(5);
+    }
+}
+
+/// One reconciliation with all pods well. Answers whether anything changed.
+fn settle(lab: &Lab, state: &mut State) -> bool {
+    let healed = state.heal();
+    let before = state.clone();
+    let decision = state.decide(lab);
+    let changed = state.write(&decision, Last::Status);
+    let checked = properties::check(lab, &before, &decision, state, Last::Status);
+    assert_eq!(checked, Ok(()), "on the way to the roots:\n{before}\n{state}");
+    healed || changed
+}

@@ -1,0 +1,298 @@
+//! One state of the world, and what a reconciliation makes of it. The model's own times are kept beside the status, so
+//! that the status is checked and not believed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use microservice_operator::{
+    api::{MicroserviceStatus, labels},
+    observe::{ChildRef, DeploymentFacts, LiveRoutes, LiveService, Observed, ObservedVersion, PodFacts, Weights},
+    plan::{
+        Plan,
+        object::{Kind, Object},
+        plan,
+        rollout::orders::Order,
+    },
+    status::{self, Outcome, compute::Subject},
+};
+use serde_json::Value;
+
+use crate::lab::{Lab, Spec};
+
+/// After so long, restarts and losses are held against nobody.
+pub const FORGIVEN: SignedDuration = SignedDuration::from_mins(10);
+
+/// A Deployment and its pods.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Runs {
+    pub replicas: i32,
+    pub template: String,
+    /// The pods are of the newest template.
+    pub rolled: bool,
+    pub pods: i32,
+    pub ready: i32,
+    /// When a container of its first pod last ended.
+    pub crashed: Option<Timestamp>,
+}
+
+impl Runs {
+    pub fn complete(&self) -> bool {
+        self.rolled && self.pods == self.replicas && self.ready == self.replicas
+    }
+
+    /// It cannot serve, or may have been judged so for its restarts.
+    pub fn ill(&self, now: Timestamp) -> bool {
+        self.ready == 0 || self.crashed.is_some_and(|at| now.duration_since(at) < FORGIVEN)
+    }
+
+    /// All pods are there, ready and of the newest template.
+    pub fn heal(&mut self) {
+        self.crashed = self.crashed.filter(|_| self.rolled);
+        (self.rolled, self.pods, self.ready) = (true, self.replicas, self.replicas);
+    }
+}
+
+/// What the mesh and the clients know of a version, by the model's own clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Since when the DestinationRule has its subset.
+    pub subset: Option<Timestamp>,
+    /// Since when it has it no more.
+    pub forgotten: Option<Timestamp>,
+    /// Since when the route gives it nothing any more.
+    pub idle: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub struct State {
+    pub now: Timestamp,
+    /// Number of the spec in force.
+    pub spec: usize,
+    pub status: MicroserviceStatus,
+    pub runs: BTreeMap<String, Runs>,
+    pub children: BTreeMap<(Kind, String), Option<String>>,
+    pub subsets: BTreeSet<String>,
+    pub route: Option<Weights>,
+    pub orders: Vec<Order>,
+    pub seen: BTreeMap<String, Seen>,
+    /// Target of the rollout that the route was last written for.
+    pub target: Option<String>,
+    /// When the route was last written for a loss, or for a rollout that a crash made forgotten.
+    pub unrest: Option<Timestamp>,
+}
+
+/// The last write of a reconciliation before the operator dies; with `Status` it lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Last {
+    Deployments,
+    DestinationRule,
+    VirtualService,
+    Removals,
+    Status,
+}
+
+impl Last {
+    pub const ALL: [Self; 5] =
+        [Self::Deployments, Self::DestinationRule, Self::VirtualService, Self::Removals, Self::Status];
+
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::ControllerRevision | Kind::ServiceAccount | Kind::PodDisruptionBudget | Kind::Deployment => {
+                Self::Deployments
+            }
+            Kind::DestinationRule => Self::DestinationRule,
+            Kind::VirtualService | Kind::Service => Self::VirtualService,
+        }
+    }
+}
+
+/// What the operator decided in a state.
+pub struct Decision {
+    pub plan: Plan,
+    pub status: MicroserviceStatus,
+}
+
+impl State {
+    /// Nothing exists yet.
+    pub fn new(spec: usize) -> Self {
+        Self {
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            spec,
+            status: MicroserviceStatus::default(),
+            runs: BTreeMap::new(),
+            children: BTreeMap::new(),
+            subsets: BTreeSet::new(),
+            route: None,
+            orders: Vec::new(),
+            seen: BTreeMap::new(),
+            target: None,
+            unrest: None,
+        }
+    }
+
+    pub fn spec<'a>(&self, lab: &'a Lab) -> &'a Spec {
+        &lab.specs[self.spec]
+    }
+
+    pub fn weight(&self, version: &str) -> i32 {
+        self.route.as_ref().and_then(|route| route.get(version)).copied().unwrap_or_default()
+    }
+
+    fn observe(&self) -> Observed {
+        let version = |runs: &Runs| ObservedVersion {
+            deployment: Some(DeploymentFacts {
+                replicas: runs.replicas,
+                complete: runs.complete(),
+                template: Some(runs.template.clone()),
+                ..DeploymentFacts::default()
+            }),
+            pods: (0..runs.pods)
+                .map(|index| PodFacts {
+                    ready: index < runs.ready,
+                    restarted_at: runs.crashed.filter(|_| index == 0),
+                    trouble: None,
+                })
+                .collect(),
+        };
+        let child = |((kind, name), version): (&(Kind, String), &Option<String>)| ChildRef {
+            kind: *kind,
+            name: name.clone(),
+            uid: name.clone(),
+            version: version.clone(),
+        };
+        let routes = |default: &Weights| LiveRoutes { default: default.clone(), ..LiveRoutes::default() };
+        Observed {
+            status: self.status.clone(),
+            versions: self.runs.iter().map(|(name, runs)| (name.clone(), version(runs))).collect(),
+            children: self.children.iter().map(child).collect(),
+            routes: self.route.as_ref().map(routes),
+            subsets: self.subsets.clone(),
+            service: self.children.keys().any(|(kind, _)| *kind == Kind::Service).then(LiveService::default),
+            orders: self.orders.clone(),
+            ..Observed::default()
+        }
+    }
+
+    /// Runs the operator's own code.
+    pub fn decide(&self, lab: &Lab) -> Decision {
+        let Spec { spec, service, .. } = self.spec(lab);
+        let observed = self.observe();
+        let plan = plan(service, spec, &observed, &lab.settings, self.now);
+        let subject = Subject { generation: 1, service: Some(service), observed: Some(&observed), now: self.now };
+        let status = status::compute(&self.status, subject, &Outcome::Applied { plan: &plan, invalid: None });
+        Decision { plan, status }
+    }
+
+    /// Writes what was decided, up to and including `last`. Answers whether anything changed.
+    pub fn write(&mut self, decision: &Decision, last: Last) -> bool {
+        let mut changed = false;
+        let lossy = self.runs.iter().any(|(name, runs)| self.weight(name) > 0 && runs.ill(self.now));
+        for object in decision.plan.objects.iter().filter(|object| Last::of(object.kind) <= last) {
+            changed |= self.put(object);
+        }
+        if last >= Last::Removals {
+            for gone in &decision.plan.removals {
+                changed = true;
+                self.children.remove(&(gone.kind, gone.name.clone()));
+                if let (Kind::Deployment, Some(version)) = (gone.kind, &gone.version) {
+                    self.runs.remove(version);
+                }
+            }
+        }
+        if last >= Last::VirtualService {
+            let target = decision.plan.rollout.as_ref().map(|rollout| rollout.target.clone());
+            let forgotten = last < Last::Status && target != self.target;
+            self.unrest = if lossy || forgotten { Some(self.now) } else { self.unrest };
+            self.target = target;
+            self.forget_secrets(last);
+        }
+        if last == Last::Status {
+            // No plan depends on the conditions, and they are most of a status.
+            let status = MicroserviceStatus { conditions: Vec::new(), ..decision.status.clone() };
+            changed |= self.status != status;
+            self.status = status;
+            self.orders.retain(|order| !decision.plan.answers.iter().any(|answer| answer.uid == order.uid));
+        }
+        changed
+    }
+
+    /// Two crashes in a row between the route and the status leave no trace of a weight that came and went. Nothing
+    /// could tell the operator, so this is not held against it.
+    fn forget_secrets(&mut self, last: Last) {
+        let told = |name: &str| self.status.traffic.iter().any(|entry| entry.version == name && entry.effective > 0);
+        for (name, seen) in &mut self.seen {
+            let untold = last < Last::Status && !told(name);
+            seen.idle = seen.idle.filter(|at| *at != self.now || !untold);
+        }
+    }
+
+    fn put(&mut self, object: &Object) -> bool {
+        let Object { kind, name, value } = object;
+        let version = value["metadata"]["labels"]["version"].as_str().map(str::to_owned);
+        let mut changed = self.children.insert((*kind, name.clone()), version.clone()).is_none();
+        match (kind, version) {
+            (Kind::Deployment, Some(version)) => changed |= self.put_deployment(&version, value),
+            (Kind::DestinationRule, _) => {
+                let subsets = value["spec"]["subsets"].as_array().unwrap().iter();
+                let subsets = subsets.map(|subset| subset["name"].as_str().unwrap().to_owned()).collect();
+                changed |= self.subsets != subsets;
+                self.put_subsets(subsets);
+            }
+            (Kind::VirtualService, _) => {
+                let weights = weights_of(value);
+                changed |= self.route.as_ref() != Some(&weights);
+                self.put_route(weights);
+            }
+            _ => {}
+        }
+        changed
+    }
+
+    /// Pods that are too many go at once; new ones and those of a new template come when they come.
+    fn put_deployment(&mut self, version: &str, value: &Value) -> bool {
+        let replicas = i32::try_from(value["spec"]["replicas"].as_i64().unwrap()).unwrap();
+        let template = value["metadata"]["annotations"][labels::TEMPLATE].as_str().unwrap().to_owned();
+        let new = Runs { replicas, template: template.clone(), rolled: true, pods: 0, ready: 0, crashed: None };
+        let before = self.runs.get(version).cloned();
+        let mut runs = before.clone().unwrap_or(new);
+        runs.rolled &= runs.template == template;
+        (runs.replicas, runs.template) = (replicas, template);
+        (runs.pods, runs.ready) = (runs.pods.min(replicas), runs.ready.min(replicas));
+        let changed = before.as_ref() != Some(&runs);
+        self.runs.insert(version.to_owned(), runs);
+        changed
+    }
+
+    fn put_subsets(&mut self, subsets: BTreeSet<String>) {
+        for new in subsets.difference(&self.subsets) {
+            let seen = self.seen.entry(new.clone()).or_default();
+            (seen.subset, seen.forgotten) = (Some(self.now), None);
+        }
+        for gone in self.subsets.difference(&subsets) {
+            let seen = self.seen.entry(gone.clone()).or_default();
+            (seen.subset, seen.forgotten) = (None, Some(self.now));
+        }
+        self.subsets = subsets;
+    }
+
+    fn put_route(&mut self, weights: Weights) {
+        for name in self.route.iter().flatten().filter(|(_, weight)| **weight > 0).map(|(name, _)| name) {
+            self.seen.entry(name.clone()).or_default().idle = Some(self.now);
+        }
+        for name in weights.iter().filter(|(_, weight)| **weight > 0).map(|(name, _)| name) {
+            self.seen.entry(name.clone()).or_default().idle = None;
+        }
+        self.route = Some(weights);
+    }
+}
+
+fn weights_of(virtual_service: &Value) -> Weights {
+    let route = virtual_service["spec"]["http"].as_array().unwrap().last().unwrap();
+    let destinations = route["route"].as_array().unwrap().iter();
+    destinations
+        .map(|to| {
+            let weight = to["weight"].as_i64().unwrap_or(100);
+            (to["destination"]["subset"].as_str().unwrap().to_owned(), i32::try_from(weight).unwrap())
+        })
+        .collect()
+}
