@@ -3,12 +3,14 @@
 use std::fs;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
-use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -90,11 +92,7 @@ pub async fn grant_cluster_admin(client: &Client, user: &str) -> Result<(), Boot
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
     });
-    Api::<ClusterRoleBinding>::all(client.clone())
-        .patch(&name, &as_devcluster(), &Patch::Apply(binding))
-        .await
-        .map_err(|source| BootstrapError::Apply { what: format!("the binding {name}"), source: source.into() })?;
-    Ok(())
+    apply(&Api::<ClusterRoleBinding>::all(client.clone()), &name, &binding).await
 }
 
 /// Applies the CustomResourceDefinitions in these files and waits until they can be used.
@@ -208,10 +206,39 @@ pub async fn wait_for_node(client: &Client, name: &str) -> Result<(), BootstrapE
 /// Makes a namespace.
 pub async fn create_namespace(client: &Client, name: &str) -> Result<(), BootstrapError> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    Api::<Namespace>::all(client.clone())
-        .patch(name, &as_devcluster(), &Patch::Apply(namespace))
+    apply(&Api::<Namespace>::all(client.clone()), name, &namespace).await
+}
+
+/// Makes a Service, with HTTP at a port, that leads to an address outside of all pods.
+pub async fn create_service(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    address: SocketAddr,
+) -> Result<(), BootstrapError> {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"ports": [{"name": "http", "port": address.port()}]},
+    });
+    apply(&Api::<Service>::namespaced(client.clone(), namespace), name, &service).await?;
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address.ip()], "conditions": {"ready": true}}],
+        "ports": [{"name": "http", "port": address.port()}],
+    });
+    apply(&Api::<EndpointSlice>::namespaced(client.clone(), namespace), name, &slice).await
+}
+
+async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Result<(), BootstrapError>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let what = format!("the {} {name}", object["kind"].as_str().unwrap_or_default());
+    api.patch(name, &as_devcluster(), &Patch::Apply(object))
         .await
-        .map_err(|source| BootstrapError::Apply { what: format!("the namespace {name}"), source: source.into() })?;
+        .map_err(|source| BootstrapError::Apply { what, source: source.into() })?;
     Ok(())
 }
 

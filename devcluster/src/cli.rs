@@ -88,6 +88,9 @@ struct Up {
     /// Let a mesh carry requests: istiod, an Envoy that sends into it and one that is its ingress. Needs `--nodes real`.
     #[arg(long)]
     mesh: bool,
+    /// Let Prometheus keep what the mesh's Envoys count; pods reach it at http://prometheus.monitoring.svc:9090.
+    #[arg(long, requires = "mesh")]
+    prometheus: bool,
     /// What runs it: `embedded` needs nothing else, `kind` needs Docker and kind, and has kind's own node.
     #[arg(long, value_enum, default_value_t = ProviderArgument::Embedded, conflicts_with = "nodes")]
     provider: ProviderArgument,
@@ -150,7 +153,7 @@ fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 async fn up(arguments: Up) -> Result<(), Failure> {
-    let Up { named: Named { name }, nodes, mesh, provider, crds } = arguments;
+    let Up { named: Named { name }, nodes, mesh, prometheus, provider, crds } = arguments;
     let nodes = match nodes {
         NodesArgument::Simulated => Nodes::SIMULATED,
         NodesArgument::Real => Nodes::Real,
@@ -160,7 +163,7 @@ async fn up(arguments: Up) -> Result<(), Failure> {
         ProviderArgument::Embedded => Provider::Embedded,
         ProviderArgument::Kind => Provider::Kind,
     };
-    let options = Options { name: Some(name), nodes, mesh, crds, ..Options::default() };
+    let options = Options { name: Some(name), nodes, mesh, prometheus, crds, ..Options::default() };
     let started = Timestamp::now();
     let up = tokio::select! {
         up = devcluster::up(options, provider) => up?,

@@ -105,12 +105,13 @@ pub fn log_of(cluster: &Path, component: Component) -> PathBuf {
     cluster.join("logs").join(format!("{component}.log"))
 }
 
-/// The components that a cluster with these nodes has.
-pub fn components_of(nodes: Nodes, mesh: bool) -> Vec<Component> {
-    Component::ALL.into_iter().filter(|&component| needs(component, nodes, mesh)).collect()
+/// The components that such a cluster has.
+pub fn components_of(options: &Options) -> Vec<Component> {
+    Component::ALL.into_iter().filter(|&component| needs(component, options)).collect()
 }
 
-fn needs(component: Component, nodes: Nodes, mesh: bool) -> bool {
+fn needs(component: Component, options: &Options) -> bool {
+    let Options { nodes, mesh, prometheus, .. } = *options;
     match component {
         Component::Etcd | Component::ApiServer | Component::ControllerManager | Component::Scheduler => true,
         Component::Kwok => matches!(nodes, Nodes::Simulated { .. }),
@@ -121,6 +122,7 @@ fn needs(component: Component, nodes: Nodes, mesh: bool) -> bool {
         | Component::Kubelet
         | Component::KubeProxy => nodes == Nodes::Real,
         Component::Istiod | Component::MeshClient | Component::MeshIngress => mesh,
+        Component::Prometheus => prometheus,
     }
 }
 
@@ -136,7 +138,7 @@ pub(crate) struct Start<'a> {
     pub(crate) sandbox: Option<Sandbox>,
 }
 
-/// Starts a control plane in `folder`, which it then owns, with the tools of [`components_of`] in their order.
+/// Starts a control plane in `folder`, which it then owns, with the programs of [`components_of`] that had to be provided.
 pub async fn start(
     folder: &Path,
     options: &Options,
@@ -191,6 +193,10 @@ pub async fn start(
     if let Some(sandbox) = start.sandbox.filter(|_| options.mesh) {
         progress.step("starting istiod and Envoy");
         start.mesh(&client, sandbox).await?;
+    }
+    if let Some(sandbox) = start.sandbox.filter(|_| options.prometheus) {
+        progress.step("starting Prometheus");
+        start.prometheus(&client, sandbox).await?;
     }
     Ok(ControlPlane { supervisor: start.supervisor, commands: start.commands, server })
 }
@@ -290,13 +296,13 @@ impl Start<'_> {
 
     /// The path of a component's program.
     pub(crate) fn program(&self, component: Component) -> Result<PathBuf, ControlPlaneError> {
+        if let Some((_, provided)) = self.programs.iter().find(|(it, _)| *it == component) {
+            return Ok(provided.clone());
+        }
         match component.program() {
             Program::System(name) => Ok(name.into()),
             Program::Own => Ok(OWN_PROGRAM.into()),
-            Program::Tool(_) => {
-                let program = self.programs.iter().find(|(c, _)| *c == component).map(|(_, path)| path.clone());
-                Ok(program.ok_or(ToolError::Missing { program: component.name() })?)
-            }
+            Program::Tool(_) => Err(ToolError::Missing { program: component.name() }.into()),
         }
     }
 

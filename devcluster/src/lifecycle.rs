@@ -165,13 +165,20 @@ async fn provide(options: Options) -> Result<Provided, Error> {
             }
             Nodes::None | Nodes::Simulated { .. } => {}
         }
+        if options.prometheus && !options.mesh {
+            let reason = "there would be nothing to count: use `--mesh`";
+            return Err(Error::Unsupported { what: "Prometheus without a mesh", reason });
+        }
         let tool_of = |component: Component| match component.program() {
             Program::Tool(tool) => Some((component, tool)),
             Program::System(_) | Program::Own => None,
         };
-        let components = control_plane::components_of(options.nodes, options.mesh);
+        let components = control_plane::components_of(&options);
         let (components, wanted): (Vec<_>, Vec<_>) = components.into_iter().filter_map(tool_of).unzip();
-        let programs = components.into_iter().zip(tools::tools(&wanted)?).collect();
+        let mut programs: Vec<_> = components.into_iter().zip(tools::tools(&wanted)?).collect();
+        if options.prometheus {
+            programs.push((Component::Prometheus, prerequisites::prometheus()?));
+        }
         Ok((programs, definitions(&options)?))
     })
     .await?

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::components::envoy::Role;
+use crate::components::{envoy::Role, prometheus};
 use crate::relay::{self, RelayError};
 use crate::sandbox::Sandbox;
 
@@ -38,6 +38,11 @@ impl Network {
     /// Where the mesh's ingress takes requests to a port that a `Gateway` names.
     pub fn mesh_ingress(&self, port: u16) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    /// Where Prometheus answers, also to pods.
+    pub fn prometheus(&self) -> SocketAddr {
+        prometheus::address()
     }
 
     /// A runtime whose tasks open their sockets in the network. What is blocked on outside of its tasks does not.
@@ -71,7 +76,12 @@ impl Network {
 
     /// What an Envoy of the mesh answers at a path of its administration; none if it does not answer.
     pub fn envoy(&self, role: Role, path: &str) -> Option<String> {
-        self.run(|| get((Ipv4Addr::LOCALHOST, role.admin_port()).into(), path)).ok().flatten()
+        self.get((Ipv4Addr::LOCALHOST, role.admin_port()).into(), path)
+    }
+
+    /// What is answered with success at a path of an address in the network; none if nothing is.
+    pub fn get(&self, address: SocketAddr, path: &str) -> Option<String> {
+        self.run(|| get(address, path)).ok().flatten()
     }
 
     /// Whether somebody listens on a port of the network's loopback.

@@ -32,6 +32,8 @@ pub struct Options {
     pub nodes: Nodes,
     /// Whether a mesh carries requests: istiod, an Envoy that is its client and one that is its ingress. Needs real nodes.
     pub mesh: bool,
+    /// Whether Prometheus keeps what the Envoys count. Needs a mesh.
+    pub prometheus: bool,
     /// Whether Istio's resources are defined.
     pub istio_crds: bool,
     /// Whether the Gateway API's resources are defined.
@@ -49,6 +51,7 @@ impl Default for Options {
             name: None,
             nodes: Nodes::SIMULATED,
             mesh: false,
+            prometheus: false,
             istio_crds: true,
             gateway_crds: true,
             crds: Vec::new(),

@@ -1,10 +1,12 @@
 //! What a real node needs of the machine, and how to get it.
 
 use std::env;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::components::containerd;
+use crate::components::{containerd, prometheus};
+use crate::paths::{self, PathError};
 use crate::progress::Ticker;
 
 /// A real node cannot run here.
@@ -22,6 +24,15 @@ pub enum PrerequisiteError {
         /// What is missing.
         missing: Vec<String>,
         /// What the installation said.
+        detail: String,
+    },
+    /// No folder to unpack into.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Prometheus is missing, and Debian's package cannot be had.
+    #[error("Prometheus is missing, and Debian's package is not to be had: {detail}; put `prometheus` on the PATH")]
+    Prometheus {
+        /// What was said.
         detail: String,
     },
 }
@@ -49,34 +60,66 @@ pub fn ensure() -> Result<(), PrerequisiteError> {
     if missing.is_empty() { Ok(()) } else { Err(PrerequisiteError::Missing { missing, detail }) }
 }
 
+/// The program of Prometheus: that of the PATH, else that of Debian's package, which is unpacked into the cache. It is not
+/// installed, since that would enable and start a service, and make a user.
+pub fn prometheus() -> Result<PathBuf, PrerequisiteError> {
+    if let Some(program) = on_path(prometheus::PROGRAM) {
+        return Ok(program);
+    }
+    let kept = paths::cache_dir()?.join("packages").join(prometheus::PROGRAM);
+    if !kept.is_file() {
+        unpack(prometheus::PROGRAM, &kept).map_err(|detail| PrerequisiteError::Prometheus { detail })?;
+    }
+    Ok(kept)
+}
+
+/// Takes the program that has a package's name out of the package.
+fn unpack(package: &str, program: &Path) -> Result<(), String> {
+    let folder = program.parent().unwrap_or(program);
+    fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    let scratch = tempfile::tempdir_in(folder).map_err(|error| error.to_string())?;
+    apt_get(&["update"], scratch.path())?;
+    apt_get(&["download", package], scratch.path())?;
+    let mut files = fs::read_dir(&scratch).into_iter().flatten().flatten();
+    let archive = files.next().ok_or("it downloaded nothing")?.path();
+    let unpacked = scratch.path().join("unpacked");
+    run(Command::new("dpkg-deb").arg("--extract").args([&archive, &unpacked]))?;
+    fs::rename(unpacked.join("usr/bin").join(package), program).map_err(|error| error.to_string())
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
 fn missing() -> Vec<String> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = |program: &&str| env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    let programs = PROGRAMS.iter().filter(|program| !found(program)).map(|program| (*program).to_owned());
+    let missing = |program: &&&str| on_path(program).is_none();
+    let programs = PROGRAMS.iter().filter(missing).map(|program| (*program).to_owned());
     let plugins = PLUGINS.iter().map(|plugin| Path::new(containerd::PLUGINS).join(plugin));
     programs.chain(plugins.filter(|path| !path.is_file()).map(|path| path.display().to_string())).collect()
 }
 
 /// Installs the packages without starting their services.
 fn install() -> Result<(), String> {
-    for arguments in [vec!["update"], [vec!["install", "--yes", "--no-install-recommends"], PACKAGES.to_vec()].concat()]
-    {
-        let mut ticker = Ticker::start(format!("apt-get {}", arguments.join(" ")));
-        ticker.tick();
-        let output = Command::new("apt-get")
-            .args(["--quiet"])
-            .args(&arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .env("RUNLEVEL", "1")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            ticker.finish("failed");
-            let text = String::from_utf8_lossy(&output.stderr);
-            return Err(text.lines().last().unwrap_or("it failed").to_owned());
-        }
-        ticker.finish("done");
+    apt_get(&["update"], Path::new("/"))?;
+    apt_get(&[&["install", "--yes", "--no-install-recommends"][..], &PACKAGES].concat(), Path::new("/"))
+}
+
+fn apt_get(arguments: &[&str], folder: &Path) -> Result<(), String> {
+    let mut ticker = Ticker::start(format!("apt-get {}", arguments.join(" ")));
+    ticker.tick();
+    let mut command = Command::new("apt-get");
+    command.arg("--quiet").args(arguments).current_dir(folder);
+    let done = run(command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"));
+    ticker.finish(if done.is_ok() { "done" } else { "failed" });
+    done
+}
+
+/// Runs a command; the error is the last line of what it said.
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
     }
-    Ok(())
+    Err(String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or("it failed").to_owned())
 }

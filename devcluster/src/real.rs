@@ -7,7 +7,7 @@ use kube::Client;
 use tokio::time::{Instant, sleep};
 
 use crate::bootstrap;
-use crate::components::{self, Component, envoy, istiod, node};
+use crate::components::{self, Component, envoy, istiod, node, prometheus};
 use crate::control_plane::{ControlPlaneError, Start, first_end};
 use crate::images::{self, Image};
 use crate::network::Network;
@@ -65,6 +65,15 @@ impl Start<'_> {
         }
         let ready = || network.envoy(envoy::Role::Client, "/ready").is_some() && network.listens(envoy::CLIENT_PORT);
         self.wait_for("the mesh's client", ready).await
+    }
+
+    /// Starts Prometheus, and makes the Service that pods know it by.
+    pub async fn prometheus(&mut self, client: &Client, sandbox: Sandbox) -> Result<(), ControlPlaneError> {
+        let network = Network::of(sandbox);
+        self.run(Component::Prometheus, prometheus::arguments(self.folder)?)?;
+        bootstrap::create_namespace(client, prometheus::NAMESPACE).await?;
+        bootstrap::create_service(client, prometheus::NAMESPACE, prometheus::SERVICE, prometheus::address()).await?;
+        self.wait_for("Prometheus", || network.get(prometheus::address(), "/-/ready").is_some()).await
     }
 
     /// Waits for a condition, or for the end of a component.

@@ -14,6 +14,7 @@ mod guide;
 mod ingress;
 mod install;
 mod limits;
+mod metrics;
 mod rollouts;
 mod service;
 mod sick;

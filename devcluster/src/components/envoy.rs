@@ -14,6 +14,13 @@ pub const NAMESPACE: &str = "default";
 /// The labels that a `Gateway` selects the ingress by.
 pub const INGRESS_LABEL: (&str, &str) = ("istio", "ingressgateway");
 
+/// How Istio's own proxies make labels of the names of stats. istiod's names of clusters end with `;`.
+const STATS_TAGS: [(&str, &str); 3] = [
+    ("cluster_name", r"^cluster(\.(.+);)"),
+    ("response_code", r"_rq(_(\d{3}))$"),
+    ("response_code_class", r"_rq(_(\dxx))$"),
+];
+
 /// Which Envoy it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -65,9 +72,11 @@ pub fn arguments(cluster: &Path, role: Role) -> Result<Vec<String>, ConfigError>
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": {"http2_protocol_options": {}},
     });
+    let tags = STATS_TAGS.map(|(name, regex)| json!({"tag_name": name, "regex": regex}));
     let config = json!({
         "node": role.node(),
         "admin": {"address": address(role.admin_port())},
+        "stats_config": {"use_all_default_tags": false, "stats_tags": tags},
         "dynamic_resources": {
             "lds_config": discovered,
             "cds_config": discovered,

@@ -11,6 +11,7 @@ pub mod kube_proxy;
 pub mod kubelet;
 pub mod kwok;
 pub mod node;
+pub mod prometheus;
 pub mod relay;
 pub mod scheduler;
 
@@ -52,6 +53,8 @@ pub enum Component {
     MeshClient,
     /// The mesh's way in: an Envoy that Gateways configure.
     MeshIngress,
+    /// Keeps what the Envoys count.
+    Prometheus,
 }
 
 /// Where a component's program comes from.
@@ -78,7 +81,7 @@ pub enum Place {
 
 impl Component {
     /// Every component, in the order of their start.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Node,
         Self::Etcd,
         Self::ApiServer,
@@ -93,6 +96,7 @@ impl Component {
         Self::Istiod,
         Self::MeshClient,
         Self::MeshIngress,
+        Self::Prometheus,
     ];
 
     /// Where its program comes from.
@@ -111,6 +115,7 @@ impl Component {
             Self::KubeProxy => Program::Tool(Tool::KubeProxy),
             Self::Istiod => Program::Tool(Tool::Istiod),
             Self::MeshClient | Self::MeshIngress => Program::Tool(Tool::Envoy),
+            Self::Prometheus => Program::System(prometheus::PROGRAM),
         }
     }
 
@@ -118,7 +123,7 @@ impl Component {
     pub fn place(self) -> Place {
         match self {
             Self::Node | Self::Relay => Place::Machine,
-            Self::Containerd | Self::Kubelet | Self::KubeProxy => Place::Node,
+            Self::Containerd | Self::Kubelet | Self::KubeProxy | Self::Prometheus => Place::Node,
             Self::Etcd
             | Self::ApiServer
             | Self::ControllerManager

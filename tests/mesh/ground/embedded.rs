@@ -15,7 +15,8 @@ pub struct Embedded {
 
 /// A cluster that ends with this process.
 pub fn start(images: impl FnOnce() -> Vec<Image>) -> (Cluster, Embedded) {
-    let options = Options { nodes: Nodes::Real, mesh: true, gateway_crds: false, ..Options::default() };
+    let options =
+        Options { nodes: Nodes::Real, mesh: true, prometheus: true, gateway_crds: false, ..Options::default() };
     let cluster = support::run(Cluster::start(options)).unwrap_or_else(|error| panic!("{error}"));
     cluster.load_images(&images()).unwrap_or_else(|error| panic!("{error}"));
     let network = cluster.network().unwrap();
@@ -51,5 +52,24 @@ impl Ground for Embedded {
 
     fn await_istiod<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()> {
         async { cluster.start_component(Component::Istiod).await.unwrap() }.boxed()
+    }
+
+    fn prometheus(&self) -> SocketAddr {
+        self.network.prometheus()
+    }
+
+    fn end_prometheus(&self, cluster: &Cluster) {
+        cluster.kill_component(Component::Prometheus).unwrap();
+    }
+
+    fn await_prometheus<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()> {
+        let ready = || self.network.get(self.prometheus(), "/-/ready").is_some();
+        async move {
+            // What was killed is the program that waits for it; it has its port for a moment more.
+            support::eventually(|| async { (!ready()).then_some(()) }).await.expect("the old one ends");
+            cluster.start_component(Component::Prometheus).await.unwrap();
+            support::eventually(|| async { ready().then_some(()) }).await.expect("Prometheus answers");
+        }
+        .boxed()
     }
 }

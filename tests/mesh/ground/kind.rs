@@ -20,12 +20,16 @@ const CLIENT: &str = "deployment/mesh-client";
 const CLIENT_MANIFEST: &str = "tests/mesh/ground/client.yaml";
 const INGRESS: &str = "deployment/mesh-ingress";
 const INGRESS_MANIFEST: &str = "tests/mesh/ground/ingress.yaml";
+const PROMETHEUS: &str = "deployment/prometheus";
+const PROMETHEUS_NAMESPACE: &str = "--namespace=monitoring";
+const PROMETHEUS_PORT: u16 = 9090;
+const PROMETHEUS_MANIFEST: &str = "tests/mesh/ground/prometheus.yaml";
 const ISTIOD: &str = "deployment/istiod";
 const ISTIOD_NAMESPACE: &str = "--namespace=istio-system";
 
 pub struct Kind {
     node: String,
-    /// The address of the node, whose ports 80 and 50051 are the client's, and 31080 the ingress'.
+    /// The address of the node, whose ports 80 and 50051 are the client's, 31080 the ingress', and 9090 Prometheus's.
     address: IpAddr,
 }
 
@@ -48,6 +52,8 @@ pub fn start(name: &str, images: impl FnOnce() -> Vec<Image>) -> (Cluster, Kind)
         kubectl(&cluster, &["apply", "--filename", manifest]);
         kubectl(&cluster, &["rollout", "status", deployment, "--timeout=180s"]);
     }
+    kubectl(&cluster, &["apply", "--filename", PROMETHEUS_MANIFEST]);
+    prometheus_rolled_out(&cluster);
     let address = "--output=jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}";
     let address = kubectl(&cluster, &["get", "nodes", address]);
     let ground = Kind { node: kind_node(name), address: address.parse().unwrap() };
@@ -64,6 +70,10 @@ fn check_istioctl() {
     let output = output.unwrap_or_else(|error| panic!("`istioctl` could not be run: {error}; {way_out}"));
     let version = String::from_utf8_lossy(&output.stdout);
     assert!(version.contains(&format!(" {ISTIO}.")), "istioctl is of another version: {version:?}; {way_out}");
+}
+
+fn prometheus_rolled_out(cluster: &Cluster) {
+    kubectl(cluster, &["rollout", "status", PROMETHEUS, PROMETHEUS_NAMESPACE, "--timeout=180s"]);
 }
 
 impl Kind {
@@ -112,5 +122,24 @@ impl Ground for Kind {
 
     fn await_istiod<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()> {
         async { drop(kubectl(cluster, &["rollout", "status", ISTIOD, ISTIOD_NAMESPACE, "--timeout=120s"])) }.boxed()
+    }
+
+    fn prometheus(&self) -> SocketAddr {
+        (self.address, PROMETHEUS_PORT).into()
+    }
+
+    fn end_prometheus(&self, cluster: &Cluster) {
+        kubectl(cluster, &["scale", PROMETHEUS, PROMETHEUS_NAMESPACE, "--replicas=0"]);
+        let now = ["--grace-period=0", "--force", "--ignore-not-found"];
+        let delete = ["delete", "pods", "--selector=app=prometheus", PROMETHEUS_NAMESPACE];
+        kubectl(cluster, &[&delete[..], &now].concat());
+    }
+
+    fn await_prometheus<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()> {
+        async {
+            kubectl(cluster, &["scale", PROMETHEUS, PROMETHEUS_NAMESPACE, "--replicas=1"]);
+            prometheus_rolled_out(cluster);
+        }
+        .boxed()
     }
 }

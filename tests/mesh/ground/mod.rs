@@ -31,6 +31,12 @@ pub trait Ground: Send + Sync {
     fn end_istiod(&self, cluster: &Cluster);
     /// Has another istiod where [`Ground::end_istiod`] has ended one.
     fn await_istiod<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()>;
+    /// Where Prometheus answers in the node's network; pods ask `prometheus.monitoring.svc:9090`.
+    fn prometheus(&self) -> SocketAddr;
+    /// Ends Prometheus, without a chance to object.
+    fn end_prometheus(&self, cluster: &Cluster);
+    /// Has another Prometheus where [`Ground::end_prometheus`] has ended one, and waits until it answers.
+    fn await_prometheus<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()>;
 }
 
 /// A cluster with a mesh and with these images.
