@@ -59,7 +59,7 @@ pub fn templates(service: &Validated, observed: &Observed) -> BTreeMap<String, T
         .versions
         .iter()
         .map(|version| {
-            let hash = template_hash(service, version);
+            let hash = template_hash(&service.identity, version);
             let defaults = made_with(&version.name, &hash).unwrap_or(TemplateDefaults::CURRENT);
             (version.name.clone(), Template { defaults, id: template_id(defaults, &hash) })
         })

@@ -68,6 +68,17 @@ pub struct Version {
     /// The service's ports with this version's target ports, which are always given.
     pub ports: Vec<Port>,
     pub pod: PodSettings,
+    /// Services whose addresses its pods are given.
+    pub dependencies: Vec<Dependency>,
+}
+
+impl Version {
+    /// Names and values of the variables with the URLs of its dependencies, except those that the user sets otherwise.
+    pub fn dependency_variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let set = |name: &str| self.pod.env.iter().any(|user| user.name == name);
+        let free = self.dependencies.iter().filter(move |dependency| !set(&dependency.env));
+        free.map(|dependency| (dependency.env.as_str(), dependency.url.as_str()))
+    }
 }
 
 /// How one port's requests are treated.

@@ -25,22 +25,23 @@ pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
         generation: meta.generation.unwrap_or_default(),
     };
     let traffic = spec.traffic.clone().unwrap_or_default();
+    let dependencies = dependencies(spec, &identity.namespace);
     Validated {
         context: spec.bounded_context.clone(),
         ports: spec.ports.iter().map(|port| with_target(port, None)).collect(),
-        versions: spec.versions.iter().map(|version| resolve_version(spec, version)).collect(),
+        versions: spec.versions.iter().map(|version| resolve_version(spec, version, &dependencies)).collect(),
         routes: spec.routes.clone(),
         provider: traffic.provider.unwrap_or(provider),
         port_policies: spec.ports.iter().map(|port| port_policy(port, &traffic)).collect(),
         circuit_breaker: traffic.circuit_breaker,
-        dependencies: dependencies(spec, &identity.namespace),
+        dependencies,
         drain: spec.drain.unwrap_or(DRAIN),
         rollout: spec.rollout.as_ref().map(policy),
         identity,
     }
 }
 
-fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec) -> Version {
+fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec, dependencies: &[Dependency]) -> Version {
     let target = |port: &Port| version.ports.iter().find(|own| own.name == port.name).map(|own| own.target_port);
     Version {
         name: version.name.clone(),
@@ -50,6 +51,7 @@ fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec) -> Version {
         own_replicas: version.replicas.is_some(),
         ports: spec.ports.iter().map(|port| with_target(port, target(port))).collect(),
         pod: inherit(&spec.pod, &version.pod),
+        dependencies: dependencies.to_vec(),
     }
 }
 

@@ -124,7 +124,7 @@ impl<'a> Standing<'a> {
 
     /// What a rollout must know of it.
     pub fn party(&self, service: &Validated, observed: &Observed) -> Party<'a> {
-        let template = self.spec.map(|version| template_hash(service, version));
+        let template = self.spec.map(|version| template_hash(&service.identity, version));
         let before = observed.status.traffic.iter().find(|memory| memory.version == self.name);
         let known = before.and_then(|memory| parse_template_id(memory.template.as_deref()?)).map(|(_, hash)| hash);
         Party {
