@@ -225,7 +225,8 @@ impl<'a> Standing<'a> {
     /// What keeps the effective weight from the requested one.
     pub fn limited_by(&self) -> Option<LimitedBy> {
         let (requested, effective) = (self.requested(), self.memory.effective);
-        if self.spec.is_none() && effective == 0 {
+        let goes = self.spec.is_none_or(|spec| spec.is_older() && self.aim == 0);
+        if goes && effective == 0 {
             return Some(LimitedBy::Draining);
         }
         if effective == requested {
