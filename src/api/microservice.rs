@@ -54,7 +54,19 @@ pub struct MicroserviceSpec {
     pub replicas: i32,
     #[serde(flatten)]
     pub pod: PodSettings,
-    /// The versions that run, and the share of requests that each is to have.
+    /// Image of the service's container, instead of `versions`. Each change of what its pods are made of is a revision,
+    /// a version that is named after its content and asked to have all requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), pattern(r"^\S+$"))]
+    pub image: Option<String>,
+    /// How many older accepted specs are kept as ControllerRevisions, of a service with an `image`, beside those of
+    /// the revisions that still run. Default: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub revision_history_limit: Option<i32>,
+    /// The versions that run, and the share of requests that each is to have. Exactly one of `image` and `versions` is
+    /// given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 10))]
     pub versions: Vec<VersionSpec>,
     /// Requests that match are sent before the weights are asked. Tried in this order; the first match decides.

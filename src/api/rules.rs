@@ -3,6 +3,7 @@
 //! The API server refuses a CRD whose rules may cost too much, and it takes the length of everything computed for
 //! endless. So a message is never concatenated from values: it is one `format` of a fixed text.
 
+mod image;
 mod pods;
 mod rollouts;
 mod routes;
@@ -15,6 +16,7 @@ type Placed = (String, Rule);
 /// All rules, in groups.
 pub(super) const RULES: &[fn() -> Vec<Placed>] = &[
     versions,
+    image::revisions,
     ports,
     dependencies,
     traffic,
@@ -71,7 +73,7 @@ fn versions() -> Vec<Placed> {
             ".spec.versions",
             told(
                 "",
-                format!("!self.spec.versions.exists({LONG})"),
+                none("spec.versions", LONG),
                 "names of pods are made from metadata.name and the version's name, so they may have 45 characters \
                  together, but %s and %s have %d: shorten one of them",
                 &[
@@ -85,7 +87,7 @@ fn versions() -> Vec<Placed> {
             ".versions",
             told(
                 "spec",
-                format!("self.versions.size() < 2 || {SUM} == 100"),
+                format!("!has(self.versions) || self.versions.size() < 2 || {SUM} == 100"),
                 "the weights of the versions must sum to 100, but %s sum to %d",
                 &["self.versions.map(v, '%s=%d'.format([v.name, has(v.weight) ? v.weight : 0]))", SUM],
             ),
@@ -94,7 +96,8 @@ fn versions() -> Vec<Placed> {
             ".versions",
             told(
                 "spec",
-                "self.versions.size() != 1 || !has(self.versions[0].weight) || self.versions[0].weight == 100",
+                "!has(self.versions) || self.versions.size() != 1 || !has(self.versions[0].weight) || \
+                 self.versions[0].weight == 100",
                 "the only version %s gets all requests: its weight must be 100 or left out, not %d",
                 &["self.versions[0].name", "self.versions[0].weight"],
             ),
@@ -123,7 +126,7 @@ fn ports() -> Vec<Placed> {
             ".versions",
             told(
                 "spec",
-                format!("!self.versions.exists({unknown})"),
+                none("versions", &unknown),
                 "version %s overrides port %s, which is not in the service's ports",
                 &[&format!("{version}.name"), &format!("{version}.ports.filter({MISSING})[0].name")],
             ),

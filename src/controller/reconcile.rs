@@ -124,6 +124,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             return Ok(Action::await_change());
         }
     };
+    let service = context.caches.with_older_revisions(service, &old, now);
     let observed = context.caches.observe(&service, old.clone());
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
     let (applied, failed) = context.applier.apply(&identity, &planned.objects, &planned.removals).await;

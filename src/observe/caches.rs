@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,6 +16,7 @@ use crate::{
     plan::{
         object::Kind,
         resources::{self, child_name},
+        revisions::{self, Kept},
         traffic::DEFAULT_ROUTE,
     },
     validate::{Dependency, Identity, Validated},
@@ -138,6 +140,28 @@ impl Caches {
             return None;
         }
         resources::restore(&typed::<ControllerRevision>(&child.object)?)
+    }
+
+    /// The service with those of its older revisions that are still needed.
+    pub fn with_older_revisions(&self, service: Validated, status: &MicroserviceStatus, now: Timestamp) -> Validated {
+        if !service.by_image() {
+            return service;
+        }
+        let identity = service.identity.clone();
+        let route = self.child(Kind::VirtualService, &Key::new(&identity.namespace, &identity.name));
+        let route = route.filter(|child| belongs(child, &identity));
+        let routed = route.and_then(|child| typed(&child.object)).map(|live| live_routes(&live).default);
+        let history = || {
+            let all = self.of(Kind::ControllerRevision).into_iter();
+            let all = all.flat_map(|cache| cache.find(&owner_term(&identity.namespace, &identity.name)));
+            let own = all.filter(|(_, child)| belongs(child, &identity) && !child.deleting);
+            let kept = |(key, child): (Key, Child)| {
+                let spec = resources::restore(&typed::<ControllerRevision>(&child.object)?)?;
+                Some(Kept { name: key.name, created: child.created(), spec })
+            };
+            own.filter_map(kept).collect()
+        };
+        revisions::with_older(service, status, routed.as_ref(), history, now)
     }
 
     /// Everything about one Microservice.
@@ -268,7 +292,8 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
         }
         Kind::ControllerRevision | Kind::ServiceAccount | Kind::PodDisruptionBudget => {}
     }
-    observed.children.push(ChildRef { kind: child.kind, name: key.name.clone(), uid: child.uid.clone(), version });
+    let (name, uid) = (key.name.clone(), child.uid.clone());
+    observed.children.push(ChildRef { kind: child.kind, name, uid, version, created: child.created() });
 }
 
 fn typed<K: DeserializeOwned>(object: &Value) -> Option<K> {

@@ -60,6 +60,7 @@ pub struct ChildRef {
     pub uid: String,
     /// The value of its `version` label.
     pub version: Option<String>,
+    pub created: Option<Timestamp>,
 }
 
 /// One version as it runs.

@@ -95,6 +95,11 @@ impl Child {
     pub fn version(&self) -> Option<String> {
         self.object.pointer("/metadata/labels/version").and_then(Value::as_str).map(str::to_owned)
     }
+
+    /// When it was created.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.object.pointer("/metadata/creationTimestamp")?.as_str()?.parse().ok()
+    }
 }
 
 fn owner_of(object: &DynamicObject) -> Owner {

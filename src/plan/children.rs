@@ -1,6 +1,9 @@
 //! Which children there should be: builds the objects, and decides which of those that exist may go. Pure.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -60,7 +63,7 @@ pub fn templates(service: &Validated, observed: &Observed) -> BTreeMap<String, T
         .versions
         .iter()
         .map(|version| {
-            let hash = template_hash(service, version);
+            let hash = template_hash(&service.identity, version);
             let defaults = made_with(&version.name, &hash).unwrap_or(TemplateDefaults::CURRENT);
             (version.name.clone(), Template { defaults, id: template_id(defaults, &hash) })
         })
@@ -162,6 +165,7 @@ pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
     let Decided { service, observed, .. } = *decided;
     let wanted =
         |child: &ChildRef| built.objects.iter().any(|object| object.kind == child.kind && object.name == child.name);
+    let history = history(decided, wanted);
     let removed_runs = observed.children.iter().any(|child| {
         let version = child.version.as_deref().unwrap_or_default();
         child.kind == Kind::Deployment && service.version(version).is_none()
@@ -174,14 +178,26 @@ pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
             deployment.is_none_or(|other| wanted(other) || version_gone(other, decided))
         }
         Kind::ServiceAccount => !removed_runs,
-        // Until the status names another one, this is the accepted spec.
-        Kind::ControllerRevision => observed.status.accepted_revision.as_deref() != Some(child.name.as_str()),
+        Kind::ControllerRevision => !history.contains(child.name.as_str()),
         Kind::DestinationRule | Kind::VirtualService | Kind::Service => true,
     };
     let mut removals: Vec<ChildRef> =
         observed.children.iter().filter(|child| !wanted(child) && may_go(child)).cloned().collect();
     removals.sort_by_key(|child| (removal_rank(child.kind), child.name.clone()));
     removals
+}
+
+/// Names of the ControllerRevisions that stay beside that of the newest spec.
+fn history<'a>(decided: &Decided<'a>, wanted: impl Fn(&ChildRef) -> bool) -> BTreeSet<&'a str> {
+    let Decided { service, observed, .. } = *decided;
+    // Until the status names another one, this is the accepted spec.
+    let accepted = observed.status.accepted_revision.as_deref();
+    let needed = service.versions.iter().filter_map(|version| version.kept_in.as_deref());
+    let mut older: Vec<&ChildRef> =
+        observed.children.iter().filter(|child| child.kind == Kind::ControllerRevision && !wanted(child)).collect();
+    older.sort_by_key(|child| (Reverse(child.created), &child.name));
+    let latest = older.into_iter().take(service.history.unwrap_or_default()).map(|child| child.name.as_str());
+    accepted.into_iter().chain(needed).chain(latest).collect()
 }
 
 /// What is referred to goes after what refers to it.

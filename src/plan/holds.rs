@@ -5,12 +5,13 @@ use jiff::Timestamp;
 use crate::{
     api::{LimitedBy, Provider, RolloutState, conditions::reason},
     observe::{Controller, Foreign, Mesh, Observed, views::MICROSERVICE},
-    validate::Validated,
+    validate::{Validated, Version},
 };
 
 use super::{
     adoption,
     object::{Kind, Object},
+    revisions,
     rollout::{Rollout, Standing},
     scaling::{self, Contested},
     traffic::provider::Stage,
@@ -74,7 +75,11 @@ pub fn holds(
     holds.extend(adoption::hold(service, observed, rollout));
     let scaled_to_zero = service.versions.iter().all(|version| version.replicas == 0);
     let idle = |standing: &Standing<'_>| scaled_to_zero && standing.spec.is_some() && standing.replicas == 0;
-    let versions = rollout.standings.iter().filter(|standing| !idle(standing));
+    let standby = |standing: &Standing<'_>| {
+        let kept = revisions::standby(service, rollout.progress.as_ref(), standing.name).is_some();
+        kept && rollout.weight(standing.name) == 0 && standing.aim == 0
+    };
+    let versions = rollout.standings.iter().filter(|standing| !idle(standing) && !standby(standing));
     holds.extend(versions.filter_map(|standing| {
         let hold = of_version(standing, rollout)?;
         let usual = hold.reason == reason::VERSION_NOT_READY && hold.severity == Severity::Progressing;
@@ -131,7 +136,8 @@ fn leaving(kind: Kind, name: &str, finalizers: &[String]) -> Hold {
 }
 
 fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
-    let Some(spec) = standing.spec else { return of_removed(standing, rollout) };
+    let drains = |spec: &&Version| spec.is_older() && standing.aim == 0 && rollout.weight(standing.name) == 0;
+    let Some(spec) = standing.spec.filter(|spec| !drains(spec)) else { return of_removed(standing, rollout) };
     if standing.parked {
         return of_parked(standing, rollout);
     }

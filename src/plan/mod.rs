@@ -7,6 +7,7 @@ pub mod children;
 pub mod holds;
 pub mod object;
 pub mod resources;
+pub mod revisions;
 pub mod rollout;
 pub mod scaling;
 pub mod traffic;
@@ -17,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use crate::{
     api::{MicroserviceSpec, Provider, RolloutStatus, VersionTraffic},
     observe::{ChildRef, Observed},
-    validate::Validated,
+    validate::{Validated, Version},
 };
 
 use children::Decided;
@@ -188,5 +189,7 @@ fn waits(
     let versions = rollout.standings.iter().filter_map(|standing| standing.next_change(around));
     let drains =
         rollout.standings.iter().filter_map(|standing| children::next_removal(standing, service, rollout, around));
-    versions.chain(drains).chain(placement.next).chain(rollout.next).filter(|at| *at > around.now).min()
+    let older = rollout.standings.iter().filter(|standing| standing.spec.is_some_and(Version::is_older));
+    let kept = older.filter_map(|it| revisions::kept_until(service, rollout.progress.as_ref(), &it.memory));
+    versions.chain(drains).chain(kept).chain(placement.next).chain(rollout.next).filter(|at| *at > around.now).min()
 }

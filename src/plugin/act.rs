@@ -109,9 +109,12 @@ pub async fn act(cluster: &Cluster, out: Out, args: &ActArgs, verb: Verb) -> Res
 pub fn possible(microservice: &Microservice, verb: Verb) -> Result<(), String> {
     let name = microservice.name_any();
     if microservice.spec.rollout.is_none() {
+        let instead = match &microservice.spec.image {
+            Some(_) => "the image in the manifest decides which revision serves".to_owned(),
+            None => format!("change them in the manifest, or: kubectl ms weight {name} VERSION=WEIGHT"),
+        };
         return Err(format!(
-            "it has no rollout policy (spec.rollout): weights travel at once, so there is nothing to {}; change them in \
-             the manifest, or: kubectl ms weight {name} VERSION=WEIGHT",
+            "it has no rollout policy (spec.rollout): weights travel at once, so there is nothing to {}; {instead}",
             word(verb)
         ));
     }
@@ -257,6 +260,10 @@ mod tests {
             let why = possible(&microservice, verb).unwrap_err();
             assert!(why.starts_with(told), "{verb:?}: {why}");
         }
+        let mut image = with(None, false);
+        image.spec.image = Some("x".to_owned());
+        let why = possible(&image, Verb::Abort).unwrap_err();
+        assert!(why.ends_with("nothing to abort; the image in the manifest decides which revision serves"), "{why}");
         let mut plain = with(None, true);
         plain.status = Some(serde_json::from_value(json!({"provider": "None"})).unwrap());
         assert!(possible(&plain, Verb::Promote).unwrap_err().starts_with("no mesh carries its weights"));

@@ -6,7 +6,9 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::{
-    api::{LimitedBy, Microservice, Phase, Provider, RolloutState, RolloutStatus, VersionTraffic, labels},
+    api::{
+        APP_CONTAINER, LimitedBy, Microservice, Phase, Provider, RolloutState, RolloutStatus, VersionTraffic, labels,
+    },
     observe::pods::facts,
     validate::{self, resolve::resolve},
 };
@@ -68,7 +70,7 @@ pub enum StepState {
 #[serde(rename_all = "camelCase")]
 pub struct Version {
     pub name: String,
-    /// None for a version that was removed from the spec.
+    /// Of a version that is not in the spec, that of its pods; None if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     pub requested: i32,
@@ -116,7 +118,10 @@ pub fn view(microservice: &Microservice, pods: &[Pod]) -> View {
         )
     });
     let removed = status.traffic.iter().filter(|entry| resolved.version(&entry.version).is_none());
-    let removed = removed.map(|entry| version_view(&entry.version, None, entry, aborted, own(&entry.version)));
+    let removed = removed.map(|entry| {
+        let image = image_of(microservice, &entry.version, pods);
+        version_view(&entry.version, image, entry, aborted, own(&entry.version))
+    });
     let waiting = if status.phase.is_none() { "the operator has not seen it yet" } else { "" };
     View {
         namespace: resolved.identity.namespace.clone(),
@@ -200,14 +205,23 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
     }
 }
 
-fn pods_of(microservice: &Microservice, version: &str, pods: &[Pod]) -> Vec<PodView> {
+fn image_of<'a>(microservice: &Microservice, version: &str, pods: &'a [Pod]) -> Option<&'a str> {
+    let specs = own_pods(microservice, version, pods).into_iter().filter_map(|pod| pod.spec.as_ref());
+    let mut containers = specs.flat_map(|spec| &spec.containers);
+    containers.find(|container| container.name == APP_CONTAINER)?.image.as_deref()
+}
+
+fn own_pods<'a>(microservice: &Microservice, version: &str, pods: &'a [Pod]) -> Vec<&'a Pod> {
     let name = microservice.name_any();
     let is = |pod: &&Pod, label: &str, value: &str| pod.labels().get(label).is_some_and(|own| own == value);
-    let mut own: Vec<&Pod> = pods
-        .iter()
+    pods.iter()
         .filter(|pod| pod.namespace() == microservice.namespace())
         .filter(|pod| is(pod, labels::SERVICE, &name) && is(pod, labels::VERSION, version))
-        .collect();
+        .collect()
+}
+
+fn pods_of(microservice: &Microservice, version: &str, pods: &[Pod]) -> Vec<PodView> {
+    let mut own = own_pods(microservice, version, pods);
     own.sort_by_key(|pod| (pod.metadata.creation_timestamp.clone(), pod.name_any()));
     own.into_iter().map(pod_view).collect()
 }

@@ -24,6 +24,11 @@ const TRIES: usize = 5;
 const NOTE: &str =
     "this edited the spec in the cluster: change the manifest in Git too, or the next sync puts the old weights back";
 
+/// Why a service with an image has no weights to edit.
+const BY_IMAGE: &str = "it names an image and no versions, so its newest revision is always asked to have 100: \
+                        kubectl ms promote, pause and abort steer the way there, and the image of before in the \
+                        manifest leads back";
+
 /// What was changed, for programs.
 #[derive(Serialize)]
 struct Outcome<'a> {
@@ -49,6 +54,9 @@ pub async fn weight(cluster: &Cluster, out: Out, args: &WeightArgs) -> Result<Ex
             Err(kube::Error::Api(status)) if is_absent(&status) => return Err(cluster.absent(&args.name).await),
             Err(error) => return Err(cluster.failed("get", MICROSERVICES, false, error)),
         };
+        if object.data.pointer("/spec/image").is_some() {
+            return refused(out, args, BY_IMAGE);
+        }
         let before = weights_of(&object.data);
         if let Some(seen) = first.as_ref().filter(|seen| **seen != before) {
             return refused(

@@ -4,10 +4,12 @@
 //! [`Validated`] reaches the plan, so a builder cannot meet bad input.
 
 pub mod checks;
+pub mod digest;
 pub mod model;
 mod quantity;
 pub mod resolve;
 pub mod syntax;
+mod template;
 
 use std::fmt;
 
@@ -15,6 +17,7 @@ use thiserror::Error;
 
 use crate::api::{Microservice, Provider};
 pub use model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
+pub use template::template_hash;
 
 /// One thing that is wrong with a Microservice, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

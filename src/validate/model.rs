@@ -46,12 +46,19 @@ pub struct Validated {
     pub drain: Duration,
     /// How weights travel; None for at once.
     pub rollout: Option<Policy>,
+    /// How many older specs are kept, of a service that names an image; None for one that lists versions.
+    pub history: Option<usize>,
 }
 
 impl Validated {
     /// The version of that name.
     pub fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.name == name)
+    }
+
+    /// Whether each change of what runs makes a revision.
+    pub fn by_image(&self) -> bool {
+        self.history.is_some()
     }
 }
 
@@ -68,6 +75,24 @@ pub struct Version {
     /// The service's ports with this version's target ports, which are always given.
     pub ports: Vec<Port>,
     pub pod: PodSettings,
+    /// Services whose addresses its pods are given.
+    pub dependencies: Vec<Dependency>,
+    /// The ControllerRevision that keeps what it is made from, of an older revision that is to go.
+    pub kept_in: Option<String>,
+}
+
+impl Version {
+    /// Whether a newer revision took its place.
+    pub fn is_older(&self) -> bool {
+        self.kept_in.is_some()
+    }
+
+    /// Names and values of the variables with the URLs of its dependencies, except those that the user sets otherwise.
+    pub fn dependency_variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let set = |name: &str| self.pod.env.iter().any(|user| user.name == name);
+        let free = self.dependencies.iter().filter(move |dependency| !set(&dependency.env));
+        free.map(|dependency| (dependency.env.as_str(), dependency.url.as_str()))
+    }
 }
 
 /// How one port's requests are treated.

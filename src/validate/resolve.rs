@@ -7,10 +7,15 @@ use crate::api::{
     VersionSpec,
 };
 
-use super::model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
+use super::{
+    model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
+    template_hash,
+};
 
 /// How long a removed version runs on without references, unless the spec says.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How many older specs are kept, unless the spec says.
+const HISTORY: usize = 10;
 /// How long a step of a rollout may take, unless the spec says.
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -25,22 +30,27 @@ pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
         generation: meta.generation.unwrap_or_default(),
     };
     let traffic = spec.traffic.clone().unwrap_or_default();
+    let dependencies = dependencies(spec, &identity.namespace);
     Validated {
         context: spec.bounded_context.clone(),
         ports: spec.ports.iter().map(|port| with_target(port, None)).collect(),
-        versions: spec.versions.iter().map(|version| resolve_version(spec, version)).collect(),
+        versions: match &spec.image {
+            Some(image) => vec![revision(spec, image, &identity, &dependencies)],
+            None => spec.versions.iter().map(|version| resolve_version(spec, version, &dependencies)).collect(),
+        },
         routes: spec.routes.clone(),
         provider: traffic.provider.unwrap_or(provider),
         port_policies: spec.ports.iter().map(|port| port_policy(port, &traffic)).collect(),
         circuit_breaker: traffic.circuit_breaker,
-        dependencies: dependencies(spec, &identity.namespace),
+        dependencies,
         drain: spec.drain.unwrap_or(DRAIN),
         rollout: spec.rollout.as_ref().map(policy),
+        history: spec.image.as_ref().map(|_| history_limit(spec)),
         identity,
     }
 }
 
-fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec) -> Version {
+fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec, dependencies: &[Dependency]) -> Version {
     let target = |port: &Port| version.ports.iter().find(|own| own.name == port.name).map(|own| own.target_port);
     Version {
         name: version.name.clone(),
@@ -50,7 +60,20 @@ fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec) -> Version {
         own_replicas: version.replicas.is_some(),
         ports: spec.ports.iter().map(|port| with_target(port, target(port))).collect(),
         pod: inherit(&spec.pod, &version.pod),
+        dependencies: dependencies.to_vec(),
+        kept_in: None,
     }
+}
+
+/// The revision of an image, which is named after what its pods are made of.
+fn revision(spec: &MicroserviceSpec, image: &str, identity: &Identity, dependencies: &[Dependency]) -> Version {
+    let written = VersionSpec { image: image.to_owned(), ..VersionSpec::default() };
+    let unnamed = resolve_version(spec, &written, dependencies);
+    Version { name: format!("r-{}", template_hash(identity, &unnamed)), weight: 100, ..unnamed }
+}
+
+fn history_limit(spec: &MicroserviceSpec) -> usize {
+    spec.revision_history_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(HISTORY)
 }
 
 fn policy(written: &RolloutPolicy) -> Policy {

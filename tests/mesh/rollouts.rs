@@ -135,11 +135,7 @@ fn a_version_that_crash_loops_is_rolled_back_without_any_metrics() {
         edit(&space, &[version("v1", 0), version("v2", 0), crashing], WALKING).await;
         let aborted = space.until(NAME, "rolled back", |it| told(it, "Promoted").0 == "RolloutAborted").await;
         space.weights(NAME, "v1=100 v2=0 v3=0").await;
-        assert!(
-            message(&aborted).starts_with("rolled back: v3 cannot serve: its pods restart"),
-            "{}",
-            message(&aborted)
-        );
+        assert!(message(&aborted).starts_with("rolled back: v3 cannot serve: "), "{}", message(&aborted));
         assert_eq!(condition(&aborted, "Available"), "True");
         let taken = aborted.status.as_ref().unwrap().traffic.iter().find(|entry| entry.version == "v3").unwrap();
         let taken = taken.since.as_ref().unwrap().0;

@@ -159,6 +159,7 @@ impl State {
             name: name.clone(),
             uid: name.clone(),
             version: version.clone(),
+            created: None,
         };
         let routes = |default: &Weights| LiveRoutes { default: default.clone(), ..LiveRoutes::default() };
         Observed {

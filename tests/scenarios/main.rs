@@ -6,6 +6,7 @@ mod losses;
 mod mesh;
 mod others;
 mod parking;
+mod revisions;
 mod rollouts;
 mod sizes;
 mod weights;

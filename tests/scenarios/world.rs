@@ -224,6 +224,7 @@ impl World {
                 (status::compute(&old, subject, &Outcome::Refused { invalid: &invalid }), false)
             }
             Ok(Accepted { spec, service, invalid }) => {
+                let service = self.caches.with_older_revisions(service, &old, self.now);
                 let mut observed = self.caches.observe(&service, old.clone());
                 observed.orders.clone_from(&self.orders);
                 let planned = plan(&service, &spec, &observed, &self.settings, self.now);

@@ -207,7 +207,7 @@ pub(super) fn containers() -> Vec<Placed> {
             &["self"],
         )
     };
-    let mut rules = vec![image("spec.versions[].image".to_owned())];
+    let mut rules = vec![image("spec.image".to_owned()), image("spec.versions[].image".to_owned())];
     rules.extend(each_pod(|pod| {
         ["sidecars[]", "initContainers[]"]
             .into_iter()

@@ -12,7 +12,7 @@ pub(super) fn lists() -> Vec<Placed> {
     [
         told(
             "spec",
-            none("routes", UNKNOWN),
+            format!("!has(self.versions) || {}", none("routes", UNKNOWN)),
             "route %s refers to a version that is not in versions, which has %s",
             &[&format!("{}.name", first("routes", UNKNOWN)), "self.versions.map(v, v.name)"],
         ),

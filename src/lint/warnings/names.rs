@@ -32,7 +32,13 @@ pub(super) fn name_clash(subjects: &[Subject]) -> Vec<(usize, Problem)> {
                         "its Deployment {deployment} is also that of a version of {}: rename one of the two",
                         owner.object()
                     );
-                    found.push((index, Problem::new(format!("spec.versions[{}].name", version.name), message)));
+                    let by_image = subject.resolved.by_image();
+                    let path = if by_image {
+                        "metadata.name".to_owned()
+                    } else {
+                        format!("spec.versions[{}].name", version.name)
+                    };
+                    found.push((index, Problem::new(path, message)));
                 }
                 _ => drop(owners.insert((namespace, deployment), subject)),
             }

@@ -24,6 +24,7 @@ pub(super) fn no_probe(subject: &Subject) -> Vec<Problem> {
 pub(super) fn latest_tag(subject: &Subject) -> Vec<Problem> {
     let spec = &subject.microservice.spec;
     let app = spec.versions.iter().map(|version| (format!("spec.versions[{}].image", version.name), &version.image));
+    let app = app.chain(spec.image.iter().map(|image| ("spec.image".to_owned(), image)));
     let app = app.filter_map(|(path, image)| Some(Problem::new(path, moves(image)?)));
     app.chain(each_version(spec, &subject.resolved, |scope| {
         let sidecars = scope.sidecars().into_iter().map(|sidecar| (sidecar.path, &sidecar.value.container));

@@ -57,20 +57,11 @@ pub fn init_containers(version: &Version) -> Vec<core::Container> {
     native.chain(once).collect()
 }
 
-/// Environment variables with the URLs of the service's dependencies, except those that the user sets otherwise.
-pub fn dependency_env(service: &Validated, version: &Version) -> Vec<core::EnvVar> {
-    service
-        .dependencies
-        .iter()
-        .filter(|dependency| version.pod.env.iter().all(|user| user.name != dependency.env))
-        .map(|dependency| variable(&dependency.env, &dependency.url))
-        .collect()
-}
-
 /// The user's variables come last, so that their values can refer to the others.
 fn env(service: &Validated, version: &Version) -> Vec<core::EnvVar> {
     let own = [variable("SERVICE_NAME", &service.identity.name), variable("SERVICE_VERSION", &version.name)];
-    own.into_iter().chain(dependency_env(service, version)).chain(tidy_env(&version.pod.env)).collect()
+    let dependencies = version.dependency_variables().map(|(name, url)| variable(name, url));
+    own.into_iter().chain(dependencies).chain(tidy_env(&version.pod.env)).collect()
 }
 
 fn variable(name: &str, value: &str) -> core::EnvVar {

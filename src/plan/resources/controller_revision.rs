@@ -1,4 +1,5 @@
-//! The ControllerRevision that keeps the last accepted spec, for as long as the newest one is invalid.
+//! The ControllerRevision that keeps an accepted spec: for as long as the newest one is invalid, and for what older
+//! revisions of an image are made of.
 
 use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
 use serde_json::Value;
@@ -25,7 +26,8 @@ pub fn controller_revision(service: &Validated, spec: &MicroserviceSpec, stamp: 
 
 /// The spec that a revision keeps, without weights and of size 1; nothing if it holds no spec.
 pub fn restore(revision: &ControllerRevision) -> Option<MicroserviceSpec> {
-    serde_json::from_value(revision.data.0.clone()).ok()
+    let spec: MicroserviceSpec = serde_json::from_value(revision.data.0.clone()).ok()?;
+    (spec.image.is_some() || !spec.versions.is_empty()).then_some(spec)
 }
 
 fn kept(spec: &MicroserviceSpec) -> Value {

@@ -33,7 +33,7 @@ pub fn deployment(
     stamp: &Stamp,
 ) -> Deployment {
     let name = child_name(&service.identity.name, &version.name);
-    let template = template_id(defaults, &template_hash(service, version));
+    let template = template_id(defaults, &template_hash(&service.identity, version));
     Deployment {
         metadata: ObjectMeta {
             annotations: Some(BTreeMap::from([(labels::TEMPLATE.to_owned(), template)])),
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn its_template_is_remembered_by_set_and_digest() {
         let service = testing::service(json!({}));
-        let id = template_id(TemplateDefaults::CURRENT, &template_hash(&service, &service.versions[0]));
+        let id = template_id(TemplateDefaults::CURRENT, &template_hash(&service.identity, &service.versions[0]));
         assert_at(&of(json!({}), 1), json!({"/metadata/annotations": {"microservice-operator.dev/template": id}}));
     }
 

@@ -8,7 +8,6 @@
 mod container;
 mod controller_revision;
 mod deployment;
-pub mod digest;
 mod disruption_budget;
 pub mod labels;
 mod pod;
@@ -30,6 +29,7 @@ use crate::{
     validate::{Identity, Validated, Version},
 };
 
+pub use crate::validate::digest;
 pub use controller_revision::{controller_revision, restore};
 pub use deployment::deployment;
 pub use disruption_budget::disruption_budget;

@@ -1,18 +1,9 @@
-//! What decides whether pods restart: the numbered sets of template defaults, and the digest of what the user set.
+//! What decides whether pods restart, beside the digest of what the user set: the numbered sets of template defaults.
 //!
 //! A newer operator renders the pods of an older one with the set that they were made with, until their user changes
 //! them. So a set that was released never changes; a different default is a further set.
 
-use serde_json::json;
-
-use super::{container::dependency_env, digest::digest};
-use crate::{
-    api::PodSettings,
-    validate::{Validated, Version},
-};
-
-/// Digits of a template's digest.
-const HASH_LENGTH: usize = 10;
+pub use crate::validate::template_hash;
 
 /// Number of a set of template defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,26 +53,6 @@ impl TemplateDefaults {
     }
 }
 
-/// Digest of what the user set for a version's pods. It says nothing about how that is rendered, nor about sizes,
-/// weights and other settings that end up elsewhere than in pods.
-pub fn template_hash(service: &Validated, version: &Version) -> String {
-    let pod = PodSettings { min_ready_seconds: None, ..version.pod.clone() };
-    let ports: Vec<_> = version
-        .ports
-        .iter()
-        .map(|port| json!({"name": port.name, "targetPort": port.target_port, "protocol": port.protocol}))
-        .collect();
-    let subject = json!({
-        "digest": "v1",
-        "service": service.identity.name,
-        "image": version.image,
-        "ports": ports,
-        "dependencies": dependency_env(service, version),
-        "pod": serde_json::to_value(pod).unwrap_or_default(),
-    });
-    digest(&subject, HASH_LENGTH)
-}
-
 /// How a Deployment and the status remember what a template was made from.
 pub fn template_id(defaults: TemplateDefaults, hash: &str) -> String {
     format!("{}-{hash}", defaults.0)
@@ -97,13 +68,13 @@ pub fn parse_template_id(id: &str) -> Option<(TemplateDefaults, String)> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::{super::testing, *};
 
     fn hash(fields: Value) -> String {
         let service = testing::service(fields);
-        template_hash(&service, &service.versions[0])
+        template_hash(&service.identity, &service.versions[0])
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub fn advance<'a>(
     let parties: Vec<Party<'_>> = standings.iter().map(|standing| standing.party(service, observed)).collect();
     let situation = service.rollout.as_ref().map(|policy| Situation {
         policy,
+        returns: service.by_image(),
         old: observed.status.rollout.as_ref(),
         current: current.as_ref(),
         parties: &parties,

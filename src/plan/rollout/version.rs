@@ -124,7 +124,7 @@ impl<'a> Standing<'a> {
 
     /// What a rollout must know of it.
     pub fn party(&self, service: &Validated, observed: &Observed) -> Party<'a> {
-        let template = self.spec.map(|version| template_hash(service, version));
+        let template = self.spec.map(|version| template_hash(&service.identity, version));
         let before = observed.status.traffic.iter().find(|memory| memory.version == self.name);
         let known = before.and_then(|memory| parse_template_id(memory.template.as_deref()?)).map(|(_, hash)| hash);
         Party {
@@ -225,7 +225,8 @@ impl<'a> Standing<'a> {
     /// What keeps the effective weight from the requested one.
     pub fn limited_by(&self) -> Option<LimitedBy> {
         let (requested, effective) = (self.requested(), self.memory.effective);
-        if self.spec.is_none() && effective == 0 {
+        let goes = self.spec.is_none_or(|spec| spec.is_older() && self.aim == 0);
+        if goes && effective == 0 {
             return Some(LimitedBy::Draining);
         }
         if effective == requested {

@@ -41,6 +41,8 @@ pub struct Party<'a> {
 /// Everything that one transition depends on.
 pub struct Situation<'a> {
     pub policy: &'a Policy,
+    /// Going back to what served before the last rollout is at once, as long as it runs.
+    pub returns: bool,
     pub old: Option<&'a RolloutStatus>,
     /// Weights in force; None on creation.
     pub current: Option<&'a Weights>,
@@ -151,6 +153,10 @@ impl Situation<'_> {
             return RolloutStatus { previous: previous.clone(), ..completed() };
         }
         let exists = |name: &String| self.party(name).is_some_and(|party| party.exists);
+        if old.state == RolloutState::Completed {
+            let back = self.returns && requested == old.previous && requested.keys().all(exists);
+            return if back { completed() } else { started(current.clone(), current) };
+        }
         let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
         if stable == requested {
             return completed();

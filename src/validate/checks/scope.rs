@@ -40,8 +40,10 @@ pub(crate) fn each_version(
     check: impl Fn(&Scope<'_>) -> Vec<Problem>,
 ) -> Vec<Problem> {
     let mut found: Vec<(Problem, Vec<&str>)> = Vec::new();
-    for (version, own) in resolved.versions.iter().zip(&spec.versions) {
-        for problem in check(&Scope { version, own: &own.pod }) {
+    let nothing = PodSettings::default();
+    for (index, version) in resolved.versions.iter().enumerate() {
+        let own = spec.versions.get(index).map_or(&nothing, |own| &own.pod);
+        for problem in check(&Scope { version, own }) {
             match found.iter_mut().find(|(known, _)| *known == problem) {
                 Some((_, versions)) => versions.push(&version.name),
                 None => found.push((problem, vec![&version.name])),

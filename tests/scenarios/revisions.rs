@@ -1,0 +1,383 @@
+//! The form with a single image: each change of what runs is a revision, and a rollout leads to the newest.
+
+use crate::{
+    told,
+    world::{Pods, World},
+};
+use microservice_operator::{
+    api::{LimitedBy, Microservice, Provider, RolloutState, Verb},
+    plan::object::Kind,
+    validate::resolve::resolve,
+};
+use serde_json::json;
+
+const STEPS: &str = ", rollout: {steps: [{weight: 5}, {pause: {duration: 60s}}, {weight: 50}, {pause: {}}]}";
+
+/// A service with three pods of an image.
+fn service(image: &str, more: &str) -> String {
+    format!("{{ports: [{{name: http, port: 80, targetPort: 3000}}], replicas: 3, image: 'x:{image}'{more}}}")
+}
+
+/// Name of the newest revision.
+fn newest(world: &World) -> String {
+    resolve(&world.microservice, Provider::Istio).versions[0].name.clone()
+}
+
+/// Edits the service, and answers the name of the revision that comes of it.
+fn edit(world: &mut World, yaml: &str) -> String {
+    world.edit(yaml);
+    newest(world)
+}
+
+/// A service that has long been at its first revision, which is answered.
+fn running(more: &str) -> (World, String) {
+    let mut world = World::new(&service("1", more));
+    world.settle();
+    world.pass(600);
+    let one = newest(&world);
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert_eq!(world.condition("Ready").0, "True");
+    (world, one)
+}
+
+/// The same, with a second revision at its first step.
+fn promoting() -> (World, String, String) {
+    let (mut world, one) = running(STEPS);
+    let two = edit(&mut world, &service("2", STEPS));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{two}=5 {one}=95"));
+    (world, one, two)
+}
+
+fn deployment(version: &str) -> String {
+    format!("order-service-{version}")
+}
+
+fn revisions(world: &World) -> usize {
+    let children = world.caches.of(Kind::ControllerRevision).unwrap();
+    children.find("shop/order-service").len()
+}
+
+#[test]
+fn a_new_image_walks_the_steps_and_the_old_revision_goes() {
+    let (mut world, one, two) = promoting();
+    assert!(world.has(Kind::Deployment, &deployment(&one)) && world.has(Kind::Deployment, &deployment(&two)));
+    assert_eq!(world.status().rollout.as_ref().unwrap().progress.as_deref(), Some("1/4"));
+    world.pass(60);
+    assert_eq!(world.routed(), format!("{two}=50 {one}=50"));
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), format!("{two}=100"));
+    assert_eq!(world.traffic(&one).limited_by, Some(LimitedBy::Draining));
+    world.pass(29);
+    assert!(world.has(Kind::Deployment, &deployment(&one)), "it drains");
+    world.pass(10);
+    assert!(!world.has(Kind::Deployment, &deployment(&one)));
+    assert_eq!(world.subsets(), [two.as_str()]);
+    for condition in ["Ready", "Promoted"] {
+        assert_eq!(world.condition(condition).0, "True", "{condition}");
+    }
+    assert_eq!(world.status().traffic.len(), 1);
+}
+
+#[test]
+fn without_a_policy_a_new_image_goes_at_once_when_it_is_ready() {
+    let (mut world, one) = running("");
+    world.edit(&service("2", ""));
+    let two = newest(&world);
+    world.pods.insert(two.clone(), Pods::Ready(2));
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.routed(), format!("{one}=100"));
+    world.pods.insert(two.clone(), Pods::Healthy);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{two}=100"));
+    assert_eq!(world.status().rollout, None);
+}
+
+#[test]
+fn what_does_not_end_up_in_pods_makes_no_revision() {
+    let (mut world, one) = running(STEPS);
+    let text = service("1", STEPS);
+    for changed in [
+        text.replace("replicas: 3", "replicas: 5"),
+        text.replace("port: 80", "port: 8080"),
+        text.replace("replicas: 3", "drain: 5s, traffic: {timeout: 3s}"),
+        text.replace(STEPS, ""),
+    ] {
+        assert_eq!(edit(&mut world, &changed), one, "{changed}");
+        world.settle();
+        assert_eq!(world.routed(), format!("{one}=100"));
+    }
+    world.settings.stamp.operator_version = "another".into();
+    world.settle();
+    assert_eq!(newest(&world), one);
+    for changed in [text.replace("replicas: 3", "env: [{name: A}]"), text.replace("3000", "3001")] {
+        assert_ne!(edit(&mut world, &changed), one, "{changed}");
+    }
+}
+
+#[test]
+fn an_abort_goes_back_and_stays_whatever_the_size() {
+    let (mut world, one, two) = promoting();
+    world.crashes.insert(two.clone(), world.now);
+    world.settle();
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert_eq!(world.condition("Promoted").1, "RolloutAborted");
+    world.pass(3_600);
+    world.edit(&service("2", STEPS).replace("replicas: 3", "replicas: 6"));
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.status().rollout.as_ref().unwrap().state, RolloutState::Aborted);
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert_eq!(world.replicas(&one), 6, "what serves follows the size");
+    assert_eq!(told(&world, "RolloutAborted"), 1);
+    let three = edit(&mut world, &service("3", STEPS));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {one}=95"), "another image is another rollout");
+}
+
+#[test]
+fn the_image_of_before_is_back_at_once() {
+    for seconds in [0, 60] {
+        let (mut world, one, two) = promoting();
+        world.pass(seconds);
+        assert_eq!(edit(&mut world, &service("1", STEPS)), one);
+        world.settle();
+        assert_eq!(world.routed(), format!("{one}=100"), "after {seconds} s");
+        world.pass(40);
+        assert!(!world.has(Kind::Deployment, &deployment(&two)));
+        assert_eq!(world.condition("Ready").0, "True");
+    }
+}
+
+#[test]
+fn after_the_promotion_too_as_long_as_it_still_runs() {
+    for seconds in [1, 29, 32] {
+        let (mut world, one, two) = promoting();
+        assert!(world.ask(Verb::PromoteFull).is_ok());
+        assert_eq!(world.routed(), format!("{two}=100"));
+        world.pass(seconds);
+        let uid = world.object(Kind::Deployment, &deployment(&one))["metadata"]["uid"].clone();
+        let template = world.object(Kind::Deployment, &deployment(&one))["spec"]["template"].clone();
+        assert_eq!(edit(&mut world, &service("1", STEPS)), one);
+        world.settle();
+        // One whose subset went has to make itself known to the mesh again.
+        world.pass(if seconds > 30 { 5 } else { 0 });
+        assert_eq!(world.routed(), format!("{one}=100"), "after {seconds} s");
+        assert_eq!(world.object(Kind::Deployment, &deployment(&one))["metadata"]["uid"], uid);
+        assert_eq!(world.object(Kind::Deployment, &deployment(&one))["spec"]["template"], template);
+        world.edit(&service("2", STEPS));
+        world.settle();
+        world.pass(5);
+        assert_eq!(world.routed(), format!("{two}=5 {one}=95"), "the way there is walked again");
+    }
+}
+
+#[test]
+fn a_revision_is_kept_as_long_as_the_policy_wants_to_go_back_to_it() {
+    let more = STEPS.replace("{steps", "{scaleDownDelay: 10m, steps");
+    let (mut world, one) = running(&more);
+    let two = edit(&mut world, &service("2", &more));
+    world.settle();
+    world.pass(5);
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.pass(500);
+    assert_eq!(world.condition("Ready").0, "True", "it stands by, and holds nothing up");
+    assert_eq!(world.ask(Verb::Undo), Ok("the weights go back to those before the rollout".into()));
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert!(world.ask(Verb::Retry).is_ok());
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    assert_eq!(world.routed(), format!("{two}=100"));
+    world.pass(599);
+    assert!(world.has(Kind::Deployment, &deployment(&one)));
+    world.pass(10);
+    assert!(!world.has(Kind::Deployment, &deployment(&one)));
+    assert_eq!(world.condition("Ready").0, "True");
+}
+
+#[test]
+fn a_third_image_on_the_way_starts_from_the_stable_revision() {
+    let (mut world, one, two) = promoting();
+    world.pass(60);
+    assert_eq!(world.routed(), format!("{two}=50 {one}=50"));
+    let three = edit(&mut world, &service("3", STEPS));
+    world.settle();
+    assert_eq!(world.routed(), format!("{one}=100"), "what the second had goes back first");
+    assert_eq!(told(&world, "RolloutSuperseded"), 1);
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {one}=95"));
+    world.pass(40);
+    assert!(!world.has(Kind::Deployment, &deployment(&two)), "nobody goes back to it");
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), format!("{one}=100"));
+}
+
+#[test]
+fn the_size_reaches_all_revisions_on_the_way_and_drift_is_repaired() {
+    let (mut world, one, two) = promoting();
+    let before = world.status().rollout.clone();
+    world.edit(&service("2", STEPS).replace("replicas: 3", "replicas: 7"));
+    world.settle();
+    assert_eq!((world.replicas(&one), world.replicas(&two)), (7, 7));
+    assert_eq!(world.status().rollout, before, "nothing of the rollout has changed");
+    world.meddle(Kind::Deployment, &deployment(&one), |object| {
+        object["spec"]["replicas"] = json!(1);
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:other");
+        true
+    });
+    world.settle();
+    assert_eq!(world.replicas(&one), 7);
+    let container =
+        world.object(Kind::Deployment, &deployment(&one))["spec"]["template"]["spec"]["containers"][0].clone();
+    assert_eq!(container["image"], "x:1");
+    world.meddle(Kind::Deployment, &deployment(&one), |_| false);
+    world.settle();
+    assert!(world.has(Kind::Deployment, &deployment(&one)), "what serves is made again");
+}
+
+#[test]
+fn an_older_revision_keeps_its_pods_and_follows_the_rest_of_the_spec() {
+    let (mut world, one) = running(STEPS);
+    let before = world.object(Kind::Deployment, &deployment(&one))["spec"]["template"].clone();
+    let text =
+        service("2", STEPS).replace("replicas: 3", "traffic: {timeout: 3s}, dependencies: [{name: user-service}]");
+    let two = edit(&mut world, &text.replace("3000", "3001"));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{two}=5 {one}=95"));
+    assert_eq!(world.object(Kind::Deployment, &deployment(&one))["spec"]["template"], before);
+    assert_eq!(world.object(Kind::VirtualService, "order-service")["spec"]["http"][0]["timeout"], "3s");
+}
+
+/// What an autoscaler reads must not go up and down, at no step of a rollout.
+#[test]
+fn the_scale_does_not_oscillate_on_the_way() {
+    let (mut world, one, two) = promoting();
+    let scale = |world: &World| (world.status().replicas, world.status().label_selector.clone().unwrap());
+    let mut seen = vec![scale(&world)];
+    for _ in 0..70 {
+        world.pass(1);
+        seen.push(scale(&world));
+    }
+    world.edit(&service("2", STEPS).replace("replicas: 3", "replicas: 5"));
+    world.settle();
+    assert_eq!(world.replicas(&two), 5, "the newest is of the present size before it is promoted");
+    assert!(world.ask(Verb::Promote).is_ok());
+    for _ in 0..60 {
+        seen.push(scale(&world));
+        world.pass(1);
+    }
+    seen.dedup();
+    let of = |replicas: i32, version: &str| {
+        (Some(replicas), format!("microservice-operator.dev/service=order-service,version={version}"))
+    };
+    assert_eq!(seen, [of(3, &one), of(3, &two), of(5, &two)]);
+    assert_eq!(world.replicas(&two), 5);
+}
+
+#[test]
+fn the_history_has_a_limit_beside_what_still_runs() {
+    let more = format!("{STEPS}, revisionHistoryLimit: 2");
+    let (mut world, one) = running(&more);
+    let two = edit(&mut world, &service("2", &more));
+    world.settle();
+    for timeout in 1..6 {
+        world.edit(&service("2", &format!("{more}, traffic: {{timeout: {timeout}s}}")));
+        world.settle();
+        world.pass(1);
+    }
+    assert_eq!(world.routed(), format!("{two}=5 {one}=95"));
+    assert_eq!(revisions(&world), 4, "the newest, two before it, and that of the stable revision");
+    world.edit(&service("2", &more).replace("replicas: 3", "replicas: 4"));
+    world.settle();
+    assert_eq!(world.replicas(&one), 4, "it is still known what the stable revision is made of");
+}
+
+#[test]
+fn an_older_revision_whose_spec_is_lost_is_left_as_it_is() {
+    let (mut world, one, two) = promoting();
+    let names: Vec<String> = world
+        .caches
+        .of(Kind::ControllerRevision)
+        .unwrap()
+        .find("shop/order-service")
+        .into_iter()
+        .map(|(key, _)| key.name)
+        .collect();
+    for name in names {
+        world.remove(Kind::ControllerRevision, &name);
+    }
+    world.edit(&service("2", STEPS).replace("replicas: 3", "replicas: 4"));
+    world.settle();
+    assert_eq!(world.routed(), format!("{two}=5 {one}=95"));
+    assert_eq!((world.replicas(&one), world.replicas(&two)), (3, 4));
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    assert_eq!(world.routed(), format!("{two}=100"));
+}
+
+#[test]
+fn an_invalid_edit_leaves_the_rollout_as_it_is() {
+    let (mut world, one, two) = promoting();
+    world.edit(&service("3", STEPS).replace("replicas: 3", "mounts: [{volume: none, path: /a}]"));
+    world.settle();
+    world.pass(30);
+    assert_eq!(world.condition("Stalled").0, "True");
+    assert_eq!(world.routed(), format!("{two}=5 {one}=95"));
+    world.pass(30);
+    assert_eq!(world.routed(), format!("{two}=50 {one}=50"), "the last accepted spec is walked to");
+}
+
+#[test]
+fn the_two_forms_follow_each_other_by_removal_and_addition() {
+    let (mut world, one) = running(STEPS);
+    let named = format!(
+        "{{ports: [{{name: http, port: 80, targetPort: 3000}}], replicas: 3, versions: [{{name: v1, image: 'x:1'}}]{STEPS}}}"
+    );
+    world.edit(&named);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("v1=5 {one}=95"));
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=100");
+    assert!(!world.has(Kind::Deployment, &deployment(&one)));
+    assert_eq!(revisions(&world), 1, "versions keep no history");
+    world.edit(&service("1", STEPS));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{one}=5 v1=95"));
+}
+
+#[test]
+fn a_worker_and_a_service_without_mesh_change_at_once() {
+    for more in [", traffic: {provider: None}", ""] {
+        let text = |image: &str| {
+            let text = service(image, more);
+            if more.is_empty() { text.replace("ports: [{name: http, port: 80, targetPort: 3000}], ", "") } else { text }
+        };
+        let mut world = World::new(&text("1"));
+        world.settle();
+        let one = newest(&world);
+        let two = edit(&mut world, &text("2"));
+        world.settle();
+        world.pass(60);
+        assert_eq!(world.traffic(&two).effective, 100);
+        assert!(!world.has(Kind::Deployment, &deployment(&one)));
+        assert_eq!(world.condition("Ready").0, "True");
+    }
+}
+
+/// Two services that run the same have revisions of their own, and the names last over releases.
+#[test]
+fn a_revision_is_named_after_its_content() {
+    let name = |microservice: &str, yaml: &str| {
+        let spec = crate::world::spec(yaml);
+        resolve(&Microservice::new(microservice, spec), Provider::Istio).versions[0].name.clone()
+    };
+    let one = name("order-service", &service("1", ""));
+    assert_eq!(one, "r-35c9bc8337");
+    assert_ne!(name("user-service", &service("1", "")), one);
+}
