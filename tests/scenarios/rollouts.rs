@@ -484,3 +484,23 @@ fn an_abort_does_not_go_back_to_weights_that_somebody_was_leaving() {
     assert!(world.ask(Verb::Abort).is_ok());
     assert_eq!(world.routed(), "v1=100");
 }
+
+#[test]
+fn a_version_that_came_back_before_a_crash_leaves_the_mesh_before_its_pods_go() {
+    let mut world = running();
+    world.edit(&service("v1=100", STEPS));
+    world.settle();
+    assert_eq!(world.subsets(), ["v1"], "it never had weight and need not drain");
+    world.edit(&service("v1=100 v2=0", STEPS));
+    let before = world.microservice.status.clone();
+    world.reconcile();
+    assert_eq!(world.subsets(), ["v1", "v2"]);
+    world.microservice.status = before;
+    world.now = world.now.checked_add(jiff::SignedDuration::from_secs(60)).unwrap();
+    world.edit(&service("v1=100", STEPS));
+    world.reconcile();
+    assert_eq!(world.subsets(), ["v1"]);
+    assert!(world.has(Kind::Deployment, "order-service-v2"), "the mesh has not forgotten it yet");
+    world.pass(5);
+    assert!(!world.has(Kind::Deployment, "order-service-v2"));
+}

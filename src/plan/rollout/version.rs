@@ -318,6 +318,8 @@ fn note_subset(memory: &mut VersionTraffic, around: &Circumstances<'_>) {
     match around.subsets {
         Some(subsets) if subsets.contains(&memory.version) => {
             memory.subset_since.get_or_insert_with(|| time(around.now));
+            // It may have been given to the mesh again before a crash, and the status not written.
+            memory.subset_removed_since = None;
         }
         Some(_) | None => memory.subset_since = None,
     }
