@@ -153,12 +153,10 @@ impl Situation<'_> {
             return RolloutStatus { previous: previous.clone(), ..completed() };
         }
         let exists = |name: &String| self.party(name).is_some_and(|party| party.exists);
-        if old.state == RolloutState::Completed {
-            let back = self.returns && requested == old.previous && requested.keys().all(exists);
-            return if back { completed() } else { started(current.clone(), current) };
-        }
         let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
-        if stable == requested {
+        let promoted = old.state == RolloutState::Completed;
+        let back = promoted && self.returns && requested == old.previous && requested.keys().all(exists);
+        if back || stable == requested {
             return completed();
         }
         let superseded = self.parties.iter().any(|party| {
