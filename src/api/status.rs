@@ -49,6 +49,13 @@ pub struct MicroserviceStatus {
     pub accepted_revision: Option<String>,
 }
 
+impl MicroserviceStatus {
+    /// What is remembered of a version's traffic.
+    pub fn of_version(&self, name: &str) -> Option<&VersionTraffic> {
+        self.traffic.iter().find(|memory| memory.version == name)
+    }
+}
+
 /// A word for the state as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {

@@ -42,7 +42,7 @@ pub fn accept(
 fn recover(mut spec: MicroserviceSpec, replicas: i32, status: &MicroserviceStatus) -> MicroserviceSpec {
     spec.replicas = replicas;
     for version in &mut spec.versions {
-        let memory = status.traffic.iter().find(|memory| memory.version == version.name);
+        let memory = status.of_version(&version.name);
         version.weight = memory.map(|memory| memory.requested);
     }
     spec

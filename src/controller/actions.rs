@@ -7,7 +7,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    api::{ActionResult, MANAGER, MicroserviceAction, MicroserviceActionStatus},
+    api::{MANAGER, MicroserviceAction, MicroserviceActionStatus},
     observe::{Caches, Key, Source, Written},
     plan::rollout::orders::Answer,
     validate::Identity,
@@ -69,16 +69,4 @@ fn beyond_kept(caches: &Caches, identity: &Identity, answers: &[Answer]) -> Vec<
     answered.retain(|(_, action)| action.order.is_none() || is_answered(&action.uid));
     let surplus = answered.len().saturating_sub(KEPT);
     answered.into_iter().take(surplus).map(|(key, action)| (key.name, action.uid)).collect()
-}
-
-/// Whether what is asked of a Microservice that was never accepted can only be refused.
-pub fn refusals(caches: &Caches, identity: &Identity) -> Vec<Answer> {
-    let orders = caches.actions_about(identity).into_iter().filter_map(|(_, action)| action.order);
-    let refusal = |order: crate::plan::rollout::orders::Order| Answer {
-        uid: order.uid,
-        name: order.name,
-        result: ActionResult::Refused,
-        message: "no spec of the Microservice was ever accepted: nothing of it runs".to_owned(),
-    };
-    orders.map(refusal).collect()
 }

@@ -21,7 +21,7 @@ use crate::{
     api::{MANAGER, Microservice, MicroserviceStatus},
     apply::{self, Applied, Applier},
     observe::{Caches, Key, Source, Written},
-    plan::{Plan, Settings, plan},
+    plan::{Plan, Settings, plan, rollout::orders},
     status::{self, Notice, Outcome, compute::Subject},
     telemetry::Metrics,
     validate::{Identity, resolve},
@@ -119,7 +119,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             let subject = Subject { generation: identity.generation, service: None, observed: None, now };
             let new = status::compute(&old, subject, &Outcome::Refused { invalid: &invalid });
             conclude(context, newest, &identity, (&old, &new), None, &Applied::default(), now).await?;
-            let refusals = actions::refusals(&context.caches, &identity);
+            let why = "no spec of the Microservice was ever accepted: nothing of it runs";
+            let refusals = orders::refuse(&context.caches.orders_about(&identity), why);
             actions::conclude(&context.client, &context.caches, &identity, &refusals).await;
             return Ok(Action::await_change());
         }

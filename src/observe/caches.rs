@@ -17,6 +17,7 @@ use crate::{
         object::Kind,
         resources::{self, child_name},
         revisions::{self, Kept},
+        rollout::orders::Order,
         traffic::DEFAULT_ROUTE,
     },
     validate::{Dependency, Identity, Validated},
@@ -187,7 +188,7 @@ impl Caches {
         for (_, pod) in self.pods.find(&term).into_iter().filter(|(_, pod)| !pod.deleting) {
             observed.versions.entry(pod.version).or_default().pods.push(pod.facts);
         }
-        observed.orders = self.actions_about(identity).into_iter().filter_map(|(_, action)| action.order).collect();
+        observed.orders = self.orders_about(identity);
         observed.route_conflicts = self.route_conflicts(identity);
         observed.foreign = self.foreign(service);
         observed.adopting = !service.ports.is_empty()
@@ -204,6 +205,11 @@ impl Caches {
         actions.retain(|(_, action)| action.about_uid.as_ref().is_none_or(|uid| *uid == identity.uid));
         actions.sort_by(|(a, one), (b, other)| (one.created, a).cmp(&(other.created, b)));
         actions
+    }
+
+    /// What is asked of this very Microservice and not answered yet, the oldest first.
+    pub fn orders_about(&self, identity: &Identity) -> Vec<Order> {
+        self.actions_about(identity).into_iter().filter_map(|(_, action)| action.order).collect()
     }
 
     /// Names of children that somebody else's objects have.

@@ -51,7 +51,7 @@ pub struct Built {
 pub fn templates(service: &Validated, observed: &Observed) -> BTreeMap<String, Template> {
     let made_with = |name: &str, hash: &str| {
         let live = observed.versions.get(name).and_then(|runs| runs.deployment.as_ref()?.template.clone());
-        let told = observed.status.traffic.iter().find(|memory| memory.version == name);
+        let told = observed.status.of_version(name);
         [live, told.and_then(|memory| memory.template.clone())]
             .into_iter()
             .flatten()

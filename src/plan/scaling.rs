@@ -34,7 +34,7 @@ pub struct SizesState {
 /// Notes sizes that are not what the operator last wanted, and forgets those of long ago.
 pub fn contested(service: &Validated, observed: &Observed, now: Timestamp) -> Contested {
     let of_version = |name: &str| {
-        let old = observed.status.traffic.iter().find(|memory| memory.version == name)?;
+        let old = observed.status.of_version(name)?;
         let live = observed.versions.get(name).and_then(|runs| runs.deployment.as_ref());
         let by = live.filter(|live| live.replicas != old.desired).and_then(|live| live.scaled_by.clone());
         let age = |known: &Scaled| now.duration_since(known.at.0);

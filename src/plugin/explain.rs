@@ -5,12 +5,12 @@ use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::api::{LimitedBy, Microservice, Phase, RolloutState, conditions, conditions::reason};
+use crate::api::{Microservice, Phase, RolloutState, conditions, conditions::reason};
 
 use super::{
     output::{Paint, Tone, age},
     tree::phase,
-    view::{PodView, View, view},
+    view::{PodView, Version, View, view},
 };
 
 /// How many warnings are shown.
@@ -32,8 +32,9 @@ pub struct Why {
     pub current: bool,
     /// Those that are not as they are when all is well.
     pub conditions: Vec<Held>,
-    /// Those whose weight is not the requested one, or whose pods are not all well.
-    pub versions: Vec<Short>,
+    /// Those whose weight is not the requested one, or whose pods are not all well; of their pods, those that are not,
+    /// and without images.
+    pub versions: Vec<Version>,
     pub warnings: Vec<Warning>,
     /// What to do.
     pub advice: Vec<String>,
@@ -49,22 +50,6 @@ pub struct Held {
     pub reason: String,
     pub message: String,
     pub since: Timestamp,
-}
-
-/// A version that falls short of what is asked of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Short {
-    pub name: String,
-    pub requested: i32,
-    pub effective: i32,
-    pub ready: i32,
-    pub desired: i32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limited_by: Option<LimitedBy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<String>,
-    pub pods: Vec<PodView>,
 }
 
 /// A recent event that warns.
@@ -101,16 +86,11 @@ pub fn explain(
         })
         .collect();
     let short = view.versions.iter().filter(|version| version.limited_by.is_some() || version.ready < version.desired);
-    let versions: Vec<Short> = short
-        .map(|version| Short {
-            name: version.name.clone(),
-            requested: version.requested,
-            effective: version.effective,
-            ready: version.ready,
-            desired: version.desired,
-            limited_by: version.limited_by,
-            limit: version.limit.clone(),
+    let versions: Vec<Version> = short
+        .map(|version| Version {
+            image: None,
             pods: version.pods.iter().filter(|pod| !pod.ready).cloned().collect(),
+            ..version.clone()
         })
         .collect();
     let advice = advice(microservice, &view, &conditions, &versions);
@@ -169,7 +149,7 @@ pub fn when(event: &Event) -> Option<Timestamp> {
     series.or(last).or(at).or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
-fn advice(microservice: &Microservice, view: &View, conditions: &[Held], versions: &[Short]) -> Vec<String> {
+fn advice(microservice: &Microservice, view: &View, conditions: &[Held], versions: &[Version]) -> Vec<String> {
     let (name, namespace) = (microservice.name_any(), &view.namespace);
     let at = format!("{name} --namespace {namespace}");
     let mut advice = Vec::new();
@@ -258,8 +238,8 @@ pub fn told(why: &Why, now: Timestamp, paint: Paint) -> String {
         format!("{value}  {} for {}{}", held.reason, age(held.since, now), message.trim_end_matches(": "))
     };
     section("Conditions", why.conditions.iter().map(condition).collect());
-    let version = |short: &Short| {
-        let Short { name, effective, requested, ready, desired, .. } = short;
+    let version = |short: &Version| {
+        let Version { name, effective, requested, ready, desired, .. } = short;
         let limit = short.limit.as_ref().map(|limit| format!(": {limit}")).unwrap_or_default();
         let head =
             format!("{name} carries {effective} % ({requested} % requested), {ready}/{desired} pods ready{limit}");

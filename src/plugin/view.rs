@@ -103,7 +103,7 @@ pub fn view(microservice: &Microservice, pods: &[Pod]) -> View {
     let resolved = resolve(microservice, Provider::default());
     let status = microservice.status.clone().unwrap_or_default();
     let current = is_current(microservice);
-    let entry = |name: &str| status.traffic.iter().find(|entry| entry.version == name);
+    let entry = |name: &str| status.of_version(name);
     let own = |name: &str| pods_of(microservice, name, pods);
     let aborted = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Aborted);
     let listed = resolved.versions.iter().map(|version| {

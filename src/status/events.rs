@@ -35,7 +35,7 @@ pub fn notices(
     }
     rollout(old, new, &mut tell);
     for entry in &new.traffic {
-        let before = old.traffic.iter().find(|before| before.version == entry.version);
+        let before = old.of_version(&entry.version);
         if let Some(before) = before
             && before.template.is_some()
             && before.template != entry.template

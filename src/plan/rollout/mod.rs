@@ -80,7 +80,8 @@ pub fn advance<'a>(
     parking::aim(&mut standings);
     let current = current.filter(|_| !observed.adopting);
     let creating = current.is_none();
-    let parties: Vec<Party<'_>> = standings.iter().map(|standing| standing.party(service, observed)).collect();
+    let walking = standings.iter().filter(|_| service.rollout.is_some());
+    let parties: Vec<Party<'_>> = walking.map(|standing| standing.party(observed)).collect();
     let situation = service.rollout.as_ref().map(|policy| Situation {
         policy,
         returns: service.by_image(),
@@ -160,7 +161,7 @@ fn judge_all<'a>(
     // A route may stay with a parked version, which drains all the same.
     let routed = |name: &str| weighted(name) || (service.version(name).is_none() && named(name));
     let old = |name: &str| {
-        let mut memory = observed.status.traffic.iter().find(|memory| memory.version == name)?.clone();
+        let mut memory = observed.status.of_version(name)?.clone();
         // The route may have been given to it again before a crash, and the status not: it drains anew.
         memory.unreferenced_since = memory.unreferenced_since.filter(|_| !routed(name));
         Some(memory)

@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{
-    api::{ActionResult, HandledAction, RolloutState, RolloutStatus, Verb},
-    validate::Step,
-};
+use crate::api::{ActionResult, HandledAction, RolloutState, RolloutStatus, Verb};
 
 use super::{version::time, walk::Situation};
 
@@ -24,6 +21,12 @@ pub struct Order {
     pub expires: Option<Timestamp>,
     /// Who asked.
     pub actor: Option<String>,
+}
+
+impl Order {
+    fn answer(&self, result: ActionResult, message: String) -> Answer {
+        Answer { uid: self.uid.clone(), name: self.name.clone(), result, message }
+    }
 }
 
 /// What came of an order.
@@ -52,24 +55,13 @@ pub(super) fn obey(status: &mut RolloutStatus, situation: &Situation<'_>) -> Vec
         };
         status.handled.push(HandledAction { uid: order.uid.clone(), result, message });
     }
-    let answer = |order: &Order, handled: HandledAction| Answer {
-        uid: order.uid.clone(),
-        name: order.name.clone(),
-        result: handled.result,
-        message: handled.message,
-    };
+    let answer = |order: &Order, handled: HandledAction| order.answer(handled.result, handled.message);
     situation.orders.iter().filter_map(|order| Some(answer(order, known(status, &order.uid)?))).collect()
 }
 
 /// Refuses everything, where no rollout can be.
-pub(super) fn refuse(orders: &[Order], why: &str) -> Vec<Answer> {
-    let refusal = |order: &Order| Answer {
-        uid: order.uid.clone(),
-        name: order.name.clone(),
-        result: ActionResult::Refused,
-        message: why.to_owned(),
-    };
-    orders.iter().map(refusal).collect()
+pub fn refuse(orders: &[Order], why: &str) -> Vec<Answer> {
+    orders.iter().map(|order| order.answer(ActionResult::Refused, why.to_owned())).collect()
 }
 
 /// An order is about what its author saw: another rollout or another step is not what was meant.
@@ -93,7 +85,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
     let by = order.actor.as_deref().map(|actor| format!(" by {actor}")).unwrap_or_default();
     match (order.verb, status.state) {
         (Verb::Promote, Progressing | Paused) => {
-            let pausing = matches!(situation.step(status), Some(Step::Pause(_))) && status.step_since.is_some();
+            let pausing = situation.pausing(status);
             if status.state == Progressing && !pausing {
                 return Err(
                     "nothing waits for a promotion: the step is under way; promote fully to skip all steps".to_owned()

@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use crate::{
     api::{LimitedBy, VersionTraffic},
     observe::{Observed, ObservedVersion},
-    plan::resources::template::{parse_template_id, template_hash},
-    validate::{Validated, Version},
+    plan::resources::template::parse_template_id,
+    validate::Version,
 };
 
 use super::{settle::Candidate, walk::Party};
@@ -123,10 +123,10 @@ impl<'a> Standing<'a> {
     }
 
     /// What a rollout must know of it.
-    pub fn party(&self, service: &Validated, observed: &Observed) -> Party<'a> {
-        let template = self.spec.map(|version| template_hash(&service.identity, version));
-        let before = observed.status.traffic.iter().find(|memory| memory.version == self.name);
-        let known = before.and_then(|memory| parse_template_id(memory.template.as_deref()?)).map(|(_, hash)| hash);
+    pub fn party(&self, observed: &Observed) -> Party<'a> {
+        let hash = |memory: &VersionTraffic| Some(parse_template_id(memory.template.as_deref()?)?.1);
+        let template = self.spec.and_then(|_| hash(&self.memory));
+        let known = observed.status.of_version(self.name).and_then(hash);
         Party {
             name: self.name,
             requested: self.target,

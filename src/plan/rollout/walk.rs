@@ -125,12 +125,13 @@ impl Situation<'_> {
         let target = self.target();
         let requested = self.requested();
         let current = self.current();
+        let handled = self.old.map(|old| old.handled.clone()).unwrap_or_default();
         let completed = || RolloutStatus {
             state: RolloutState::Completed,
             target: target.clone(),
             step: self.steps(),
             stable: requested.clone(),
-            handled: self.old.map(|old| old.handled.clone()).unwrap_or_default(),
+            handled: handled.clone(),
             ..RolloutStatus::default()
         };
         let started = |from: Weights, stable: Weights| RolloutStatus {
@@ -138,7 +139,7 @@ impl Situation<'_> {
             progressed_at: Some(time(self.now)),
             from,
             stable,
-            handled: self.old.map(|old| old.handled.clone()).unwrap_or_default(),
+            handled: handled.clone(),
             ..RolloutStatus::default()
         };
         let Some(old) = self.old else {
@@ -209,8 +210,7 @@ impl Situation<'_> {
 
     /// Pauses, with the weights where they are: a step that was not reached yet stays so.
     pub(super) fn pause(&self, status: &mut RolloutStatus, why: String) {
-        let pausing = matches!(self.step(status), Some(Step::Pause(_)));
-        if status.step_since.is_some() && !pausing && !self.reached(status) {
+        if status.step_since.is_some() && !self.pausing(status) && !self.reached(status) {
             status.kept = self.kept(status);
         }
         status.state = RolloutState::Paused;
@@ -242,8 +242,7 @@ impl Situation<'_> {
 
     /// When the current step has taken too long; None while nothing has to be reached.
     fn deadline(&self, status: &RolloutStatus) -> Option<Timestamp> {
-        let pausing = status.step_since.is_some() && matches!(self.step(status), Some(Step::Pause(_)));
-        if status.state != RolloutState::Progressing || pausing {
+        if status.state != RolloutState::Progressing || self.pausing(status) {
             return None;
         }
         after(status.progressed_at.as_ref()?.0, self.policy.progress_deadline)
@@ -255,8 +254,7 @@ impl Situation<'_> {
             if !self.raised(status).all(|party| party.admitted) {
                 return;
             }
-            status.step_since = Some(time(self.now));
-            status.progressed_at = Some(time(self.now));
+            self.begin_step(status);
         }
         while let Some(step) = self.step(status) {
             match step {
@@ -283,6 +281,10 @@ impl Situation<'_> {
     /// Ends the current step.
     pub(super) fn pass(&self, status: &mut RolloutStatus) {
         status.step = (status.step + 1).min(self.steps());
+        self.begin_step(status);
+    }
+
+    fn begin_step(&self, status: &mut RolloutStatus) {
         status.step_since = Some(time(self.now));
         status.progressed_at = Some(time(self.now));
     }
@@ -299,8 +301,13 @@ impl Situation<'_> {
         i32::try_from(self.policy.steps.len()).unwrap_or(i32::MAX)
     }
 
-    pub(super) fn step(&self, status: &RolloutStatus) -> Option<Step> {
+    fn step(&self, status: &RolloutStatus) -> Option<Step> {
         self.policy.steps.get(usize::try_from(status.step).ok()?).copied()
+    }
+
+    /// The current step is a pause, and it has begun.
+    pub(super) fn pausing(&self, status: &RolloutStatus) -> bool {
+        status.step_since.is_some() && matches!(self.step(status), Some(Step::Pause(_)))
     }
 
     fn aims(&self, status: &RolloutStatus) -> Weights {
