@@ -31,6 +31,11 @@ impl Duration {
         self.0
     }
 
+    /// As timestamps reckon with it.
+    pub fn signed(self) -> jiff::SignedDuration {
+        jiff::SignedDuration::try_from(self.0).unwrap_or(jiff::SignedDuration::MAX)
+    }
+
     /// As protobuf's JSON mapping writes it, which Istio reads: seconds with up to three decimals.
     pub fn to_proto(self) -> String {
         match self.0.subsec_millis() {

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     api::{MicroserviceSpec, RolloutState},
@@ -238,7 +238,7 @@ fn drained(standing: &Standing<'_>, service: &Validated, around: &Circumstances<
 
 /// When a removed or parked version without references has run on for its drain time, and the mesh has forgotten it.
 fn drained_at(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> Option<Timestamp> {
-    let drain = SignedDuration::try_from(service.drain.as_std()).unwrap_or(SignedDuration::MAX);
+    let drain = service.drain.signed();
     let since = standing.memory.unreferenced_since.as_ref()?;
     since.0.checked_add(drain.max(around.propagation)).ok()
 }
@@ -261,7 +261,7 @@ fn rests_at(
         return None;
     }
     let since = standing.memory.unreferenced_since.as_ref()?;
-    let delay = SignedDuration::try_from(delay.as_std()).unwrap_or(SignedDuration::MAX);
+    let delay = delay.signed();
     drained_at(standing, service, around).max(since.0.checked_add(delay).ok())
 }
 

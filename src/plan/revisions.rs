@@ -4,7 +4,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     api::{Microservice, MicroserviceSpec, MicroserviceStatus, RolloutState, RolloutStatus, VersionTraffic},
@@ -74,10 +74,9 @@ fn older(service: &Validated, kept: &Kept) -> Option<Version> {
 /// Until when a revision without requests is kept: for its drain time, and if it served before the newest one, for as
 /// long as the policy wants to be able to go back.
 pub fn kept_until(service: &Validated, rollout: Option<&RolloutStatus>, memory: &VersionTraffic) -> Option<Timestamp> {
-    let delay = standby(service, rollout, &memory.version).map(|delay| delay.as_std());
-    let longest = delay.into_iter().chain([service.drain.as_std()]).max()?;
-    let since = memory.unreferenced_since.as_ref()?.0;
-    since.checked_add(SignedDuration::try_from(longest).ok()?).ok()
+    let delay = standby(service, rollout, &memory.version);
+    let longest = delay.into_iter().chain([service.drain]).max()?;
+    memory.unreferenced_since.as_ref()?.0.checked_add(longest.signed()).ok()
 }
 
 /// How long the policy keeps a revision to go back to, if it is the one that served before the newest.

@@ -128,7 +128,7 @@ pub struct Policy {
 }
 
 /// One step of a rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Percent of the way from the weights at the start to the requested ones.
     Weight(i32),

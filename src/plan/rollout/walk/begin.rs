@@ -1,0 +1,72 @@
+//! Where a rollout begins: from which weights, and which it goes back to when it is aborted. Pure.
+
+use serde_json::json;
+
+use crate::{
+    api::{RolloutState, RolloutStatus},
+    observe::Weights,
+    plan::{
+        resources::digest::digest,
+        rollout::{version::time, weight_of},
+    },
+};
+
+use super::Situation;
+
+/// Digits of a target's digest.
+const TARGET_LENGTH: usize = 10;
+
+impl Situation<'_> {
+    /// What the rollout leads to. Sizes are no part of it, so that an autoscaler neither retries nor restarts one.
+    pub(super) fn target(&self) -> String {
+        let asked = self.parties.iter().filter(|party| party.requested > 0);
+        let parts: Vec<_> = asked.map(|party| json!([party.name, party.requested, party.template])).collect();
+        digest(&json!(parts), TARGET_LENGTH)
+    }
+
+    /// The status as it was, or that of a new rollout when the spec leads elsewhere.
+    pub(super) fn begin(&self) -> RolloutStatus {
+        let target = self.target();
+        let requested = self.requested();
+        let current = self.current();
+        let handled = self.old.map(|old| old.handled.clone()).unwrap_or_default();
+        let completed = || RolloutStatus {
+            state: RolloutState::Completed,
+            target: target.clone(),
+            step: self.steps(),
+            stable: requested.clone(),
+            handled: handled.clone(),
+            ..RolloutStatus::default()
+        };
+        let started = |from: Weights, stable: Weights| RolloutStatus {
+            target: target.clone(),
+            progressed_at: Some(time(self.now)),
+            from,
+            stable,
+            handled: handled.clone(),
+            ..RolloutStatus::default()
+        };
+        let Some(old) = self.old else {
+            let there = self.current.is_none() || current == requested;
+            return if there { completed() } else { started(current.clone(), current) };
+        };
+        if old.target == target {
+            return old.clone();
+        }
+        if current == requested {
+            let previous = if old.state == RolloutState::Completed { &old.previous } else { &old.stable };
+            return RolloutStatus { previous: previous.clone(), ..completed() };
+        }
+        let exists = |name: &String| self.party(name).is_some_and(|party| party.exists);
+        let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
+        let promoted = old.state == RolloutState::Completed;
+        let back = promoted && self.returns && requested == old.previous && requested.keys().all(exists);
+        if back || stable == requested {
+            return completed();
+        }
+        let superseded = self.parties.iter().any(|party| {
+            weight_of(&current, party.name) > weight_of(&stable, party.name) && (party.requested == 0 || party.changed)
+        });
+        started(if superseded || old.state == RolloutState::Aborted { stable.clone() } else { current }, stable)
+    }
+}

@@ -1,0 +1,50 @@
+//! What ends a rollout before its end: a version that is being raised fails, or a step takes too long. Pure.
+
+use jiff::Timestamp;
+
+use crate::api::{OnFailure, RolloutState, RolloutStatus};
+
+use super::{Situation, after};
+
+impl Situation<'_> {
+    /// A version that is being raised and fails ends the rollout, and so does a step that takes too long.
+    pub(super) fn judge(&self, status: &mut RolloutStatus) {
+        let begun = status.step_since.is_some();
+        let fault = self.raised(status).find_map(|party| Some((party.name, party.fault.as_ref().filter(|_| begun)?)));
+        if let Some((name, fault)) = fault {
+            return self.fail(status, format!("{name} {fault}"));
+        }
+        if self.deadline(status).is_some_and(|at| at <= self.now) {
+            let limit = self.policy.progress_deadline;
+            let late: Vec<String> = self
+                .raised(status)
+                .filter(|party| !party.admitted)
+                .map(|party| match &party.trouble {
+                    Some(trouble) => format!("{} is not ready: {trouble}", party.name),
+                    None => format!("{} is not ready", party.name),
+                })
+                .collect();
+            let why = if late.is_empty() { String::new() } else { format!(": {}", late.join(", ")) };
+            self.fail(status, format!("the step was not reached within {limit}{why}"));
+        }
+    }
+
+    pub(super) fn fail(&self, status: &mut RolloutStatus, why: String) {
+        match self.policy.on_failure {
+            OnFailure::Rollback => {
+                status.state = RolloutState::Aborted;
+                status.message = Some(why);
+            }
+            OnFailure::Pause if status.state == RolloutState::Progressing => self.pause(status, why),
+            OnFailure::Pause => {}
+        }
+    }
+
+    /// When the current step has taken too long; None while nothing has to be reached.
+    pub(super) fn deadline(&self, status: &RolloutStatus) -> Option<Timestamp> {
+        if status.state != RolloutState::Progressing || self.pausing(status) {
+            return None;
+        }
+        after(status.progressed_at.as_ref()?.0, self.policy.progress_deadline)
+    }
+}

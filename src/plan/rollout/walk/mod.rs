@@ -1,0 +1,153 @@
+//! The walk along a rollout's steps: one transition, from how far it came and what is seen now to what the weights
+//! should be and how far that is. Pure.
+//!
+//! It only says what to aim at: [`mod@super::settle`] still gives no version more than it can carry.
+
+mod begin;
+mod failure;
+mod pause;
+mod steps;
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{Duration, RolloutState, RolloutStatus},
+    observe::Weights,
+    validate::{Policy, Step},
+};
+
+use super::{line, orders, weight_of};
+pub use orders::{Answer, Order};
+
+/// A version as the walk sees it.
+#[derive(Clone, Debug)]
+pub struct Party<'a> {
+    pub name: &'a str,
+    pub requested: i32,
+    /// Digest of its pods' settings; None for a version that was removed from the spec.
+    pub template: Option<String>,
+    /// Its pods are no longer the ones that the status remembers.
+    pub changed: bool,
+    /// It has a Deployment.
+    pub exists: bool,
+    /// It may be raised.
+    pub admitted: bool,
+    /// Why it cannot carry what it has; None while it can.
+    pub fault: Option<String>,
+    /// Why it is not ready yet, in the cluster's words.
+    pub trouble: Option<String>,
+}
+
+/// Everything that one transition depends on.
+pub struct Situation<'a> {
+    pub policy: &'a Policy,
+    /// Going back to what served before the last rollout is at once, as long as it runs.
+    pub returns: bool,
+    pub old: Option<&'a RolloutStatus>,
+    /// Weights in force; None on creation.
+    pub current: Option<&'a Weights>,
+    pub parties: &'a [Party<'a>],
+    /// What people asked for, in the order in which they did.
+    pub orders: &'a [Order],
+    pub now: Timestamp,
+}
+
+/// What to aim at, and how far that is.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    pub aims: Weights,
+    pub status: RolloutStatus,
+    pub answers: Vec<Answer>,
+    /// When the timed pause that is under way is over.
+    pub pause_ends: Option<Timestamp>,
+    /// When time alone takes the walk further.
+    pub next: Option<Timestamp>,
+}
+
+/// Makes one transition.
+pub fn walk(situation: &Situation<'_>) -> Walk {
+    let mut status = situation.begin();
+    let answers = orders::obey(&mut status, situation);
+    if matches!(status.state, RolloutState::Progressing | RolloutState::Paused) {
+        situation.judge(&mut status);
+    }
+    let walk = Walk { aims: Weights::new(), pause_ends: None, next: None, status, answers };
+    let walk = situation.go_on(walk);
+    Walk { aims: situation.aims(&walk.status), ..walk }
+}
+
+/// Keeps the rollout where it is, while no mesh carries the weights or it has only begun to. None when there is none.
+pub fn stay(situation: &Situation<'_>) -> Option<Walk> {
+    let status = situation.old.filter(|old| old.target == situation.target())?.clone();
+    let aims = if status.state == RolloutState::Completed { situation.requested() } else { status.stable.clone() };
+    Some(Walk { aims, pause_ends: None, next: None, status, answers: Vec::new() })
+}
+
+/// Goes on with the weights that are about to be written: what they reach is reached with that write.
+pub fn written(situation: &Situation<'_>, walk: Walk, planned: &Weights) -> Walk {
+    Situation { current: Some(planned), ..*situation }.go_on(walk)
+}
+
+impl Situation<'_> {
+    fn go_on(&self, mut walk: Walk) -> Walk {
+        let status = &mut walk.status;
+        if status.state != RolloutState::Paused {
+            status.kept.clear();
+        }
+        if status.state == RolloutState::Progressing {
+            self.advance(status);
+        }
+        status.progress = Some(format!("{}/{}", status.step, self.steps()));
+        let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
+        Walk { pause_ends, next: pause_ends.or_else(|| self.deadline(&walk.status)), ..walk }
+    }
+
+    /// Weights that the spec asks for.
+    fn requested(&self) -> Weights {
+        let asked = self.parties.iter().filter(|party| party.requested > 0);
+        asked.map(|party| (party.name.to_owned(), party.requested)).collect()
+    }
+
+    fn current(&self) -> Weights {
+        let current = self.current.into_iter().flatten().filter(|(_, weight)| **weight > 0);
+        current.map(|(name, weight)| (name.clone(), *weight)).collect()
+    }
+
+    pub(super) fn party(&self, name: &str) -> Option<&Party<'_>> {
+        self.parties.iter().find(|party| party.name == name)
+    }
+
+    /// Versions that are to get more than they have without the rollout.
+    fn raised<'a>(&'a self, status: &'a RolloutStatus) -> impl Iterator<Item = &'a Party<'a>> {
+        self.parties.iter().filter(|party| party.requested > weight_of(&status.stable, party.name))
+    }
+
+    fn aims(&self, status: &RolloutStatus) -> Weights {
+        match status.state {
+            RolloutState::Completed => self.requested(),
+            RolloutState::Aborted => status.stable.clone(),
+            RolloutState::Paused if !status.kept.is_empty() => status.kept.clone(),
+            RolloutState::Progressing | RolloutState::Paused => {
+                line::point(&status.from, &self.requested(), self.percent(status))
+            }
+        }
+    }
+
+    /// How much of the way the current step asks for.
+    fn percent(&self, status: &RolloutStatus) -> i32 {
+        if status.step_since.is_none() {
+            return 0;
+        }
+        let done = usize::try_from(status.step).unwrap_or_default();
+        if done >= self.policy.steps.len() {
+            return 100;
+        }
+        let asked = self.policy.steps.iter().take(done + 1).rev();
+        let weights = asked.filter_map(|step| if let Step::Weight(percent) = step { Some(*percent) } else { None });
+        weights.take(1).sum()
+    }
+}
+
+fn after(since: Timestamp, length: Duration) -> Option<Timestamp> {
+    since.checked_add(length.signed()).ok()
+}
