@@ -4,6 +4,7 @@
 //! `kubectl explain` prints, so they address the person who writes a manifest.
 
 pub mod action;
+pub mod analysis;
 pub mod conditions;
 pub mod container;
 pub mod duration;
@@ -19,6 +20,7 @@ pub mod status;
 pub mod traffic;
 
 pub use action::{ActionResult, MicroserviceAction, MicroserviceActionSpec, MicroserviceActionStatus, Verb};
+pub use analysis::{Analysis, AnalysisRun, Baseline, MeasurementResult, Metric, MetricKind, MetricRun, OnNoData};
 pub use container::{Container, InitContainer, Sidecar, SidecarLifecycle};
 pub use duration::Duration;
 pub use microservice::{

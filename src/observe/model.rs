@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::MicroserviceStatus,
-    plan::{object::Kind, rollout::orders::Order},
+    plan::{inquiry::Reply, object::Kind, rollout::orders::Order},
 };
 
 /// Percentages by version name. Versions that are not named have 0.
@@ -38,6 +38,8 @@ pub struct Observed {
     pub route_conflicts: Vec<String>,
     /// What people asked of its rollout, the oldest first.
     pub orders: Vec<Order>,
+    /// What was found outside the cluster's API, of what the plan asked for.
+    pub replies: Vec<Reply>,
     /// In the order of the spec's dependencies.
     pub dependencies: Vec<DependencyState>,
 }

@@ -5,6 +5,7 @@
 pub mod adoption;
 pub mod children;
 pub mod holds;
+pub mod inquiry;
 pub mod object;
 pub mod resources;
 pub mod revisions;
@@ -23,6 +24,7 @@ use crate::{
 
 use children::Decided;
 pub use holds::{Availability, Hold, RoutesState};
+use inquiry::Inquiry;
 use object::Object;
 use resources::Stamp;
 use rollout::{Circumstances, Rollout, orders::Answer, size::SizeRule, version::time};
@@ -64,6 +66,8 @@ pub struct Plan {
     pub lost: Vec<String>,
     /// How far the rollout is; None without a policy.
     pub rollout: Option<RolloutStatus>,
+    /// What is to be asked outside the cluster's API, once the status is written.
+    pub inquiries: Vec<Inquiry>,
     /// What came of what people asked of the rollout.
     pub answers: Vec<Answer>,
     /// When time alone will change the plan.
@@ -148,6 +152,7 @@ pub fn plan(
         removals,
         lost: rollout.lost,
         rollout: rollout.progress,
+        inquiries: Vec::new(),
         answers: rollout.answers,
         next: waits.into_iter().chain(scaling::next(&contested)).min(),
     }
