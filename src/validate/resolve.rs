@@ -8,7 +8,7 @@ use crate::api::{
 };
 
 use super::{
-    model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
+    model::{Copies, Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
     template_hash,
 };
 
@@ -46,6 +46,8 @@ pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
         drain: spec.drain.unwrap_or(DRAIN),
         rollout: spec.rollout.as_ref().map(policy),
         history: spec.image.as_ref().map(|_| history_limit(spec)),
+        config_revisions: spec.config_revisions,
+        configuration: Vec::new(),
         identity,
     }
 }
@@ -62,6 +64,7 @@ fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec, dependencies:
         pod: inherit(&spec.pod, &version.pod),
         dependencies: dependencies.to_vec(),
         kept_in: None,
+        copies: Copies::new(),
     }
 }
 
