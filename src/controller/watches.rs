@@ -27,6 +27,7 @@ use crate::{
         views::{ActionView, Child, Owner, Peer, PodView, config_map_term, owner_term},
     },
     plan::{configuration::copied_name, object::Kind},
+    validate::references::CLUSTERS_OWN,
 };
 
 /// How often the mesh's kinds are looked for when their definitions cannot be watched (a namespaced installation).
@@ -161,8 +162,7 @@ async fn feed_config_maps(client: Client, caches: Arc<Caches>, trigger: Trigger)
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    // Every namespace has one of this name, which no service is configured by.
-    let config = watcher::Config::default().fields("metadata.name!=kube-root-ca.crt");
+    let config = watcher::Config::default().fields(&format!("metadata.name!={CLUSTERS_OWN}"));
     let view = |object: &PartialObjectMeta<ConfigMap>| {
         let object = DynamicObject { types: None, metadata: object.metadata.clone(), data: Value::Null };
         Child::of(Kind::ConfigMap, &object)

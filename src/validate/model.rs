@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    BoundedContext, CircuitBreaker, Duration, OnFailure, PodSettings, Port, Protocol, Provider, Retries, Route,
+    BoundedContext, CircuitBreaker, Duration, OnFailure, PodSettings, Port, Protocol, Provider, Retries,
+    RollbackWindow, Route,
 };
 
 /// Which object this is about.
@@ -141,6 +142,7 @@ pub struct Policy {
     pub on_failure: OnFailure,
     pub progress_deadline: Duration,
     pub scale_down_delay: Option<Duration>,
+    pub rollback_window: Option<RollbackWindow>,
 }
 
 /// One step of a rollout.

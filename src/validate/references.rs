@@ -6,6 +6,9 @@ use k8s_openapi::api::core::v1 as core;
 
 use crate::api::{PodSettings, Volume};
 
+/// The cluster's own ConfigMap in every namespace. It follows the cluster and is no part of anybody's configuration.
+pub const CLUSTERS_OWN: &str = "kube-root-ca.crt";
+
 /// How one ConfigMap is referred to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
@@ -47,7 +50,7 @@ type Visitor<'a> = dyn FnMut(&mut String, Option<bool>, &str) + 'a;
 fn visit(pod: &mut PodSettings, visitor: &mut Visitor<'_>) {
     // A reference without a name is the API server's to refuse.
     let mut visitor = |name: &mut String, optional: Option<bool>, place: &str| {
-        if !name.is_empty() {
+        if !name.is_empty() && name != CLUSTERS_OWN {
             visitor(name, optional, place);
         }
     };
@@ -106,6 +109,7 @@ mod tests {
             "envFrom": [{"configMapRef": {"name": "two"}}, {"secretRef": {"name": "two"}}],
             "volumes": [{"name": "v", "configMap": {"name": "three", "optional": true}},
                         {"name": "w", "projected": {"sources": [{"configMap": {"name": "four"}},
+                                                                {"configMap": {"name": "kube-root-ca.crt"}},
                                                                 {"secret": {"name": "four"}}]}}],
             "sidecars": [{"name": "s", "image": "x", "envFrom": [{"configMapRef": {"name": "five"}}]}],
             "initContainers": [{"name": "i", "image": "x",

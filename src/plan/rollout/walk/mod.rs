@@ -7,6 +7,7 @@ mod begin;
 mod failure;
 mod pause;
 mod steps;
+mod window;
 
 use jiff::Timestamp;
 
@@ -97,6 +98,7 @@ impl Situation<'_> {
         if status.state == RolloutState::Progressing {
             self.advance(status);
         }
+        status.served = self.served(&status.stable);
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
         Walk { pause_ends, next: pause_ends.or_else(|| self.deadline(&walk.status)), ..walk }
