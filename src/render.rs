@@ -82,7 +82,7 @@ pub fn render_documents(documents: &[Document], namespace: &str, settings: &Sett
             Some((microservice, _)) if problems.is_empty() => {
                 objects.extend(render(&microservice, settings).map_err(invalid)?);
             }
-            _ => return Err(invalid(Invalid { problems })),
+            _ => return Err(invalid(Invalid { problems, waits: false })),
         }
     }
     Ok(objects)

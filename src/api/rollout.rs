@@ -38,10 +38,27 @@ pub struct RolloutPolicy {
     /// How long a step may take to be reached before the rollout has failed; pauses do not count. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<Duration>,
+    /// Which older revisions of an `image` are gone back to without the steps, as soon as their pods are ready. Default:
+    /// the one that served before the last rollout, for as long as it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_window: Option<RollbackWindow>,
     /// How long versions that get no requests any more go on running before they are scaled to 0. Default: they are
     /// not scaled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_down_delay: Option<Duration>,
+}
+
+/// Which revisions count as known to be good: those within everything that is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackWindow {
+    /// How many revisions back: 1 is the one that served before the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 32))]
+    pub revisions: Option<i32>,
+    /// How long ago the revision may have served last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
 }
 
 /// One step: exactly one of its fields is given.
@@ -123,6 +140,10 @@ pub struct RolloutStatus {
     /// Weights that `undo` goes back to after completion: those before the rollout.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub previous: BTreeMap<String, i32>,
+    /// Revisions that served and no longer do, the latest first; under a `rollbackWindow`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub served: Vec<Served>,
     /// Why it is paused or aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -130,6 +151,16 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub handled: Vec<HandledAction>,
+}
+
+/// A revision that served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Served {
+    /// Name of the revision.
+    pub revision: String,
+    /// When another one took its place.
+    pub until: MicroTime,
 }
 
 /// What came of an action.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    adoption,
+    adoption, copies,
     object::{Kind, Object},
     revisions,
     rollout::{Rollout, Standing},
@@ -72,6 +72,7 @@ pub fn holds(
     let mut holds: Vec<Hold> =
         clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by.as_ref())).collect();
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
+    holds.extend(copies::holds(service, observed));
     holds.extend(adoption::hold(service, observed, rollout));
     let scaled_to_zero = service.versions.iter().all(|version| version.replicas == 0);
     let idle = |standing: &Standing<'_>| scaled_to_zero && standing.spec.is_some() && standing.replicas == 0;
@@ -101,6 +102,7 @@ pub fn holds(
 fn clash(service: &Validated, kind: Kind, name: &str, by: Option<&Controller>) -> Hold {
     let own = &service.identity.name;
     let rename = match kind {
+        Kind::ConfigMap => "rename the ConfigMap of which this would be the copy",
         Kind::Deployment | Kind::PodDisruptionBudget => "rename the version or this Microservice",
         _ => "rename this Microservice",
     };

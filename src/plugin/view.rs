@@ -100,9 +100,14 @@ pub struct PodView {
 
 /// What a Microservice looks like with its pods; pods of others are left out.
 pub fn view(microservice: &Microservice, pods: &[Pod]) -> View {
-    let resolved = resolve(microservice, Provider::default());
+    let mut resolved = resolve(microservice, Provider::default());
     let status = microservice.status.clone().unwrap_or_default();
     let current = is_current(microservice);
+    // Its ConfigMaps are a part of the revision's name, and only the operator reads them.
+    let newest = resolved.versions.first_mut().filter(|_| current && microservice.spec.image.is_some());
+    if let (Some(newest), Some(name)) = (newest, &status.revision) {
+        newest.name.clone_from(name);
+    }
     let entry = |name: &str| status.of_version(name);
     let own = |name: &str| pods_of(microservice, name, pods);
     let aborted = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Aborted);

@@ -1,8 +1,10 @@
 //! What the plan is made from: a Microservice whose inheritance and defaults are resolved.
 
+use std::collections::BTreeMap;
+
 use crate::api::{
     BoundedContext, CircuitBreaker, Duration, Metric, OnFailure, OnNoData, PodSettings, Port, Protocol, Provider,
-    Retries, Route,
+    Retries, RollbackWindow, Route,
 };
 
 /// Which object this is about.
@@ -49,12 +51,21 @@ pub struct Validated {
     pub rollout: Option<Policy>,
     /// How many older specs are kept, of a service that names an image; None for one that lists versions.
     pub history: Option<usize>,
+    /// Whether ConfigMaps are a part of its revisions; None for those that were not made without already.
+    pub config_revisions: Option<bool>,
+    /// Why its newest configuration is not taken up, in sentences.
+    pub configuration: Vec<String>,
 }
 
 impl Validated {
     /// The version of that name.
     pub fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.name == name)
+    }
+
+    /// The revision that the spec asks for, of a service that names an image.
+    pub fn newest_revision(&self) -> Option<&Version> {
+        self.versions.iter().find(|version| self.by_image() && !version.is_older())
     }
 
     /// Whether each change of what runs makes a revision.
@@ -80,7 +91,12 @@ pub struct Version {
     pub dependencies: Vec<Dependency>,
     /// The ControllerRevision that keeps what it is made from, of an older revision that is to go.
     pub kept_in: Option<String>,
+    /// The copies that its pods refer to instead of the ConfigMaps that the user named. Empty when they refer to those.
+    pub copies: Copies,
 }
+
+/// Names of copies by the names of the ConfigMaps that they were made of.
+pub type Copies = BTreeMap<String, String>;
 
 impl Version {
     /// Whether a newer revision took its place.
@@ -127,6 +143,7 @@ pub struct Policy {
     pub on_failure: OnFailure,
     pub progress_deadline: Duration,
     pub scale_down_delay: Option<Duration>,
+    pub rollback_window: Option<RollbackWindow>,
 }
 
 /// One step of a rollout.

@@ -8,7 +8,7 @@ use crate::api::{
 };
 
 use super::{
-    model::{Analysis, Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
+    model::{Analysis, Copies, Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
     template_hash,
 };
 
@@ -52,6 +52,8 @@ pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
         drain: spec.drain.unwrap_or(DRAIN),
         rollout: spec.rollout.as_ref().map(policy),
         history: spec.image.as_ref().map(|_| history_limit(spec)),
+        config_revisions: spec.config_revisions,
+        configuration: Vec::new(),
         identity,
     }
 }
@@ -68,6 +70,7 @@ fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec, dependencies:
         pod: inherit(&spec.pod, &version.pod),
         dependencies: dependencies.to_vec(),
         kept_in: None,
+        copies: Copies::new(),
     }
 }
 
@@ -89,6 +92,7 @@ fn policy(written: &RolloutPolicy) -> Policy {
         on_failure: written.on_failure,
         progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
         scale_down_delay: written.scale_down_delay,
+        rollback_window: written.rollback_window.clone(),
     }
 }
 

@@ -13,6 +13,20 @@ pub(in super::super) fn policy() -> Vec<Placed> {
                 "a worker has no ports, and so no requests whose weights could travel: remove rollout",
             ),
         ),
+        told_at(
+            ".rollout.rollbackWindow",
+            rule(
+                "spec",
+                "!has(self.rollout) || !has(self.rollout.rollbackWindow) || has(self.image)",
+                "rollbackWindow is about the revisions of an image: remove it, as the weights of versions say where they \
+                 go",
+            ),
+        ),
+        rule(
+            "spec.rollout.rollbackWindow",
+            "has(self.revisions) || has(self.duration)",
+            "say how far back the window reaches: give revisions, duration, or both",
+        ),
         rule(
             "spec.rollout",
             one_of(&["steps", "stepWeight"]),

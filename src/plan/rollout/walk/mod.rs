@@ -9,6 +9,7 @@ mod gates;
 mod measures;
 mod pause;
 mod steps;
+mod window;
 
 use jiff::Timestamp;
 
@@ -116,6 +117,7 @@ impl Situation<'_> {
         if status.state == RolloutState::Progressing {
             self.advance(status);
         }
+        status.served = self.served(&status.stable);
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
         let status = &walk.status;
