@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ActionResult, Duration};
+use super::{ActionResult, Duration, RouteMatch};
 
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +51,26 @@ pub struct Step {
     /// Wait, for a time or until somebody promotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
+    /// From here to the end of the rollout, requests that match go to the versions that are being raised, ahead of the
+    /// weights and after the service's own routes. Entries as in `routes`; those of several such steps add up. If
+    /// several versions are being raised, they share the requests as they share the requested weights.
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 8))]
+    pub matches: Vec<RouteMatch>,
+    /// From here to the next weight or mirror, or to the end of the rollout, copies of a share of the requests go to the
+    /// version that is being raised, and its answers to them go nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
+}
+
+/// A share of the requests that is copied. The copies are real requests: what they change is changed twice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// Percentage of the requests that no route takes, on HTTP, HTTP2 and GRPC ports; 0 ends it. If several versions are
+    /// being raised, the one with the largest requested weight gets the copies.
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: i32,
 }
 
 /// A wait.

@@ -24,6 +24,7 @@ pub(super) const RULES: &[fn() -> Vec<Placed>] = &[
     routes::entries,
     routes::matches,
     rollouts::policy,
+    rollouts::requests,
     pods::metadata,
     pods::environment,
     pods::handlers,

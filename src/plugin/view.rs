@@ -13,6 +13,8 @@ use crate::{
     validate::{self, resolve::resolve},
 };
 
+use super::steps;
+
 /// One Microservice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -191,15 +193,14 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
         (std::cmp::Ordering::Equal, _) => StepState::Current,
         (std::cmp::Ordering::Greater, _) => StepState::Ahead,
     };
-    let name = |step: &validate::Step| match step {
-        validate::Step::Weight(percent) => format!("weight {percent}"),
-        validate::Step::Pause(Some(length)) => format!("pause {length}"),
-        validate::Step::Pause(None) => "pause until promoted".to_owned(),
-    };
     Progress {
         state: rollout.state,
         done,
-        steps: steps.iter().enumerate().map(|(index, step)| Step { step: name(step), state: state(index) }).collect(),
+        steps: steps
+            .iter()
+            .enumerate()
+            .map(|(index, step)| Step { step: steps::name(step), state: state(index) })
+            .collect(),
         since: rollout.step_since.as_ref().map(|since| since.0),
         message: rollout.message.clone(),
     }

@@ -2,6 +2,7 @@
 
 use crate::api::{
     BoundedContext, CircuitBreaker, Duration, OnFailure, PodSettings, Port, Protocol, Provider, Retries, Route,
+    RouteMatch,
 };
 
 /// Which object this is about.
@@ -134,4 +135,8 @@ pub enum Step {
     Weight(i32),
     /// Wait, for a time or until promoted.
     Pause(Option<Duration>),
+    /// From here on, requests that meet any of these go to the versions that are being raised.
+    Match(Vec<RouteMatch>),
+    /// From here on, copies of this share of the requests, in percent, go to the version that is being raised.
+    Mirror(i32),
 }

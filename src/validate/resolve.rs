@@ -88,17 +88,21 @@ fn policy(written: &RolloutPolicy) -> Policy {
 /// The steps as they are given, or as the short form means them: each weight, and after each the interval.
 fn steps(written: &RolloutPolicy) -> Vec<Step> {
     let Some(by) = written.step_weight.filter(|by| *by > 0) else {
-        let step = |step: &crate::api::Step| match (step.weight, &step.pause) {
-            (Some(weight), _) => Some(Step::Weight(weight)),
-            (None, Some(pause)) => Some(Step::Pause(pause.duration)),
-            (None, None) => None,
-        };
         return written.steps.iter().filter_map(step).collect();
     };
     let most = written.max_weight.unwrap_or(100);
     let below = (1..).map(|count| by.saturating_mul(count)).take_while(|weight| *weight < most);
     let weights = below.chain([most]).filter(|weight| *weight < 100);
     weights.flat_map(|weight| [Step::Weight(weight), Step::Pause(written.interval)]).collect()
+}
+
+fn step(written: &crate::api::Step) -> Option<Step> {
+    let crate::api::Step { weight, pause, matches, mirror } = written;
+    let weight = weight.map(Step::Weight);
+    let pause = pause.as_ref().map(|pause| Step::Pause(pause.duration));
+    let matched = || (!matches.is_empty()).then(|| Step::Match(matches.clone()));
+    let mirror = mirror.as_ref().map(|mirror| Step::Mirror(mirror.percent));
+    weight.or(pause).or(mirror).or_else(matched)
 }
 
 fn with_target(port: &Port, own: Option<i32>) -> Port {

@@ -1,6 +1,6 @@
 //! Rules of rollout policies.
 
-use super::{Placed, one_of, rule, told, told_at};
+use super::{Placed, first, none, one_of, rule, told, told_at};
 
 pub(in super::super) fn policy() -> Vec<Placed> {
     const WEIGHTS: &str = "self.steps.filter(s, has(s.weight)).map(s, s.weight)";
@@ -43,6 +43,35 @@ pub(in super::super) fn policy() -> Vec<Placed> {
                 &[WEIGHTS],
             ),
         ),
-        rule("spec.rollout.steps[]", one_of(&["weight", "pause"]), "a step is one thing: give either weight or pause"),
+        rule(
+            "spec.rollout.steps[]",
+            one_of(&["weight", "pause", "match", "mirror"]),
+            "a step is one thing: give exactly one of weight, pause, match and mirror",
+        ),
     ]
+}
+
+/// Rules of what steps do with requests, which only HTTP has.
+pub(in super::super) fn requests() -> Vec<Placed> {
+    const CONCERNED: &str = "s, has(s.match) || has(s.mirror)";
+    const PORT: &str = "s, has(s.match) && s.match.exists(m, has(m.port) && \
+                        (!has(self.ports) || !self.ports.exists(p, p.port == m.port && p.protocol != 'TCP')))";
+    let http = "(has(self.ports) && self.ports.exists(p, p.protocol != 'TCP'))";
+    let at_steps = |placed| told_at(".rollout.steps", placed);
+    [
+        rule(
+            "spec",
+            format!("!has(self.rollout) || {} || {http}", none("rollout.steps", CONCERNED)),
+            "steps that match or mirror requests need at least one port whose protocol is HTTP, HTTP2 or GRPC",
+        ),
+        told(
+            "spec",
+            format!("!has(self.rollout) || {}", none("rollout.steps", PORT)),
+            "a step matches port %d, which is not an HTTP, HTTP2 or GRPC port of the service",
+            &[&format!("{}.match.filter(m, has(m.port))[0].port", first("rollout.steps", PORT))],
+        ),
+    ]
+    .into_iter()
+    .map(at_steps)
+    .collect()
 }

@@ -1,9 +1,10 @@
 //! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
 //!
 //! [`version`] judges each version, [`parking`] says who takes the weight of those that are to have no pods,
-//! [`mod@walk`] how far on the way there to aim, [`mod@settle`] gives no version more than it can carry, [`size`] decides
-//! how many pods run meanwhile.
+//! [`mod@walk`] how far on the way there to aim, [`mod@settle`] gives no version more than it can carry, [`lanes`] are the
+//! routes of its own, [`size`] decides how many pods run meanwhile.
 
+pub mod lanes;
 pub mod line;
 pub mod orders;
 pub mod parking;
@@ -12,13 +13,13 @@ pub mod size;
 pub mod version;
 pub mod walk;
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::{
     api::{OnUnready, RolloutStatus, Route},
-    observe::{Observed, Weights},
+    observe::{LiveRoutes, Observed, Weights},
     validate::Validated,
 };
 
@@ -33,8 +34,11 @@ pub struct Rollout<'a> {
     pub standings: Vec<Standing<'a>>,
     /// Effective weights of the requests that no route takes.
     pub weights: Weights,
-    /// The spec's routes in their order, with the weights they carry; None for one that is left out.
-    pub routes: Vec<(&'a Route, Option<Weights>)>,
+    /// The spec's routes in their order, then those of the rollout's own, with the weights they carry; None for one that
+    /// is left out.
+    pub routes: Vec<(Cow<'a, Route>, Option<Weights>)>,
+    /// The version that gets copies of the requests that no route takes, and of how many percent of them.
+    pub mirror: Option<(String, i32)>,
     /// No version can serve anywhere: the last weights stand.
     pub stranded: bool,
     /// Versions that lost their weight just now.
@@ -109,14 +113,19 @@ pub fn advance<'a>(
         (Some(situation), Some(walked)) if !frozen && routed => Some(walk::written(situation, walked, &weights)),
         (_, walked) => walked,
     };
-    let routes: Vec<_> = service
-        .routes
-        .iter()
-        .map(|route| {
-            let live = observed.routes.as_ref().and_then(|routes| routes.named.get(&route.name));
-            (route, if routed { route_weights(route, live, &standings, creating) } else { None })
-        })
-        .collect();
+    let beside = situation.as_ref().zip(walked.as_ref()).map(|(it, walked)| it.beside(&walked.status));
+    let beside = beside.filter(|_| routed).unwrap_or_default();
+    let of_spec = service.routes.iter().map(|route| {
+        let live = observed.routes.as_ref().and_then(|routes| routes.named.get(&route.name));
+        (Cow::Borrowed(route), if routed { route_weights(route, live, &standings, creating) } else { None })
+    });
+    let own = lanes::routes(&beside).into_iter().map(|route| {
+        let live = lanes::live(&route, observed.routes.as_ref());
+        let weights = route_weights(&route, live.as_ref(), &standings, creating);
+        (Cow::Owned(route), weights)
+    });
+    let routes: Vec<_> = of_spec.chain(own).collect();
+    let mirror = lanes::mirror(&beside, &standings, observed.routes.as_ref());
     let lost = note_losses(&mut standings, observed, (&current, &weights), &routes, around);
     for standing in &mut standings {
         let effective = weight_of(&weights, standing.name);
@@ -125,7 +134,8 @@ pub fn advance<'a>(
             !kept && weights.as_ref().is_some_and(|w| weight_of(w, standing.name) > 0)
         });
         let runs = observed.versions.get(standing.name);
-        standing.advance(effective, effective > 0 || in_route, runs, around.now);
+        let mirrored = mirror.as_ref().is_some_and(|(version, _)| version == standing.name);
+        standing.advance(effective, effective > 0 || in_route || mirrored, runs, around.now);
     }
     let arrived = standings.iter().all(|standing| standing.target == weight_of(&current, standing.name));
     let (progress, answers, pause_ends, next) = match walked {
@@ -136,7 +146,7 @@ pub fn advance<'a>(
         }
         None => (None, orders::refuse(&observed.orders, "no mesh carries the weights of the service"), None, None),
     };
-    Rollout { standings, weights, routes, stranded, lost, arrived, progress, answers, pause_ends, next }
+    Rollout { standings, weights, routes, mirror, stranded, lost, arrived, progress, answers, pause_ends, next }
 }
 
 fn judge_all<'a>(
@@ -157,7 +167,10 @@ fn judge_all<'a>(
         .chain(memories.filter(|name| weighted(name)))
         .filter(|name| service.version(name).is_none())
         .collect();
-    let named = |name: &str| observed.routes.iter().any(|live| live.named.values().any(|to| weight_of(to, name) > 0));
+    let referred = |live: &LiveRoutes, name: &str| {
+        live.mirrors.contains(name) || live.named.values().any(|to| weight_of(to, name) > 0)
+    };
+    let named = |name: &str| observed.routes.iter().any(|live| referred(live, name));
     // A route may stay with a parked version, which drains all the same.
     let routed = |name: &str| weighted(name) || (service.version(name).is_none() && named(name));
     let old = |name: &str| {
@@ -252,7 +265,7 @@ fn note_losses(
     standings: &mut [Standing<'_>],
     observed: &Observed,
     default: (&Weights, &Weights),
-    routes: &[(&Route, Option<Weights>)],
+    routes: &[(Cow<'_, Route>, Option<Weights>)],
     around: &Circumstances<'_>,
 ) -> Vec<String> {
     let live = |name: &str| observed.routes.as_ref().and_then(|routes| routes.named.get(name));

@@ -8,8 +8,8 @@ use crate::{
     api::{self, CircuitBreaker, Duration, MatchValue, RouteMatch, labels},
     foreign::istio::{
         ConnectionPool, Destination, DestinationRule, DestinationRuleSpec, HttpMatch, HttpRetry, HttpRoute,
-        HttpSettings, L4Match, OutlierDetection, PortSelector, PortTrafficPolicy, RouteDestination, StringMatch,
-        Subset, TcpRoute, TcpSettings, TrafficPolicy, VirtualService, VirtualServiceSpec,
+        HttpSettings, L4Match, OutlierDetection, Percent, PortSelector, PortTrafficPolicy, RouteDestination,
+        StringMatch, Subset, TcpRoute, TcpSettings, TrafficPolicy, VirtualService, VirtualServiceSpec,
     },
 };
 
@@ -27,6 +27,8 @@ pub fn virtual_service(intent: &RouteIntent, metadata: ObjectMeta) -> VirtualSer
                 name: Some(route.name.clone()),
                 matches: route.matches.iter().map(http_match).collect(),
                 route: destinations(&intent.host, &route.backends, None),
+                mirror: route.mirror.as_ref().map(|(version, _)| destination(&intent.host, version, None)),
+                mirror_percentage: route.mirror.as_ref().map(|(_, percent)| Percent { value: (*percent).into() }),
                 timeout: route.timeout.map(Duration::to_proto),
                 retries: route.retries.as_ref().map(http_retry),
             })
@@ -66,14 +68,18 @@ fn destinations(host: &str, backends: &[(String, i32)], port: Option<i32>) -> Ve
     backends
         .iter()
         .map(|(version, weight)| RouteDestination {
-            destination: Destination {
-                host: host.to_owned(),
-                subset: Some(version.clone()),
-                port: port.map(|number| PortSelector { number }),
-            },
+            destination: destination(host, version, port),
             weight: several.then_some(*weight),
         })
         .collect()
+}
+
+fn destination(host: &str, version: &str, port: Option<i32>) -> Destination {
+    Destination {
+        host: host.to_owned(),
+        subset: Some(version.to_owned()),
+        port: port.map(|number| PortSelector { number }),
+    }
 }
 
 fn http_match(entry: &RouteMatch) -> HttpMatch {

@@ -4,6 +4,7 @@
 //! It only says what to aim at: [`mod@super::settle`] still gives no version more than it can carry.
 
 mod begin;
+mod beside;
 mod failure;
 mod pause;
 mod steps;
@@ -17,6 +18,7 @@ use crate::{
 };
 
 use super::{line, orders, weight_of};
+pub use beside::Beside;
 pub use orders::{Answer, Order};
 
 /// A version as the walk sees it.

@@ -20,13 +20,16 @@ impl Situation<'_> {
         while let Some(step) = self.step(status) {
             match step {
                 Step::Weight(_) if self.reached(status) => self.pass(status),
+                Step::Match(_) | Step::Mirror(_) if self.raised(status).all(|party| party.admitted) => {
+                    self.pass(status)
+                }
                 Step::Pause(Some(_)) if self.pause_ends(status).is_some_and(|at| at <= self.now) => self.pass(status),
                 Step::Pause(None) => {
                     status.state = RolloutState::Paused;
                     status.message = None;
                     return;
                 }
-                Step::Weight(_) | Step::Pause(Some(_)) => return,
+                Step::Weight(_) | Step::Pause(Some(_)) | Step::Match(_) | Step::Mirror(_) => return,
             }
         }
         if self.reached(status) {
