@@ -25,7 +25,10 @@ pub use microservice::{
     BoundedContext, Dependency, Microservice, MicroserviceSpec, Port, PortOverride, Protocol, Subdomain, VersionSpec,
 };
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
-pub use rollout::{HandledAction, Mirror, OnFailure, Pause, RolloutPolicy, RolloutState, RolloutStatus, Step};
+pub use rollout::{
+    HandledAction, Mirror, OnFailure, Pause, RolloutPolicy, RolloutState, RolloutStatus, Scale, SessionAffinity,
+    SessionCookie, Step,
+};
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};
 pub use status::{LimitedBy, MicroserviceStatus, Phase, Scaled, VersionTraffic};

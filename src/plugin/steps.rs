@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     api::{MatchValue, RouteMatch},
-    validate::Step,
+    validate::{Size, Step},
 };
 
 /// Such as `weight 5` or `pause 1m`.
@@ -15,6 +15,9 @@ pub fn name(step: &Step) -> String {
         Step::Pause(None) => "pause until promoted".to_owned(),
         Step::Mirror(0) => "mirror none".to_owned(),
         Step::Mirror(percent) => format!("mirror {percent}"),
+        Step::Scale(Size::Pods(1)) => "scale to 1 pod".to_owned(),
+        Step::Scale(Size::Pods(pods)) => format!("scale to {pods} pods"),
+        Step::Scale(Size::Percent(percent)) => format!("scale to {percent} %"),
         Step::Match(matches) => {
             let entries: Vec<String> = matches.iter().map(conditions).collect();
             format!("match {}", entries.join(" or "))

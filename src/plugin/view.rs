@@ -202,7 +202,13 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
             .map(|(index, step)| Step { step: steps::name(step), state: state(index) })
             .collect(),
         since: rollout.step_since.as_ref().map(|since| since.0),
-        message: rollout.message.clone(),
+        message: match rollout.back {
+            Some(percent) => {
+                let why = rollout.message.iter().map(|why| format!("; {why}")).collect::<String>();
+                Some(format!("going back by steps, now at {percent} % of the way{why}"))
+            }
+            None => rollout.message.clone(),
+        },
     }
 }
 

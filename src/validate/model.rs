@@ -126,6 +126,15 @@ pub struct Policy {
     pub on_failure: OnFailure,
     pub progress_deadline: Duration,
     pub scale_down_delay: Option<Duration>,
+    /// The cookie by which clients stay with a new version that served them.
+    pub affinity: Option<Affinity>,
+}
+
+/// A cookie that keeps clients with a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    pub cookie: String,
+    pub max_age: Duration,
 }
 
 /// One step of a rollout.
@@ -139,4 +148,30 @@ pub enum Step {
     Match(Vec<RouteMatch>),
     /// From here on, copies of this share of the requests, in percent, go to the version that is being raised.
     Mirror(i32),
+    /// From here on, the versions that are being raised run so many pods.
+    Scale(Size),
+}
+
+/// A number of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    Pods(i32),
+    /// Of the size without a step.
+    Percent(i32),
+}
+
+impl Size {
+    /// How many pods these are, of a version that has `whole` without a step.
+    pub fn of(self, whole: i32) -> i32 {
+        match self {
+            Self::Pods(pods) => pods.min(whole),
+            Self::Percent(percent) => part(whole, percent, 100),
+        }
+    }
+}
+
+/// As many pods out of `whole` as some out of all requests need, rounded up.
+pub fn part(whole: i32, some: i32, all: i32) -> i32 {
+    let (whole, some, all) = (i64::from(whole), i64::from(some), i64::from(all.max(1)));
+    i32::try_from((whole * some + all - 1) / all).unwrap_or(i32::MAX)
 }

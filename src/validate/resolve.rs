@@ -8,7 +8,7 @@ use crate::api::{
 };
 
 use super::{
-    model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
+    model::{Affinity, Dependency, Identity, Policy, PortPolicy, Size, Step, Validated, Version},
     template_hash,
 };
 
@@ -18,6 +18,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 const HISTORY: usize = 10;
 /// How long a step of a rollout may take, unless the spec says.
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
+/// How long clients keep a rollout's cookie, unless the spec says.
+const COOKIE_AGE: Duration = Duration::from_secs(86_400);
 
 /// Resolves a Microservice as it stands.
 pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
@@ -82,6 +84,10 @@ fn policy(written: &RolloutPolicy) -> Policy {
         on_failure: written.on_failure,
         progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
         scale_down_delay: written.scale_down_delay,
+        affinity: written.session_affinity.as_ref().map(|affinity| Affinity {
+            cookie: affinity.cookie.name.clone(),
+            max_age: affinity.cookie.max_age.unwrap_or(COOKIE_AGE),
+        }),
     }
 }
 
@@ -97,12 +103,15 @@ fn steps(written: &RolloutPolicy) -> Vec<Step> {
 }
 
 fn step(written: &crate::api::Step) -> Option<Step> {
-    let crate::api::Step { weight, pause, matches, mirror } = written;
+    let crate::api::Step { weight, pause, matches, mirror, scale } = written;
     let weight = weight.map(Step::Weight);
     let pause = pause.as_ref().map(|pause| Step::Pause(pause.duration));
     let matched = || (!matches.is_empty()).then(|| Step::Match(matches.clone()));
     let mirror = mirror.as_ref().map(|mirror| Step::Mirror(mirror.percent));
-    weight.or(pause).or(mirror).or_else(matched)
+    let scale = scale
+        .as_ref()
+        .and_then(|scale| scale.replicas.map(Size::Pods).or(scale.percent.map(Size::Percent)).map(Step::Scale));
+    weight.or(pause).or(mirror).or(scale).or_else(matched)
 }
 
 fn with_target(port: &Port, own: Option<i32>) -> Port {

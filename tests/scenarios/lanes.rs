@@ -57,6 +57,20 @@ fn mirrored(world: &World) -> Option<String> {
     Some(format!("{subset} {}", route["mirrorPercentage"]["value"]))
 }
 
+fn cookie_set(world: &World, version: &str) -> Option<String> {
+    let route = http_route(world, "default").unwrap();
+    let to = route["route"].as_array().unwrap().iter().find(|to| to["destination"]["subset"] == version)?.clone();
+    to["headers"]["response"]["add"]["set-cookie"].as_str().map(str::to_owned)
+}
+
+/// Whether a request with this header goes to the version because it brings the cookie.
+fn stays(world: &World, version: &str, header: &str) -> bool {
+    let Some(route) = http_route(world, &format!("rollout.cookie.{version}")) else { return false };
+    assert_eq!(weights_of(&route), format!("{version}=100"));
+    let regex = route["match"][0]["headers"]["cookie"]["regex"].as_str().unwrap();
+    regex::Regex::new(&format!("^(?:{regex})$")).unwrap().is_match(header)
+}
+
 fn state(world: &World) -> RolloutState {
     world.status().rollout.as_ref().unwrap().state
 }
@@ -213,4 +227,69 @@ fn a_version_that_cannot_serve_gets_no_copies() {
     world.pods.insert("v2".into(), Pods::Broken("CrashLoopBackOff"));
     world.settle();
     assert_eq!(mirrored(&world), None);
+}
+
+const STICKY: &str = "{sessionAffinity: {cookie: {name: my.trial, maxAge: 1h}}, steps: [{weight: 5}, {pause: {}}, \
+                      {weight: 50}, {pause: {}}]}";
+
+/// The cookie that answers of v2 set now, without its attributes.
+fn given(world: &World, version: &str) -> String {
+    cookie_set(world, version).unwrap().split(';').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_client_that_the_new_version_served_stays_with_it() {
+    let mut world = led_to("v1=0 v2=100", STICKY);
+    assert_eq!(world.route_names(), ["rollout.cookie.v2", "default"]);
+    assert_eq!(cookie_set(&world, "v1"), None);
+    let set = cookie_set(&world, "v2").unwrap();
+    assert!(set.starts_with("my.trial=") && set.ends_with("; Max-Age=3600; Path=/; HttpOnly"), "{set}");
+    let cookie = given(&world, "v2");
+    for header in [cookie.clone(), format!("a=b; {cookie}"), format!("{cookie}; c=d"), format!("a=b;{cookie};c=d")] {
+        assert!(stays(&world, "v2", &header), "{header}");
+    }
+    for header in [format!("x{cookie}"), format!("{cookie}x"), cookie.replace('.', "x"), format!("a=x{cookie}")] {
+        assert!(!stays(&world, "v2", &header), "{header}");
+    }
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    assert!(stays(&world, "v2", &cookie), "the next step is the same rollout");
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!((world.routed().as_str(), world.route_names()), ("v2=100", vec!["default".to_owned()]));
+    assert_eq!(cookie_set(&world, "v2"), None);
+}
+
+#[test]
+fn nobody_stays_with_a_version_after_its_rollout() {
+    let mut world = led_to("v1=0 v2=100", STICKY);
+    let first = given(&world, "v2");
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert!(!stays(&world, "v2", &first));
+    world.pass(1);
+    assert!(world.ask(Verb::Retry).is_ok());
+    let second = given(&world, "v2");
+    assert!(stays(&world, "v2", &second) && !stays(&world, "v2", &first), "a further try is another rollout");
+    world.edit(&service("v1=0 v2=0 v3=100", STICKY));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=95 v3=5");
+    assert!(!stays(&world, "v2", &second) && stays(&world, "v3", &given(&world, "v3")));
+}
+
+#[test]
+fn of_several_new_versions_a_client_stays_with_its_own() {
+    let world = led_to("v1=40 v2=30 v3=30", STICKY);
+    let (two, three) = (given(&world, "v2"), given(&world, "v3"));
+    assert!(stays(&world, "v2", &two) && !stays(&world, "v2", &three));
+    assert!(stays(&world, "v3", &three) && !stays(&world, "v3", &two));
+}
+
+#[test]
+fn clients_of_a_version_that_cannot_serve_go_by_the_weights() {
+    let mut world = led_to("v1=0 v2=100", &STICKY.replacen('{', "{onFailure: Pause, ", 1));
+    let cookie = given(&world, "v2");
+    world.pods.insert("v2".into(), Pods::Broken("CrashLoopBackOff"));
+    world.settle();
+    assert!(!stays(&world, "v2", &cookie));
+    assert_eq!(world.routed(), "v1=100");
 }

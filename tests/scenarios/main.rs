@@ -1,6 +1,7 @@
 //! How weights, subsets, sizes and the status move, step by step, in a world made of data.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod back;
 mod disturbances;
 mod lanes;
 mod losses;
@@ -9,6 +10,7 @@ mod others;
 mod parking;
 mod revisions;
 mod rollouts;
+mod scaling;
 mod sizes;
 mod weights;
 mod world;

@@ -45,8 +45,13 @@ pub(in super::super) fn policy() -> Vec<Placed> {
         ),
         rule(
             "spec.rollout.steps[]",
-            one_of(&["weight", "pause", "match", "mirror"]),
-            "a step is one thing: give exactly one of weight, pause, match and mirror",
+            one_of(&["weight", "pause", "match", "mirror", "scale"]),
+            "a step is one thing: give exactly one of weight, pause, match, mirror and scale",
+        ),
+        rule(
+            "spec.rollout.steps[].scale",
+            one_of(&["replicas", "percent"]),
+            "a number of pods is given in one way: either replicas or percent",
         ),
     ]
 }
@@ -58,6 +63,21 @@ pub(in super::super) fn requests() -> Vec<Placed> {
                         (!has(self.ports) || !self.ports.exists(p, p.port == m.port && p.protocol != 'TCP')))";
     let http = "(has(self.ports) && self.ports.exists(p, p.protocol != 'TCP'))";
     let at_steps = |placed| told_at(".rollout.steps", placed);
+    let affinity = [
+        told_at(
+            ".rollout.sessionAffinity",
+            rule(
+                "spec",
+                format!("!has(self.rollout) || !has(self.rollout.sessionAffinity) || {http}"),
+                "cookies need at least one port whose protocol is HTTP, HTTP2 or GRPC: remove sessionAffinity",
+            ),
+        ),
+        rule(
+            "spec.rollout.sessionAffinity.cookie",
+            "!has(self.maxAge) || duration(self.maxAge) >= duration('1s')",
+            "clients count the age of a cookie in seconds: maxAge must be 1s or more",
+        ),
+    ];
     [
         rule(
             "spec",
@@ -73,5 +93,6 @@ pub(in super::super) fn requests() -> Vec<Placed> {
     ]
     .into_iter()
     .map(at_steps)
+    .chain(affinity)
     .collect()
 }

@@ -13,7 +13,10 @@ pub mod size;
 pub mod version;
 pub mod walk;
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::Timestamp;
 
@@ -39,6 +42,8 @@ pub struct Rollout<'a> {
     pub routes: Vec<(Cow<'a, Route>, Option<Weights>)>,
     /// The version that gets copies of the requests that no route takes, and of how many percent of them.
     pub mirror: Option<(String, i32)>,
+    /// What answers to the requests that no route takes set as a cookie, by the version that gives them.
+    pub cookies: BTreeMap<String, String>,
     /// No version can serve anywhere: the last weights stand.
     pub stranded: bool,
     /// Versions that lost their weight just now.
@@ -94,12 +99,16 @@ pub fn advance<'a>(
         parties: &parties,
         orders: &observed.orders,
         now: around.now,
+        propagation: around.propagation,
     });
     let walked =
         situation.as_ref().and_then(|it| if frozen || !routed { walk::stay(it) } else { Some(walk::walk(it)) });
     let current = current.clone().unwrap_or_else(|| first_weights(&standings, observed.adopting));
     if let Some(Walk { aims, .. }) = &walked {
         standings.iter_mut().for_each(|standing| standing.aim = weight_of(aims, standing.name));
+    }
+    if let (Some(situation), Some(walked)) = (&situation, &walked) {
+        standings.iter_mut().for_each(|standing| standing.scale(situation.pods_of(standing.name, &walked.status)));
     }
     let candidates: Vec<Candidate> =
         standings.iter().map(|standing| standing.candidate(standing.aim, weight_of(&current, standing.name))).collect();
@@ -113,6 +122,10 @@ pub fn advance<'a>(
         (Some(situation), Some(walked)) if !frozen && routed => Some(walk::written(situation, walked, &weights)),
         (_, walked) => walked,
     };
+    // They were judged by the step that began with this plan; they are sized for the one that it ends with.
+    if let (Some(situation), Some(walked)) = (&situation, &walked) {
+        standings.iter_mut().for_each(|standing| standing.part = situation.pods_of(standing.name, &walked.status));
+    }
     let beside = situation.as_ref().zip(walked.as_ref()).map(|(it, walked)| it.beside(&walked.status));
     let beside = beside.filter(|_| routed).unwrap_or_default();
     let of_spec = service.routes.iter().map(|route| {
@@ -126,6 +139,7 @@ pub fn advance<'a>(
     });
     let routes: Vec<_> = of_spec.chain(own).collect();
     let mirror = lanes::mirror(&beside, &standings, observed.routes.as_ref());
+    let cookies = lanes::cookies(&beside);
     let lost = note_losses(&mut standings, observed, (&current, &weights), &routes, around);
     for standing in &mut standings {
         let effective = weight_of(&weights, standing.name);
@@ -146,7 +160,20 @@ pub fn advance<'a>(
         }
         None => (None, orders::refuse(&observed.orders, "no mesh carries the weights of the service"), None, None),
     };
-    Rollout { standings, weights, routes, mirror, stranded, lost, arrived, progress, answers, pause_ends, next }
+    Rollout {
+        standings,
+        weights,
+        routes,
+        mirror,
+        cookies,
+        stranded,
+        lost,
+        arrived,
+        progress,
+        answers,
+        pause_ends,
+        next,
+    }
 }
 
 fn judge_all<'a>(

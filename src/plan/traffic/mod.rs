@@ -5,6 +5,8 @@
 pub mod istio;
 pub mod provider;
 
+use std::collections::BTreeMap;
+
 use crate::{
     api::{CircuitBreaker, Duration, Protocol, Retries, Route, RouteMatch},
     observe::Weights,
@@ -41,6 +43,8 @@ pub struct HttpIntent {
     pub backends: Vec<(String, i32)>,
     /// The version that gets copies of the requests, and of how many percent of them.
     pub mirror: Option<(String, i32)>,
+    /// What answers set as a cookie, by the version that gives them.
+    pub cookies: BTreeMap<String, String>,
     pub timeout: Option<Duration>,
     pub retries: Option<Retries>,
 }
@@ -107,6 +111,7 @@ fn http_of(group: &PortGroup<'_>, several: bool, rollout: &Rollout<'_>, default:
                 matches,
                 backends: backends(rollout, weights),
                 mirror: None,
+                cookies: BTreeMap::new(),
                 timeout: route.timeout.or(group.timeout),
                 retries: route.retries.clone().or_else(|| group.retries.clone()),
             })
@@ -117,6 +122,7 @@ fn http_of(group: &PortGroup<'_>, several: bool, rollout: &Rollout<'_>, default:
         matches: if several { group.ports.iter().map(|port| only_port(port.port)).collect() } else { Vec::new() },
         backends: default.to_vec(),
         mirror: rollout.mirror.clone(),
+        cookies: rollout.cookies.clone(),
         timeout: group.timeout,
         retries: group.retries.clone(),
     });

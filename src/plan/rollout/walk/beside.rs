@@ -4,7 +4,7 @@ use crate::{
     api::{RolloutState, RolloutStatus, RouteMatch},
     observe::Weights,
     plan::rollout::settle::share,
-    validate::Step,
+    validate::{Affinity, Step},
 };
 
 use super::Situation;
@@ -18,6 +18,16 @@ pub struct Beside {
     pub matches: Vec<RouteMatch>,
     /// The version that gets copies of requests, and of how many percent of them.
     pub mirror: Option<(String, i32)>,
+    /// How clients stay with the one that served them.
+    pub session: Option<Session>,
+}
+
+/// What clients of a new version are known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Names the rollout.
+    pub id: String,
+    pub affinity: Affinity,
 }
 
 impl Situation<'_> {
@@ -30,11 +40,13 @@ impl Situation<'_> {
                 Step::Match(matches) => beside.matches.extend(matches.iter().cloned()),
                 Step::Mirror(percent) => mirrored = *percent,
                 Step::Weight(_) => mirrored = 0,
-                Step::Pause(_) => {}
+                Step::Pause(_) | Step::Scale(_) => {}
             }
         }
         if self.under_way(status) {
             beside.shares = self.shares(status);
+            let session = |(id, affinity): (&String, &Affinity)| Session { id: id.clone(), affinity: affinity.clone() };
+            beside.session = status.session.as_ref().zip(self.policy.affinity.as_ref()).map(session);
         }
         if mirrored > 0 && self.step(status).is_some() {
             let largest = self.raised(status).min_by_key(|party| std::cmp::Reverse(party.requested));
@@ -44,7 +56,7 @@ impl Situation<'_> {
     }
 
     /// It has begun, and has not ended.
-    fn under_way(&self, status: &RolloutStatus) -> bool {
+    pub(super) fn under_way(&self, status: &RolloutStatus) -> bool {
         status.step_since.is_some() && matches!(status.state, RolloutState::Progressing | RolloutState::Paused)
     }
 

@@ -3,13 +3,16 @@
 //!
 //! It only says what to aim at: [`mod@super::settle`] still gives no version more than it can carry.
 
+mod back;
 mod begin;
 mod beside;
 mod failure;
 mod pause;
+mod session;
+mod sizes;
 mod steps;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{Duration, RolloutState, RolloutStatus},
@@ -18,7 +21,7 @@ use crate::{
 };
 
 use super::{line, orders, weight_of};
-pub use beside::Beside;
+pub use beside::{Beside, Session};
 pub use orders::{Answer, Order};
 
 /// A version as the walk sees it.
@@ -32,8 +35,12 @@ pub struct Party<'a> {
     pub changed: bool,
     /// It has a Deployment.
     pub exists: bool,
-    /// It may be raised.
+    /// It may be raised, if it has the pods that it needs for it.
     pub admitted: bool,
+    /// Pods that its Deployment has been told to run.
+    pub pods: i32,
+    /// Pods that it runs without a step about them.
+    pub whole: i32,
     /// Why it cannot carry what it has; None while it can.
     pub fault: Option<String>,
     /// Why it is not ready yet, in the cluster's words.
@@ -52,6 +59,8 @@ pub struct Situation<'a> {
     /// What people asked for, in the order in which they did.
     pub orders: &'a [Order],
     pub now: Timestamp,
+    /// Time that the mesh is given to learn of a change.
+    pub propagation: SignedDuration,
 }
 
 /// What to aim at, and how far that is.
@@ -99,9 +108,12 @@ impl Situation<'_> {
         if status.state == RolloutState::Progressing {
             self.advance(status);
         }
+        self.go_back(status);
+        self.keep_session(status);
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
-        Walk { pause_ends, next: pause_ends.or_else(|| self.deadline(&walk.status)), ..walk }
+        let next = pause_ends.or_else(|| self.deadline(&walk.status)).or_else(|| self.back_at(&walk.status));
+        Walk { pause_ends, next, ..walk }
     }
 
     /// Weights that the spec asks for.
@@ -127,12 +139,17 @@ impl Situation<'_> {
     fn aims(&self, status: &RolloutStatus) -> Weights {
         match status.state {
             RolloutState::Completed => self.requested(),
-            RolloutState::Aborted => status.stable.clone(),
+            RolloutState::Aborted => match status.back {
+                Some(percent) => self.point(status, percent),
+                None => status.stable.clone(),
+            },
             RolloutState::Paused if !status.kept.is_empty() => status.kept.clone(),
-            RolloutState::Progressing | RolloutState::Paused => {
-                line::point(&status.from, &self.requested(), self.percent(status))
-            }
+            RolloutState::Progressing | RolloutState::Paused => self.point(status, self.percent(status)),
         }
+    }
+
+    fn point(&self, status: &RolloutStatus, percent: i32) -> Weights {
+        line::point(&status.from, &self.requested(), percent)
     }
 
     /// How much of the way the current step asks for.

@@ -12,7 +12,7 @@ impl Situation<'_> {
     /// Goes on for as many steps as are reached already.
     pub(super) fn advance(&self, status: &mut RolloutStatus) {
         if status.step_since.is_none() {
-            if !self.raised(status).all(|party| party.admitted) {
+            if !self.ready_for_it(status) {
                 return;
             }
             self.begin_step(status);
@@ -20,16 +20,14 @@ impl Situation<'_> {
         while let Some(step) = self.step(status) {
             match step {
                 Step::Weight(_) if self.reached(status) => self.pass(status),
-                Step::Match(_) | Step::Mirror(_) if self.raised(status).all(|party| party.admitted) => {
-                    self.pass(status)
-                }
+                Step::Match(_) | Step::Mirror(_) | Step::Scale(_) if self.ready_for_it(status) => self.pass(status),
                 Step::Pause(Some(_)) if self.pause_ends(status).is_some_and(|at| at <= self.now) => self.pass(status),
                 Step::Pause(None) => {
                     status.state = RolloutState::Paused;
                     status.message = None;
                     return;
                 }
-                Step::Weight(_) | Step::Pause(Some(_)) | Step::Match(_) | Step::Mirror(_) => return,
+                Step::Weight(_) | Step::Pause(Some(_)) | Step::Match(_) | Step::Mirror(_) | Step::Scale(_) => return,
             }
         }
         if self.reached(status) {
@@ -40,6 +38,11 @@ impl Situation<'_> {
             status.from.clear();
             (status.step_since, status.progressed_at) = (None, None);
         }
+    }
+
+    /// Every version that is being raised may be, with the pods that it is to have now.
+    fn ready_for_it(&self, status: &RolloutStatus) -> bool {
+        self.raised(status).all(|party| self.ready(party, status))
     }
 
     /// Ends the current step.
