@@ -34,6 +34,7 @@ fn all_ready(service: &Validated) -> Observed {
             default: weights,
             named: service.routes.iter().map(|route| (route.name.clone(), requested_of(route))).collect(),
             created: Timestamp::UNIX_EPOCH,
+            ..LiveRoutes::default()
         }),
         subsets: service.versions.iter().map(|version| version.name.clone()).collect::<BTreeSet<_>>(),
         service: Some(LiveService::default()),

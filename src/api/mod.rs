@@ -28,7 +28,8 @@ pub use microservice::{
 };
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
 pub use rollout::{
-    HandledAction, OnFailure, Pause, RollbackWindow, RolloutPolicy, RolloutState, RolloutStatus, Served, Step,
+    HandledAction, Mirror, OnFailure, Pause, RollbackWindow, RolloutPolicy, RolloutState, RolloutStatus, Scale, Served,
+    SessionAffinity, SessionCookie, Step,
 };
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};

@@ -356,6 +356,7 @@ fn live_routes(live: &VirtualService) -> LiveRoutes {
     LiveRoutes {
         default: named.remove(DEFAULT_ROUTE).or_else(tcp).unwrap_or_default(),
         named,
+        mirrors: live.spec.http.iter().filter_map(|route| route.mirror.as_ref()?.subset.clone()).collect(),
         created: live.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
     }
 }

@@ -119,6 +119,8 @@ pub struct LiveRoutes {
     pub default: Weights,
     /// Weights by the name of the route.
     pub named: BTreeMap<String, Weights>,
+    /// Versions that get copies of requests.
+    pub mirrors: BTreeSet<String>,
     /// When the VirtualService was created.
     pub created: Timestamp,
 }

@@ -179,7 +179,7 @@ fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
             } else {
                 Severity::Progressing
             };
-            (reason::VERSION_NOT_READY, readiness_in_words(standing, spec.replicas), severity)
+            (reason::VERSION_NOT_READY, readiness_in_words(standing, standing.wanted()), severity)
         }
     };
     let trouble = standing.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
@@ -266,6 +266,13 @@ fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
         }
         RolloutState::Aborted => {
             let why = status.message.as_deref().unwrap_or("the rollout was aborted");
+            if let Some(percent) = status.back {
+                let message = format!(
+                    "rolling back by steps, now at {percent} % of the way: {why}; {weights}; at once with: kubectl ms \
+                     abort {name}"
+                );
+                return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
+            }
             let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");
             Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Stalled })
         }

@@ -13,6 +13,8 @@ use crate::{
     validate::{self, resolve::resolve},
 };
 
+use super::steps;
+
 /// One Microservice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -196,18 +198,22 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
         (std::cmp::Ordering::Equal, _) => StepState::Current,
         (std::cmp::Ordering::Greater, _) => StepState::Ahead,
     };
-    let name = |step: &validate::Step| match step {
-        validate::Step::Weight(percent) => format!("weight {percent}"),
-        validate::Step::Pause(Some(length)) => format!("pause {length}"),
-        validate::Step::Pause(None) => "pause until promoted".to_owned(),
-        validate::Step::Analysis(_) => "analysis".to_owned(),
-    };
     Progress {
         state: rollout.state,
         done,
-        steps: steps.iter().enumerate().map(|(index, step)| Step { step: name(step), state: state(index) }).collect(),
+        steps: steps
+            .iter()
+            .enumerate()
+            .map(|(index, step)| Step { step: steps::name(step), state: state(index) })
+            .collect(),
         since: rollout.step_since.as_ref().map(|since| since.0),
-        message: rollout.message.clone(),
+        message: match rollout.back {
+            Some(percent) => {
+                let why = rollout.message.iter().map(|why| format!("; {why}")).collect::<String>();
+                Some(format!("going back by steps, now at {percent} % of the way{why}"))
+            }
+            None => rollout.message.clone(),
+        },
     }
 }
 

@@ -17,7 +17,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::api::{Microservice, Provider};
-pub use model::{Analysis, Copies, Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
+pub use model::{Affinity, Analysis, Copies, Dependency, Identity, Policy, PortPolicy, Size, Step, Validated, Version};
 pub use template::template_hash;
 
 /// One thing that is wrong with a Microservice, and what to do about it.

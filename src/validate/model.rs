@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::{
     BoundedContext, CircuitBreaker, Duration, Metric, OnFailure, OnNoData, PodSettings, Port, Protocol, Provider,
-    Retries, RollbackWindow, Route,
+    Retries, RollbackWindow, Route, RouteMatch,
 };
 
 /// Which object this is about.
@@ -144,6 +144,15 @@ pub struct Policy {
     pub progress_deadline: Duration,
     pub scale_down_delay: Option<Duration>,
     pub rollback_window: Option<RollbackWindow>,
+    /// The cookie by which clients stay with a new version that served them.
+    pub affinity: Option<Affinity>,
+}
+
+/// A cookie that keeps clients with a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    pub cookie: String,
+    pub max_age: Duration,
 }
 
 /// One step of a rollout.
@@ -155,6 +164,12 @@ pub enum Step {
     Pause(Option<Duration>),
     /// Measure until each metric has passed often enough.
     Analysis(Analysis),
+    /// From here on, requests that meet any of these go to the versions that are being raised.
+    Match(Vec<RouteMatch>),
+    /// From here on, copies of this share of the requests, in percent, go to the version that is being raised.
+    Mirror(i32),
+    /// From here on, the versions that are being raised run so many pods.
+    Scale(Size),
 }
 
 /// What is measured, with defaults applied.
@@ -169,4 +184,28 @@ pub struct Analysis {
     pub min_requests: Option<i32>,
     pub on_no_data: OnNoData,
     pub count: i32,
+}
+
+/// A number of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    Pods(i32),
+    /// Of the size without a step.
+    Percent(i32),
+}
+
+impl Size {
+    /// How many pods these are, of a version that has `whole` without a step.
+    pub fn of(self, whole: i32) -> i32 {
+        match self {
+            Self::Pods(pods) => pods.min(whole),
+            Self::Percent(percent) => part(whole, percent, 100),
+        }
+    }
+}
+
+/// As many pods out of `whole` as some out of all requests need, rounded up.
+pub fn part(whole: i32, some: i32, all: i32) -> i32 {
+    let (whole, some, all) = (i64::from(whole), i64::from(some), i64::from(all.max(1)));
+    i32::try_from((whole * some + all - 1) / all).unwrap_or(i32::MAX)
 }
