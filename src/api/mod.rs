@@ -27,7 +27,7 @@ pub use microservice::{
     BoundedContext, Dependency, Microservice, MicroserviceSpec, Port, PortOverride, Protocol, Subdomain, VersionSpec,
 };
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
-pub use rollout::{HandledAction, OnFailure, Pause, RolloutPolicy, RolloutState, RolloutStatus, Step};
+pub use rollout::{HandledAction, Held, HeldBy, OnFailure, Pause, RolloutPolicy, RolloutState, RolloutStatus, Step};
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};
 pub use status::{LimitedBy, MicroserviceStatus, Phase, Scaled, VersionTraffic};

@@ -38,6 +38,11 @@ pub struct RolloutPolicy {
     /// not scaled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_down_delay: Option<Duration>,
+    /// Nothing of a rollout advances while this is true: no weight goes up, no step passes, pauses and the deadline stand
+    /// still. Versions that fail lose their weight and are rolled back all the same. Unlike a Pause that somebody asks for,
+    /// it holds every rollout until it is removed. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
 }
 
 /// One step: exactly one of its fields is given.
@@ -107,10 +112,36 @@ pub struct RolloutStatus {
     /// Why it is paused or aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What holds it although nothing failed and nobody paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// What came of the latest actions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub handled: Vec<HandledAction>,
+}
+
+/// What holds a rollout although nothing failed and nobody paused it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// Suspended: by `spec.rollout.suspend`.
+    pub by: HeldBy,
+    /// Since when. The deadline stands still from then on.
+    pub since: MicroTime,
+    /// What it waits for, and what to do.
+    pub message: String,
+    /// When it is over by itself. Absent when that takes a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<MicroTime>,
+}
+
+/// Who holds a rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HeldBy {
+    /// Its policy, with `suspend`.
+    #[default]
+    Suspended,
 }
 
 /// What came of an action.

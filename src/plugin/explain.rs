@@ -159,7 +159,10 @@ fn advice(microservice: &Microservice, view: &View, conditions: &[Held], version
         ));
     }
     let told = |reason: &str| conditions.iter().any(|condition| condition.reason == reason);
-    match view.rollout.as_ref().map(|rollout| rollout.state) {
+    if told(reason::ROLLOUT_SUSPENDED) {
+        advice.push(format!("go on: remove spec.rollout.suspend, or back: kubectl ms abort {at}"));
+    }
+    match view.rollout.as_ref().map(|rollout| rollout.state).filter(|_| !told(reason::ROLLOUT_SUSPENDED)) {
         Some(RolloutState::Paused) => {
             advice.push(format!("go on: kubectl ms promote {at}, or back: kubectl ms abort {at}"));
         }

@@ -201,7 +201,7 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
         done,
         steps: steps.iter().enumerate().map(|(index, step)| Step { step: name(step), state: state(index) }).collect(),
         since: rollout.step_since.as_ref().map(|since| since.0),
-        message: rollout.message.clone(),
+        message: rollout.message.clone().or_else(|| rollout.held.as_ref().map(|held| held.message.clone())),
     }
 }
 

@@ -125,6 +125,8 @@ pub struct Policy {
     pub on_failure: OnFailure,
     pub progress_deadline: Duration,
     pub scale_down_delay: Option<Duration>,
+    /// Nothing of a rollout advances.
+    pub suspend: bool,
 }
 
 /// One step of a rollout.

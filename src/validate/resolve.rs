@@ -82,6 +82,7 @@ fn policy(written: &RolloutPolicy) -> Policy {
         on_failure: written.on_failure,
         progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
         scale_down_delay: written.scale_down_delay,
+        suspend: written.suspend,
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod disturbances;
+mod gates;
 mod losses;
 mod mesh;
 mod others;

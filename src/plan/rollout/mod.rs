@@ -1,9 +1,10 @@
 //! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
 //!
 //! [`version`] judges each version, [`parking`] says who takes the weight of those that are to have no pods,
-//! [`mod@walk`] how far on the way there to aim, [`mod@settle`] gives no version more than it can carry, [`size`] decides
+//! [`mod@walk`] how far on the way there to aim, [`mod@held`] what to say of what holds it, [`mod@settle`] gives no version more than it can carry, [`size`] decides
 //! how many pods run meanwhile.
 
+pub mod held;
 pub mod line;
 pub mod orders;
 pub mod parking;

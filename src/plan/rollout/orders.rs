@@ -84,6 +84,9 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
     use RolloutState::{Aborted, Completed, Paused, Progressing};
     let by = order.actor.as_deref().map(|actor| format!(" by {actor}")).unwrap_or_default();
     match (order.verb, status.state) {
+        (Verb::Promote | Verb::PromoteFull, Progressing | Paused) if situation.policy.suspend => {
+            Err("the rollout is suspended by its policy: remove spec.rollout.suspend first".to_owned())
+        }
         (Verb::Promote, Progressing | Paused) => {
             let pausing = situation.pausing(status);
             if status.state == Progressing && !pausing {

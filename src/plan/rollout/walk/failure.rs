@@ -42,7 +42,7 @@ impl Situation<'_> {
 
     /// When the current step has taken too long; None while nothing has to be reached.
     pub(super) fn deadline(&self, status: &RolloutStatus) -> Option<Timestamp> {
-        if status.state != RolloutState::Progressing || self.pausing(status) {
+        if status.state != RolloutState::Progressing || status.held.is_some() || self.pausing(status) {
             return None;
         }
         after(status.progressed_at.as_ref()?.0, self.policy.progress_deadline)

@@ -5,6 +5,7 @@
 
 mod begin;
 mod failure;
+mod held;
 mod pause;
 mod steps;
 
@@ -68,6 +69,7 @@ pub struct Walk {
 pub fn walk(situation: &Situation<'_>) -> Walk {
     let mut status = situation.begin();
     let answers = orders::obey(&mut status, situation);
+    situation.hold(&mut status);
     if matches!(status.state, RolloutState::Progressing | RolloutState::Paused) {
         situation.judge(&mut status);
     }
@@ -91,15 +93,20 @@ pub fn written(situation: &Situation<'_>, walk: Walk, planned: &Weights) -> Walk
 impl Situation<'_> {
     fn go_on(&self, mut walk: Walk) -> Walk {
         let status = &mut walk.status;
-        if status.state != RolloutState::Paused {
+        if status.held.is_none() && status.state != RolloutState::Paused {
             status.kept.clear();
         }
-        if status.state == RolloutState::Progressing {
+        if status.held.is_none() && status.state == RolloutState::Progressing {
             self.advance(status);
         }
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
-        Walk { pause_ends, next: pause_ends.or_else(|| self.deadline(&walk.status)), ..walk }
+        let pause_ends = match &status.held {
+            None => pause_ends,
+            Some(_) => pause_ends.filter(|end| self.held_until(status).is_some_and(|until| until < *end)),
+        };
+        let own = pause_ends.or_else(|| self.deadline(status)).or_else(|| self.held_until(status));
+        Walk { pause_ends, next: own, ..walk }
     }
 
     /// Weights that the spec asks for.
@@ -126,7 +133,7 @@ impl Situation<'_> {
         match status.state {
             RolloutState::Completed => self.requested(),
             RolloutState::Aborted => status.stable.clone(),
-            RolloutState::Paused if !status.kept.is_empty() => status.kept.clone(),
+            RolloutState::Progressing | RolloutState::Paused if !status.kept.is_empty() => status.kept.clone(),
             RolloutState::Progressing | RolloutState::Paused => {
                 line::point(&status.from, &self.requested(), self.percent(status))
             }
