@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ActionResult, Duration};
+use super::{ActionResult, Duration, Window};
 
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,12 @@ pub struct RolloutPolicy {
     /// it holds every rollout until it is removed. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+    /// When a rollout may go on: outside of these hours no weight goes up and no step passes, and the deadline stands
+    /// still. Versions that fail lose their weight and are rolled back at any time; what somebody promotes fully is not
+    /// held. Default: always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub windows: Vec<Window>,
 }
 
 /// One step: exactly one of its fields is given.
@@ -112,6 +118,9 @@ pub struct RolloutStatus {
     /// Why it is paused or aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Somebody promoted it fully: time windows do not hold it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promoted_fully: bool,
     /// What holds it although nothing failed and nobody paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
@@ -125,7 +134,7 @@ pub struct RolloutStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Held {
-    /// Suspended: by `spec.rollout.suspend`.
+    /// Suspended: by `spec.rollout.suspend`. Window: by `spec.rollout.windows`.
     pub by: HeldBy,
     /// Since when. The deadline stands still from then on.
     pub since: MicroTime,
@@ -142,6 +151,8 @@ pub enum HeldBy {
     /// Its policy, with `suspend`.
     #[default]
     Suspended,
+    /// A time window that is not open.
+    Window,
 }
 
 /// What came of an action.

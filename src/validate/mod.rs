@@ -10,6 +10,7 @@ mod quantity;
 pub mod resolve;
 pub mod syntax;
 mod template;
+pub mod window;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use thiserror::Error;
 use crate::api::{Microservice, Provider};
 pub use model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
 pub use template::template_hash;
+pub use window::Window;
 
 /// One thing that is wrong with a Microservice, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

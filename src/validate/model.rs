@@ -4,6 +4,8 @@ use crate::api::{
     BoundedContext, CircuitBreaker, Duration, OnFailure, PodSettings, Port, Protocol, Provider, Retries, Route,
 };
 
+use super::Window;
+
 /// Which object this is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -127,6 +129,8 @@ pub struct Policy {
     pub scale_down_delay: Option<Duration>,
     /// Nothing of a rollout advances.
     pub suspend: bool,
+    /// When a rollout may go on; empty for always.
+    pub windows: Vec<Window>,
 }
 
 /// One step of a rollout.

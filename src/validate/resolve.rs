@@ -10,6 +10,7 @@ use crate::api::{
 use super::{
     model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
     template_hash,
+    window::window,
 };
 
 /// How long a removed version runs on without references, unless the spec says.
@@ -83,6 +84,7 @@ fn policy(written: &RolloutPolicy) -> Policy {
         progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
         scale_down_delay: written.scale_down_delay,
         suspend: written.suspend,
+        windows: written.windows.iter().map(window).collect(),
     }
 }
 

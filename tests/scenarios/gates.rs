@@ -169,3 +169,101 @@ fn going_back_is_at_once_under_a_suspension() {
     assert_eq!(world.routed(), "v1=100");
     assert_eq!(world.condition("Ready").0, "True");
 }
+
+const HOUR: &str = "windows: [{from: '01:00', to: '02:00'}]";
+
+#[test]
+fn a_rollout_waits_for_its_window_and_goes_on_by_itself() {
+    let mut world = running(HOUR);
+    world.edit(&service(0, 100, &policy(HOUR)));
+    world.settle();
+    assert_eq!(
+        world.status().message.as_deref(),
+        Some(
+            "the rollout waits for the time window that opens Thu 2026-01-01 01:00 (UTC); traffic stays at v1 100; or \
+             back: kubectl ms abort order-service"
+        )
+    );
+    assert_eq!(world.condition("Reconciling").1, "RolloutOutsideWindow");
+    assert_eq!(world.condition("Paused").0, "False", "it waits for nobody");
+    world.pass(50 * 60 - 1);
+    assert_eq!(world.routed(), "v1=100");
+    world.pass(1);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    assert_eq!(held_by(&world), None);
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+}
+
+#[test]
+fn a_promotion_waits_for_the_window_and_a_full_one_does_not() {
+    let mut world = running(HOUR);
+    world.pass(50 * 60);
+    world.edit(&service(0, 100, &policy(HOUR)));
+    world.settle();
+    world.pass(3_600);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), "v1=50 v2=50", "the window has closed");
+    let message = world.status().message.clone().unwrap();
+    assert!(message.starts_with("the rollout waits for the time window that opens Fri 2026-01-02 01:00"), "{message}");
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    assert_eq!(world.routed(), "v2=100");
+    assert!(!rollout(&world).promoted_fully, "the next rollout is held again");
+}
+
+#[test]
+fn a_window_that_closes_in_a_pause_holds_what_follows_and_the_time_runs() {
+    let closing = "windows: [{from: '00:00', to: '00:11'}]";
+    let mut world = running(closing);
+    world.edit(&service(0, 100, &policy(closing)));
+    world.settle();
+    world.pass(10);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    world.pass(3_600);
+    assert_eq!(world.routed(), "v1=95 v2=5", "the pause is over and the window closed");
+    assert_eq!(held_by(&world), Some(HeldBy::Window));
+    world.pass(22 * 3_600 + 49 * 60 + 49);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    world.pass(1);
+    assert_eq!(world.routed(), "v1=50 v2=50", "the pause was over long ago");
+}
+
+#[test]
+fn the_deadline_stands_still_while_the_window_is_closed() {
+    let closing = "windows: [{from: '00:00', to: '00:11'}]";
+    let mut world = running(closing);
+    world.pods.insert("v2".into(), Pods::Ready(2));
+    world.edit(&service(0, 100, &policy(closing)));
+    world.settle();
+    world.pass(3_600);
+    assert_eq!(rollout(&world).state, RolloutState::Progressing, "60 of 120 s were over when it closed");
+    world.pass(22 * 3_600 + 50 * 60 + 59);
+    assert_eq!(rollout(&world).state, RolloutState::Progressing);
+    world.pass(1);
+    assert_eq!(rollout(&world).state, RolloutState::Aborted);
+}
+
+#[test]
+fn a_rollback_waits_for_no_window() {
+    let closing = "windows: [{from: '00:00', to: '00:11'}]";
+    let mut world = running(closing);
+    world.edit(&service(0, 100, &policy(closing)));
+    world.settle();
+    world.pass(300);
+    assert_eq!((world.routed().as_str(), held_by(&world)), ("v1=95 v2=5", Some(HeldBy::Window)));
+    world.pods.insert("v2".into(), Pods::Broken("CrashLoopBackOff"));
+    world.settle();
+    assert_eq!(world.routed(), "v1=100");
+    assert_eq!(rollout(&world).state, RolloutState::Aborted);
+}
+
+#[test]
+fn windows_that_never_open_are_told() {
+    let never = "windows: [{from: '01:00', to: '02:00'}, {kind: Deny}]";
+    let mut world = running(never);
+    world.edit(&service(0, 100, &policy(never)));
+    world.settle();
+    let message = world.status().message.clone().unwrap();
+    assert!(message.contains("none opens within two weeks: correct spec.rollout.windows"), "{message}");
+}

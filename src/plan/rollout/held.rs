@@ -16,5 +16,6 @@ pub fn told(status: &RolloutStatus, pause_ends: Option<Timestamp>) -> Option<&He
 pub fn reason(by: HeldBy) -> &'static str {
     match by {
         HeldBy::Suspended => reason::ROLLOUT_SUSPENDED,
+        HeldBy::Window => reason::ROLLOUT_OUTSIDE_WINDOW,
     }
 }

@@ -12,6 +12,7 @@ pub mod settle;
 pub mod size;
 pub mod version;
 pub mod walk;
+pub mod windows;
 
 use std::collections::BTreeSet;
 

@@ -103,6 +103,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         }
         (Verb::PromoteFull, Progressing | Paused) => {
             (status.state, status.message) = (Progressing, None);
+            status.promoted_fully = true;
             status.step = situation.steps();
             status.step_since = status.step_since.take().map(|_| time(situation.now));
             status.progressed_at = Some(time(situation.now));
@@ -121,6 +122,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         (Verb::Retry, Aborted) => {
             status.state = Progressing;
             status.message = None;
+            status.promoted_fully = false;
             (status.step, status.step_since) = (0, None);
             status.progressed_at = Some(time(situation.now));
             status.from = status.stable.clone();

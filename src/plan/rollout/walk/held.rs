@@ -8,7 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
     api::{Held, HeldBy, RolloutState, RolloutStatus},
-    plan::rollout::version::time,
+    plan::rollout::{
+        version::time,
+        windows::{Hours, hours},
+    },
 };
 
 use super::Situation;
@@ -24,7 +27,7 @@ impl Situation<'_> {
     /// Notes what holds the rollout now; when a hold ends, the time that it took counts for nothing.
     pub(super) fn hold(&self, status: &mut RolloutStatus) {
         let under_way = matches!(status.state, RolloutState::Progressing | RolloutState::Paused);
-        let holder = if under_way { self.holder() } else { None };
+        let holder = if under_way { self.holder(status) } else { None };
         let before = status.held.take();
         let same = before.as_ref().zip(holder.as_ref()).is_some_and(|(before, holder)| before.by == holder.by);
         if let Some(over) = before.as_ref().filter(|_| !same) {
@@ -38,13 +41,37 @@ impl Situation<'_> {
         status.held = Some(Held { by, since, message, until: until.map(time) });
     }
 
-    fn holder(&self) -> Option<Holder> {
-        self.suspension()
+    fn holder(&self, status: &RolloutStatus) -> Option<Holder> {
+        self.suspension().or_else(|| self.closed_window(status))
     }
 
     fn suspension(&self) -> Option<Holder> {
         let message = "the rollout is suspended by its policy: it goes on when spec.rollout.suspend is removed";
         self.policy.suspend.then(|| Holder { by: HeldBy::Suspended, message: message.to_owned(), until: None })
+    }
+
+    fn closed_window(&self, status: &RolloutStatus) -> Option<Holder> {
+        let Hours::Closed { opens } = hours(&self.policy.windows, self.now) else { return None };
+        let message = match &opens {
+            Some(opening) => format!("the rollout waits for the time window that opens {}", opening.in_words()),
+            None => "the rollout waits for a time window, and none opens within two weeks: correct \
+                     spec.rollout.windows"
+                .to_owned(),
+        };
+        let holds = !status.promoted_fully;
+        holds.then(|| Holder { by: HeldBy::Window, message, until: opens.map(|opening| opening.at) })
+    }
+
+    /// When the time window closes in which the rollout is on its way.
+    pub(super) fn window_closes(&self, status: &RolloutStatus) -> Option<Timestamp> {
+        let moves = status.state == RolloutState::Progressing && status.held.is_none() && !status.promoted_fully;
+        if !moves {
+            return None;
+        }
+        match hours(&self.policy.windows, self.now) {
+            Hours::Open { until } => until,
+            Hours::Closed { .. } => None,
+        }
     }
 
     /// The deadline stood still, and under a suspension the pauses, too.

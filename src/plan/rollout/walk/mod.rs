@@ -106,7 +106,8 @@ impl Situation<'_> {
             Some(_) => pause_ends.filter(|end| self.held_until(status).is_some_and(|until| until < *end)),
         };
         let own = pause_ends.or_else(|| self.deadline(status)).or_else(|| self.held_until(status));
-        Walk { pause_ends, next: own, ..walk }
+        let next = own.into_iter().chain(self.window_closes(status)).min();
+        Walk { pause_ends, next, ..walk }
     }
 
     /// Weights that the spec asks for.

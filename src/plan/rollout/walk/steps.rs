@@ -35,6 +35,7 @@ impl Situation<'_> {
             status.previous = std::mem::take(&mut status.stable);
             status.stable = self.requested();
             status.from.clear();
+            status.promoted_fully = false;
             (status.step_since, status.progressed_at) = (None, None);
         }
     }
