@@ -236,7 +236,7 @@ fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
     let name = &service.identity.name;
     let weights = weights_in_words(rollout);
     let at = format!("step {} of {steps}", status.step + 1);
-    if let Some(held) = held::told(status, rollout.pause_ends) {
+    if let Some(held) = held::told(status, rollout.outlook.pause_ends) {
         let message = format!("{}; {weights}; or back: kubectl ms abort {name}", held.message);
         return Some(Hold { reason: held::reason(held.by), message, severity: Severity::Progressing });
     }
@@ -244,7 +244,13 @@ fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
         RolloutState::Completed => None,
         RolloutState::Progressing => {
             let until = |at: Timestamp| format!("pauses until {}", at.strftime("%H:%M:%S UTC"));
-            let message = match (&status.step_since, rollout.pause_ends) {
+            let message = match (&status.step_since, rollout.outlook.pause_ends) {
+                _ if rollout.outlook.waits_for.is_some() => {
+                    format!(
+                        "{at} of the rollout waits for {}; {weights}",
+                        rollout.outlook.waits_for.as_deref().unwrap_or_default()
+                    )
+                }
                 (None, _) => format!("the rollout begins once its pods are ready; {weights}"),
                 (Some(_), Some(end)) => format!("{at} of the rollout {}; {weights}", until(end)),
                 (Some(_), None) if usize::try_from(status.step).is_ok_and(|done| done >= steps) => {

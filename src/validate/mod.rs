@@ -17,7 +17,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::api::{Microservice, Provider};
-pub use model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
+pub use model::{Analysis, Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
 pub use template::template_hash;
 pub use window::Window;
 

@@ -1,9 +1,10 @@
 //! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
 //!
 //! [`version`] judges each version, [`parking`] says who takes the weight of those that are to have no pods,
-//! [`mod@walk`] how far on the way there to aim, [`mod@held`] what to say of what holds it, [`mod@settle`] gives no version more than it can carry, [`size`] decides
-//! how many pods run meanwhile.
+//! [`mod@walk`] how far on the way there to aim, [`mod@held`] what to say of what holds it, [`mod@settle`] gives no version
+//! more than it can carry, [`size`] decides how many pods run meanwhile.
 
+pub mod analysis;
 pub mod held;
 pub mod line;
 pub mod orders;
@@ -16,8 +17,6 @@ pub mod windows;
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use crate::{
     api::{OnUnready, RolloutStatus, Route},
     observe::{Observed, Weights},
@@ -26,7 +25,7 @@ use crate::{
 
 use settle::{Candidate, settle};
 pub use version::{Circumstances, Standing};
-use walk::{Answer, Party, Situation, Walk};
+use walk::{Answer, Outlook, Party, Situation, Walk};
 
 /// Where the weights go next, and how each version stands.
 #[derive(Clone, Debug)]
@@ -47,10 +46,8 @@ pub struct Rollout<'a> {
     pub progress: Option<RolloutStatus>,
     /// What came of what people asked for.
     pub answers: Vec<Answer>,
-    /// When the policy's timed pause that is under way is over.
-    pub pause_ends: Option<Timestamp>,
-    /// When time alone takes the rollout further.
-    pub next: Option<Timestamp>,
+    /// What the rollout waits for.
+    pub outlook: Outlook,
 }
 
 impl Rollout<'_> {
@@ -86,11 +83,13 @@ pub fn advance<'a>(
     let parties: Vec<Party<'_>> = walking.map(|standing| standing.party(observed)).collect();
     let situation = service.rollout.as_ref().map(|policy| Situation {
         policy,
+        service,
         returns: service.by_image(),
         old: observed.status.rollout.as_ref(),
         current: current.as_ref(),
         parties: &parties,
         orders: &observed.orders,
+        replies: &observed.replies,
         now: around.now,
     });
     let walked =
@@ -130,15 +129,17 @@ pub fn advance<'a>(
         standing.advance(effective, effective > 0 || in_route, runs, around.now);
     }
     let arrived = standings.iter().all(|standing| standing.target == weight_of(&current, standing.name));
-    let (progress, answers, pause_ends, next) = match walked {
-        Some(Walk { status, answers, pause_ends, next, .. }) => (Some(status), answers, pause_ends, next),
-        None if service.rollout.is_none() => {
-            let why = "the service has no rollout policy: its weights travel at once, as the spec asks for them";
-            (None, orders::refuse(&observed.orders, why), None, None)
+    let (progress, answers, outlook) = match walked {
+        Some(Walk { status, answers, outlook, .. }) => (Some(status), answers, outlook),
+        None => {
+            let why = match service.rollout {
+                Some(_) => "no mesh carries the weights of the service",
+                None => "the service has no rollout policy: its weights travel at once, as the spec asks for them",
+            };
+            (None, orders::refuse(&observed.orders, why), Outlook::default())
         }
-        None => (None, orders::refuse(&observed.orders, "no mesh carries the weights of the service"), None, None),
     };
-    Rollout { standings, weights, routes, stranded, lost, arrived, progress, answers, pause_ends, next }
+    Rollout { standings, weights, routes, stranded, lost, arrived, progress, answers, outlook }
 }
 
 fn judge_all<'a>(

@@ -105,6 +105,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             (status.state, status.message) = (Progressing, None);
             status.promoted_fully = true;
             status.step = situation.steps();
+            status.waits_for = None;
             status.step_since = status.step_since.take().map(|_| time(situation.now));
             status.progressed_at = Some(time(situation.now));
             Ok("the remaining steps are skipped".to_owned())
@@ -124,6 +125,8 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             status.message = None;
             status.promoted_fully = false;
             (status.step, status.step_since) = (0, None);
+            (status.waits_for, status.weights_since) = (None, None);
+            (status.analysis, status.step_analysis) = (None, None);
             status.progressed_at = Some(time(situation.now));
             status.from = status.stable.clone();
             Ok("the rollout starts again with its first step".to_owned())
