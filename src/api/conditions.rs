@@ -54,6 +54,8 @@ pub mod reason {
     pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
     pub const DEPENDENCY_PORT_MISMATCH: &str = "DependencyPortMismatch";
     pub const ROLLOUT_PROGRESSING: &str = "RolloutProgressing";
+    pub const ROLLOUT_SUSPENDED: &str = "RolloutSuspended";
+    pub const ROLLOUT_OUTSIDE_WINDOW: &str = "RolloutOutsideWindow";
     pub const ROLLOUT_PAUSED: &str = "RolloutPaused";
     pub const ROLLOUT_ABORTED: &str = "RolloutAborted";
     pub const ROLLOUT_COMPLETED: &str = "RolloutCompleted";

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ActionResult, Analysis, AnalysisRun, Duration, RouteMatch};
+use super::{ActionResult, Analysis, AnalysisRun, Duration, RouteMatch, Window};
 
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +46,17 @@ pub struct RolloutPolicy {
     /// not scaled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_down_delay: Option<Duration>,
+    /// Nothing of a rollout advances while this is true: no weight goes up, no step passes, pauses and the deadline stand
+    /// still. Versions that fail lose their weight and are rolled back all the same. Unlike a Pause that somebody asks for,
+    /// it holds every rollout until it is removed. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// When a rollout may go on: outside of these hours no weight goes up and no step passes, and the deadline stands
+    /// still. Versions that fail lose their weight and are rolled back at any time; what somebody promotes fully is not
+    /// held. Default: always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub windows: Vec<Window>,
     /// Clients that a new version has served stay with it during the rollout. Only where a mesh carries the routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<SessionAffinity>,
@@ -218,6 +229,12 @@ pub struct RolloutStatus {
     /// Why it is paused or aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Somebody promoted it fully: time windows do not hold it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promoted_fully: bool,
+    /// What holds it although nothing failed and nobody paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// What came of the latest actions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -232,6 +249,31 @@ pub struct Served {
     pub revision: String,
     /// When another one took its place.
     pub until: MicroTime,
+}
+
+/// What holds a rollout although nothing failed and nobody paused it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// Suspended: by `spec.rollout.suspend`. Window: by `spec.rollout.windows`.
+    pub by: HeldBy,
+    /// Since when. The deadline stands still from then on.
+    pub since: MicroTime,
+    /// What it waits for, and what to do.
+    pub message: String,
+    /// When it is over by itself. Absent when that takes a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<MicroTime>,
+}
+
+/// Who holds a rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HeldBy {
+    /// Its policy, with `suspend`.
+    #[default]
+    Suspended,
+    /// A time window that is not open.
+    Window,
 }
 
 /// What came of an action.

@@ -12,7 +12,7 @@ use super::{
     adoption, copies,
     object::{Kind, Object},
     revisions,
-    rollout::{Rollout, Standing},
+    rollout::{Rollout, Standing, held},
     scaling::{self, Contested},
     traffic::provider::Stage,
 };
@@ -238,6 +238,10 @@ fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
     let name = &service.identity.name;
     let weights = weights_in_words(rollout);
     let at = format!("step {} of {steps}", status.step + 1);
+    if let Some(held) = held::told(status, rollout.outlook.pause_ends) {
+        let message = format!("{}; {weights}; or back: kubectl ms abort {name}", held.message);
+        return Some(Hold { reason: held::reason(held.by), message, severity: Severity::Progressing });
+    }
     match status.state {
         RolloutState::Completed => None,
         RolloutState::Progressing => {

@@ -212,7 +212,7 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
                 let why = rollout.message.iter().map(|why| format!("; {why}")).collect::<String>();
                 Some(format!("going back by steps, now at {percent} % of the way{why}"))
             }
-            None => rollout.message.clone(),
+            None => rollout.message.clone().or_else(|| rollout.held.as_ref().map(|held| held.message.clone())),
         },
     }
 }

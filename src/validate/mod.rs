@@ -11,6 +11,7 @@ pub mod references;
 pub mod resolve;
 pub mod syntax;
 mod template;
+pub mod window;
 
 use std::fmt;
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 use crate::api::{Microservice, Provider};
 pub use model::{Affinity, Analysis, Copies, Dependency, Identity, Policy, PortPolicy, Size, Step, Validated, Version};
 pub use template::template_hash;
+pub use window::Window;
 
 /// One thing that is wrong with a Microservice, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

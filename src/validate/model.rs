@@ -7,6 +7,8 @@ use crate::api::{
     Retries, RollbackWindow, Route, RouteMatch,
 };
 
+use super::Window;
+
 /// Which object this is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -143,6 +145,10 @@ pub struct Policy {
     pub on_failure: OnFailure,
     pub progress_deadline: Duration,
     pub scale_down_delay: Option<Duration>,
+    /// Nothing of a rollout advances.
+    pub suspend: bool,
+    /// When a rollout may go on; empty for always.
+    pub windows: Vec<Window>,
     pub rollback_window: Option<RollbackWindow>,
     /// The cookie by which clients stay with a new version that served them.
     pub affinity: Option<Affinity>,

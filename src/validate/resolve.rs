@@ -10,6 +10,7 @@ use crate::api::{
 use super::{
     model::{Affinity, Analysis, Copies, Dependency, Identity, Policy, PortPolicy, Size, Step, Validated, Version},
     template_hash,
+    window::window,
 };
 
 /// How long a removed version runs on without references, unless the spec says.
@@ -99,6 +100,8 @@ fn policy(written: &RolloutPolicy) -> Policy {
             cookie: affinity.cookie.name.clone(),
             max_age: affinity.cookie.max_age.unwrap_or(COOKIE_AGE),
         }),
+        suspend: written.suspend,
+        windows: written.windows.iter().map(window).collect(),
     }
 }
 

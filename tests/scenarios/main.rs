@@ -5,6 +5,7 @@ mod analysis;
 mod back;
 mod configuration;
 mod disturbances;
+mod gates;
 mod lanes;
 mod losses;
 mod mesh;

@@ -4,6 +4,8 @@ use super::{Placed, first, none, one_of, rule, told, told_at};
 
 pub(in super::super) fn policy() -> Vec<Placed> {
     const WEIGHTS: &str = "self.steps.filter(s, has(s.weight)).map(s, s.weight)";
+    const FROM: &str = "(has(self.from) ? self.from : '00:00')";
+    const TO: &str = "(has(self.to) ? self.to : '24:00')";
     vec![
         told_at(
             ".rollout",
@@ -56,6 +58,18 @@ pub(in super::super) fn policy() -> Vec<Placed> {
                 "the weights of the steps must not go down, but they are %s: an abort goes back, a step does not",
                 &[WEIGHTS],
             ),
+        ),
+        told(
+            "spec.rollout.windows[]",
+            format!("{FROM} != {TO}"),
+            "the window begins and ends at %s, which leaves it no time: leave from and to out for whole days",
+            &[FROM],
+        ),
+        told(
+            "spec.rollout.windows[]",
+            "!has(self.days) || self.days.all(d, self.days.exists_one(e, e == d))",
+            "a day is listed more than once: %s",
+            &["self.days"],
         ),
         rule(
             "spec.rollout.steps[]",

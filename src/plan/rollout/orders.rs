@@ -84,6 +84,9 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
     use RolloutState::{Aborted, Completed, Paused, Progressing};
     let by = order.actor.as_deref().map(|actor| format!(" by {actor}")).unwrap_or_default();
     match (order.verb, status.state) {
+        (Verb::Promote | Verb::PromoteFull, Progressing | Paused) if situation.policy.suspend => {
+            Err("the rollout is suspended by its policy: remove spec.rollout.suspend first".to_owned())
+        }
         (Verb::Promote, Progressing | Paused) => {
             let pausing = situation.pausing(status);
             if status.state == Progressing && !pausing {
@@ -100,6 +103,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         }
         (Verb::PromoteFull, Progressing | Paused) => {
             (status.state, status.message) = (Progressing, None);
+            status.promoted_fully = true;
             status.step = situation.steps();
             status.waits_for = None;
             status.step_since = status.step_since.take().map(|_| time(situation.now));
@@ -123,6 +127,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         (Verb::Retry, Aborted) => {
             status.state = Progressing;
             status.message = None;
+            status.promoted_fully = false;
             (status.step, status.step_since) = (0, None);
             (status.waits_for, status.weights_since) = (None, None);
             (status.analysis, status.step_analysis) = (None, None);

@@ -51,7 +51,7 @@ impl Situation<'_> {
     /// When the current step has taken too long; None while nothing has to be reached.
     pub(super) fn deadline(&self, status: &RolloutStatus) -> Option<Timestamp> {
         let measuring = matches!(self.step(status), Some(Step::Analysis(_))) && status.step_since.is_some();
-        let waits = self.pausing(status) || measuring || status.waits_for.is_some();
+        let waits = self.pausing(status) || measuring || status.waits_for.is_some() || status.held.is_some();
         if waits || status.state != RolloutState::Progressing {
             return None;
         }

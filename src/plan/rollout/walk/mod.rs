@@ -8,6 +8,7 @@ mod begin;
 mod beside;
 mod failure;
 mod gates;
+mod held;
 mod measures;
 mod pause;
 mod session;
@@ -96,6 +97,7 @@ pub struct Outlook {
 pub fn walk(situation: &Situation<'_>) -> Walk {
     let mut status = situation.begin();
     let answers = orders::obey(&mut status, situation);
+    situation.hold(&mut status);
     if matches!(status.state, RolloutState::Progressing | RolloutState::Paused) {
         situation.measure(&mut status);
     }
@@ -122,10 +124,10 @@ pub fn written(situation: &Situation<'_>, walk: Walk, planned: &Weights) -> Walk
 impl Situation<'_> {
     fn go_on(&self, mut walk: Walk) -> Walk {
         let status = &mut walk.status;
-        if status.state != RolloutState::Paused {
+        if status.held.is_none() && status.state != RolloutState::Paused {
             status.kept.clear();
         }
-        if status.state == RolloutState::Progressing {
+        if status.held.is_none() && status.state == RolloutState::Progressing {
             self.advance(status);
         }
         self.go_back(status);
@@ -134,8 +136,20 @@ impl Situation<'_> {
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
         let status = &walk.status;
-        let held = self.held(status).filter(|_| status.waits_for.is_some()).and_then(|held| held.until);
-        let next = [pause_ends, self.deadline(status), self.back_at(status), self.next_measurement(status), held];
+        let pause_ends = match &status.held {
+            None => pause_ends,
+            Some(_) => pause_ends.filter(|end| self.held_until(status).is_some_and(|until| until < *end)),
+        };
+        let held = self.held(status).filter(|_| status.waits_for.is_some());
+        let next = [
+            pause_ends,
+            self.deadline(status),
+            self.back_at(status),
+            self.next_measurement(status),
+            held.and_then(|held| held.until),
+            self.held_until(status),
+            self.window_closes(status),
+        ];
         let waits_for = status.waits_for.clone().or_else(|| self.uncounted(status));
         let inquiries = self.inquiries(status);
         let outlook = Outlook { pause_ends, waits_for, inquiries, next: next.into_iter().flatten().min() };
@@ -169,7 +183,7 @@ impl Situation<'_> {
                 Some(percent) => self.point(status, percent),
                 None => status.stable.clone(),
             },
-            RolloutState::Paused if !status.kept.is_empty() => status.kept.clone(),
+            RolloutState::Progressing | RolloutState::Paused if !status.kept.is_empty() => status.kept.clone(),
             RolloutState::Progressing | RolloutState::Paused => self.point(status, self.percent(status)),
         }
     }

@@ -47,6 +47,7 @@ impl Situation<'_> {
             status.previous = std::mem::take(&mut status.stable);
             status.stable = self.requested();
             status.from.clear();
+            status.promoted_fully = false;
             (status.step_since, status.progressed_at, status.weights_since) = (None, None, None);
             (status.analysis, status.step_analysis) = (None, None);
         }
