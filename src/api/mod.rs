@@ -34,7 +34,7 @@ pub use rollout::{
 };
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};
-pub use status::{LimitedBy, MicroserviceStatus, Phase, Scaled, VersionTraffic};
+pub use status::{LimitedBy, MicroserviceStatus, Phase, RouteMarks, Scaled, VersionTraffic};
 pub use traffic::{CircuitBreaker, ConnectionPool, OutlierDetection, PortTraffic, Provider, Retries, Traffic};
 pub use window::{Day, Window, WindowKind};
 

@@ -32,6 +32,9 @@ pub struct MicroserviceStatus {
     /// How far the rollout is that the spec's policy asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
+    /// The VirtualService and the DestinationRule that the times in `traffic` were noted with.
+    #[serde(default, skip_serializing_if = "RouteMarks::is_empty")]
+    pub routes: RouteMarks,
     /// Pods of the largest-weight version that has no replicas of its own; what the scale subresource reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
@@ -56,6 +59,26 @@ impl MicroserviceStatus {
     /// What is remembered of a version's traffic.
     pub fn of_version(&self, name: &str) -> Option<&VersionTraffic> {
         self.traffic.iter().find(|memory| memory.version == name)
+    }
+}
+
+/// Which VirtualService and DestinationRule somebody has seen, each as `<uid>/<generation>`. Others than these may have been
+/// written before a crash, and what they changed is not dated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteMarks {
+    /// The VirtualService.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_service: Option<String>,
+    /// The DestinationRule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_rule: Option<String>,
+}
+
+impl RouteMarks {
+    /// Neither was seen.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 

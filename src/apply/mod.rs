@@ -13,10 +13,10 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{MANAGER, labels},
+    api::{MANAGER, RouteMarks, labels},
     observe::{
         Caches, ChildRef, Key, Source, Written,
-        caches::{adoptable, belongs},
+        caches::{adoptable, belongs, mark_of},
         views::Child,
     },
     plan::object::{Kind, Object},
@@ -31,13 +31,24 @@ pub struct Applied {
     pub created: Vec<(Kind, String)>,
     pub changed: Vec<(Kind, String)>,
     pub removed: Vec<(Kind, String)>,
+    /// Of the VirtualService and the DestinationRule, if they were written.
+    pub marks: RouteMarks,
 }
 
 impl Applied {
     /// Whether nothing had to be written.
     pub fn is_empty(&self) -> bool {
-        let Self { created, changed, removed } = self;
+        let Self { created, changed, removed, marks: _ } = self;
         created.is_empty() && changed.is_empty() && removed.is_empty()
+    }
+
+    fn mark(&mut self, kind: Kind, answer: &DynamicObject) {
+        let mark = || serde_json::to_value(answer).ok().as_ref().and_then(mark_of);
+        match kind {
+            Kind::VirtualService => self.marks.virtual_service = mark(),
+            Kind::DestinationRule => self.marks.destination_rule = mark(),
+            _ => {}
+        }
     }
 }
 
@@ -141,6 +152,7 @@ impl Applier {
         };
         let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
         self.note(identity, object, &desired, &answer, round);
+        applied.mark(object.kind, &answer);
         match write {
             Write::Create => applied.created.push((object.kind, object.name.clone())),
             Write::Change { .. } | Write::Skip => applied.changed.push((object.kind, object.name.clone())),

@@ -155,6 +155,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     };
     if !applied.is_empty() {
         planned.written_at(now, Timestamp::now());
+        planned.marked(&applied.marks);
     }
     let subject = Subject { generation: identity.generation, service: Some(&service), observed: Some(&observed), now };
     let outcome = match &failed {

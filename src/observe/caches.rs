@@ -299,6 +299,12 @@ pub fn adoptable(child: &Child, identity: &Identity) -> bool {
     child.owner == Owner::Nobody && child.adoptable_by.as_deref() == Some(identity.name.as_str())
 }
 
+/// Tells a state of an object's spec apart from all earlier ones: `<uid>/<generation>`.
+pub fn mark_of(object: &Value) -> Option<String> {
+    let metadata = object.get("metadata")?;
+    Some(format!("{}/{}", metadata.get("uid")?.as_str()?, metadata.get("generation")?.as_i64()?))
+}
+
 fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
     let version = child.version();
     match child.kind {
@@ -308,11 +314,15 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
                     Some(deployments::facts(&deployment, child.scaled_by.clone()));
             }
         }
-        Kind::VirtualService => observed.routes = typed::<VirtualService>(&child.object).map(|live| live_routes(&live)),
+        Kind::VirtualService => {
+            observed.routes = typed::<VirtualService>(&child.object).map(|live| live_routes(&live));
+            observed.marks.virtual_service = mark_of(&child.object);
+        }
         Kind::DestinationRule => {
             let live = typed::<DestinationRule>(&child.object);
             let subsets = live.map(|live| live.spec.subsets).unwrap_or_default();
             observed.subsets = subsets.into_iter().map(|subset| subset.name).collect();
+            observed.marks.destination_rule = mark_of(&child.object);
         }
         Kind::Service => {
             let pinned = child.object.pointer("/spec/selector/version").and_then(Value::as_str);

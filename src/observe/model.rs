@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::{
-    api::MicroserviceStatus,
+    api::{MicroserviceStatus, RouteMarks},
     plan::{configuration::Content, inquiry::Reply, object::Kind, rollout::orders::Order},
     validate::Copies,
 };
@@ -34,6 +34,8 @@ pub struct Observed {
     pub routes: Option<LiveRoutes>,
     /// Names of the subsets that its DestinationRule has.
     pub subsets: BTreeSet<String>,
+    /// The VirtualService and the DestinationRule that these are of.
+    pub marks: RouteMarks,
     /// Its Service.
     pub service: Option<LiveService>,
     /// Instead of its Service there is one that it may take over, with clients of its own.

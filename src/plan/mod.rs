@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
-    api::{MicroserviceSpec, Provider, RolloutStatus, VersionTraffic},
+    api::{MicroserviceSpec, Provider, RolloutStatus, RouteMarks, VersionTraffic},
     observe::{ChildRef, Observed},
     validate::{Validated, Version},
 };
@@ -57,6 +57,8 @@ pub struct Plan {
     pub provider_since: Option<MicroTime>,
     /// Name of the newest revision, of a service that names an image.
     pub revision: Option<String>,
+    /// The VirtualService and the DestinationRule that this was decided on; replaced by what is written.
+    pub marks: RouteMarks,
     /// Name of the ControllerRevision that keeps the spec.
     pub accepted_revision: String,
     /// The version that the scale subresource speaks of.
@@ -79,6 +81,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Notes which VirtualService and DestinationRule its times belong to, once they are written.
+    pub fn marked(&mut self, written: &RouteMarks) {
+        let RouteMarks { virtual_service, destination_rule } = written.clone();
+        self.marks.virtual_service = virtual_service.or(self.marks.virtual_service.take());
+        self.marks.destination_rule = destination_rule.or(self.marks.destination_rule.take());
+    }
+
     /// Dates what began with this plan from when it was written: until then the mesh could not learn of it, and a
     /// busy API server may take longer than the mesh is given.
     pub fn written_at(&mut self, decided: Timestamp, written: Timestamp) {
@@ -152,6 +161,7 @@ pub fn plan(
         provider: placement.provider,
         provider_since: placement.provider_since,
         revision: service.newest_revision().map(|newest| newest.name.clone()),
+        marks: observed.marks.clone(),
         accepted_revision: built.revision,
         objects: built
             .objects

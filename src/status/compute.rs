@@ -57,6 +57,7 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
                 provider_since: old.provider_since.clone(),
                 accepted_revision: old.accepted_revision.clone(),
                 rollout: old.rollout.clone(),
+                routes: old.routes.clone(),
                 ..kept
             }
         }
@@ -112,6 +113,7 @@ fn carried(plan: &Plan, traffic: Vec<VersionTraffic>, subject: Subject<'_>) -> M
         }),
         provider: plan.provider,
         provider_since: plan.provider_since.clone(),
+        routes: plan.marks.clone(),
         revision: plan.revision.clone(),
         accepted_revision: Some(plan.accepted_revision.clone()),
         rollout: plan.rollout.clone(),

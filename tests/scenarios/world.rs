@@ -13,6 +13,7 @@ use microservice_operator::{
     controller::accept::{Accepted, accept, settle},
     observe::{
         Caches, Key, Mesh, Observed,
+        caches::mark_of,
         views::{Child, PodView},
     },
     plan::{
@@ -246,9 +247,10 @@ impl World {
                 observed.orders.clone_from(&self.orders);
                 observed.replies.clone_from(&self.replies);
                 observed.contents = contents(&identity, sources);
-                let planned = plan(&service, &spec, &observed, &self.settings, self.now);
+                let mut planned = plan(&service, &spec, &observed, &self.settings, self.now);
                 self.check_order(&planned, &observed);
                 let applied = self.apply(&planned);
+                planned.marked(&applied.marks);
                 self.check_routes();
                 let subject = Subject {
                     generation: identity.generation,
@@ -331,6 +333,12 @@ impl World {
                 }
             }
             self.put(object.kind, &object.name, wanted);
+            let mark = mark_of(self.object(object.kind, &object.name));
+            match object.kind {
+                Kind::VirtualService => applied.marks.virtual_service = mark,
+                Kind::DestinationRule => applied.marks.destination_rule = mark,
+                _ => {}
+            }
         }
         for child in &planned.removals {
             self.remove(child.kind, &child.name);

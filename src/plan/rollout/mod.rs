@@ -192,6 +192,11 @@ fn judge_all<'a>(
     let routed = |name: &str| weighted(name) || (service.version(name).is_none() && named(name));
     let old = |name: &str| {
         let mut memory = observed.status.of_version(name)?.clone();
+        let (seen, dated) = (&observed.marks, &observed.status.routes);
+        // What a crash left undated counts from now on, unless requests depend on it.
+        memory.subset_since =
+            memory.subset_since.filter(|_| routed(name) || seen.destination_rule == dated.destination_rule);
+        memory.unreferenced_since = memory.unreferenced_since.filter(|_| seen.virtual_service == dated.virtual_service);
         // The route may have been given to it again before a crash, and the status not: it drains anew.
         memory.unreferenced_since = memory.unreferenced_since.filter(|_| !routed(name));
         Some(memory)
