@@ -49,3 +49,35 @@ fn value(wanted: &MatchValue) -> String {
     let regex = regex.as_ref().map(|text| format!("/{text}/"));
     exact.clone().or(prefix).or(regex).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{api::Microservice, validate::resolve::resolve};
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_step_has_words() {
+        let steps = "[{weight: 5}, {pause: {duration: 1m}}, {pause: {}}, {mirror: {percent: 10}}, {mirror: {percent: 0}}, \
+                     {scale: {replicas: 1}}, {scale: {replicas: 3}}, {scale: {percent: 50}}, {match: [{headers: {x-beta: \
+                     {exact: '1'}}, path: {prefix: /api/}}, {method: {regex: 'GET|HEAD'}, query: {trial: {exact: '1'}}, \
+                     port: 80}]}]";
+        let spec = format!("{{versions: [{{name: v1, image: 'x:1'}}], rollout: {{steps: {steps}}}}}");
+        let microservice = Microservice::new("a", serde_yaml::from_str(&spec).unwrap());
+        let policy = resolve(&microservice, crate::api::Provider::Istio).rollout.unwrap();
+        assert_eq!(
+            policy.steps.iter().map(name).collect::<Vec<_>>(),
+            [
+                "weight 5",
+                "pause 1m",
+                "pause until promoted",
+                "mirror 10",
+                "mirror none",
+                "scale to 1 pod",
+                "scale to 3 pods",
+                "scale to 50 %",
+                "match header x-beta=1 and path /api/* or method /GET|HEAD/ and query trial=1 and port 80",
+            ]
+        );
+    }
+}

@@ -13,6 +13,7 @@ mod ground;
 mod guide;
 mod ingress;
 mod install;
+mod lanes;
 mod limits;
 mod metrics;
 mod rollouts;

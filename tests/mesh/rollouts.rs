@@ -18,7 +18,7 @@ use crate::{
     zero_loss::{Resting, operator},
 };
 
-const NAME: &str = "web";
+pub const NAME: &str = "web";
 const ROUNDS: usize = 3;
 /// Weights at the steps of [`PAUSING`].
 const STEPS: [&str; 3] = ["v1=95 v2=5", "v1=75 v2=25", "v1=50 v2=50"];
@@ -30,16 +30,16 @@ const WALKING: &str = "rollout: {steps: [{weight: 5}, {pause: {duration: 3s}}, {
 /// How long an Envoy may take to hear of a route on a busy machine; the mesh is given 5 s.
 const MESH_HEARS: SignedDuration = SignedDuration::from_secs(3);
 
-fn two(v1: i32, v2: i32) -> [Version; 2] {
+pub fn two(v1: i32, v2: i32) -> [Version; 2] {
     [version("v1", v1), version("v2", v2)]
 }
 
-async fn edit(space: &Space, versions: &[Version], policy: &str) {
+pub async fn edit(space: &Space, versions: &[Version], policy: &str) {
     space.apply(NAME, &spec(versions, policy)).await;
 }
 
 /// A service whose requests all go to v1, with v2 at its side.
-async fn stable(name: &str, policy: &str) -> Space {
+pub async fn stable(name: &str, policy: &str) -> Space {
     let space = Space::new(&stage().cluster, name).await;
     edit(&space, &two(100, 0), policy).await;
     ready_at(&space, NAME, "v1=100 v2=0").await;
@@ -47,7 +47,7 @@ async fn stable(name: &str, policy: &str) -> Space {
     space
 }
 
-fn rollout(microservice: &Microservice) -> RolloutStatus {
+pub fn rollout(microservice: &Microservice) -> RolloutStatus {
     microservice.status.as_ref().and_then(|status| status.rollout.clone()).unwrap_or_default()
 }
 
@@ -62,7 +62,7 @@ async fn pausing(space: &Space, weights: &str) {
 }
 
 /// Asks for it as a person would, and waits until it is done.
-async fn ask(space: &Space, verb: Verb) {
+pub async fn ask(space: &Space, verb: Verb) {
     let seen = space.microservices().get(NAME).await.unwrap();
     let me = Api::<SelfSubjectReview>::all(space.client.clone());
     let me = me.create(&PostParams::default(), &SelfSubjectReview::default()).await.unwrap();

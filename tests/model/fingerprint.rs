@@ -23,6 +23,7 @@ impl State {
             (name, replicas, template, rolled, pods, ready, crashed.map(age)).hash(&mut hasher);
         }
         (&self.children, &self.subsets, &self.route, &self.target, self.unrest.map(age)).hash(&mut hasher);
+        (&self.lanes, &self.mirrors).hash(&mut hasher);
         for (name, Seen { subset, forgotten, idle }) in &self.seen {
             (name, subset.map(age), forgotten.map(age), idle.map(age)).hash(&mut hasher);
         }
@@ -38,8 +39,8 @@ impl State {
             [&entry.clean_since, &entry.restarts_since, &entry.held_until].map(since).hash(&mut hasher);
         }
         if let Some(rollout) = &self.status.rollout {
-            let RolloutStatus { state, target, step, from, kept, stable, previous, handled, .. } = rollout;
-            (format!("{state:?}"), target, step, from, kept, stable, previous).hash(&mut hasher);
+            let RolloutStatus { state, target, step, from, kept, stable, previous, back, handled, .. } = rollout;
+            (format!("{state:?}"), target, step, from, kept, stable, previous, back).hash(&mut hasher);
             [&rollout.step_since, &rollout.progressed_at].map(since).hash(&mut hasher);
             handled.iter().for_each(|handled| handled.uid.hash(&mut hasher));
         }

@@ -28,6 +28,10 @@ const STEPWISE: &str =
 const PATIENT: &str =
     "{progressDeadline: 2m, onFailure: Pause, steps: [{weight: 10}, {pause: {duration: 30s}}, {weight: 50}]}";
 
+const CAREFUL: &str = "{progressDeadline: 2m, onFailure: RollbackBySteps, sessionAffinity: {cookie: {name: c}}, steps: \
+     [{scale: {replicas: 1}}, {match: [{method: {exact: GET}}]}, {weight: 10}, {mirror: {percent: 50}}, \
+     {pause: {duration: 30s}}, {weight: 50}, {pause: {}}]}";
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
@@ -56,6 +60,11 @@ fn all_interleavings_of_a_rollout_that_pauses() {
 }
 
 #[test]
+fn all_interleavings_of_a_rollout_that_starts_small_and_goes_back_by_steps() {
+    explore(CAREFUL);
+}
+
+#[test]
 fn all_interleavings_without_a_policy() {
     explore("");
 }
@@ -68,6 +77,11 @@ fn long_walks_of_a_rollout_that_rolls_back() {
 #[test]
 fn long_walks_of_a_rollout_that_pauses() {
     walk(PATIENT);
+}
+
+#[test]
+fn long_walks_of_a_rollout_that_starts_small_and_goes_back_by_steps() {
+    walk(CAREFUL);
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, last
     }
     transition.only_the_able_are_raised()?;
     transition.the_lost_carry_nothing()?;
+    transition.only_the_able_are_favoured()?;
     let Some(rollout) = &decision.plan.rollout else { return Ok(()) };
     transition.weights_are_monotonic(rollout)?;
     transition.an_aborted_rollout_rests(rollout)?;
@@ -125,10 +126,33 @@ impl Transition<'_> {
         let Some(route) = &self.after.route else { return Ok(()) };
         let sum: i32 = route.values().sum();
         ensure(sum == 100, || format!("the weights sum to {sum}"))?;
-        for (name, _) in route.iter().filter(|(_, weight)| **weight > 0) {
-            ensure(self.after.subsets.contains(name), || format!("{name} has weight and no subset"))?;
+        for (name, lane) in &self.after.lanes {
+            let sum: i32 = lane.values().sum();
+            ensure(sum == 100, || format!("the weights of {name} sum to {sum}"))?;
+        }
+        for name in &self.after.referred() {
+            ensure(self.after.subsets.contains(name), || format!("{name} is referred to and has no subset"))?;
             let pods = self.after.runs.get(name).map_or(0, |runs| runs.replicas);
-            ensure(pods > 0, || format!("{name} has weight and is to have no pods"))?;
+            ensure(pods > 0, || format!("{name} is referred to and is to have no pods"))?;
+        }
+        Ok(())
+    }
+
+    /// What steps give beside the weights goes to complete versions of a rollout that is under way.
+    fn only_the_able_are_favoured(&self) -> Result<(), String> {
+        for name in self.names().filter(|name| self.after.favours(name)) {
+            let runs = self.after.runs.get(name);
+            ensure(runs.is_some_and(|runs| runs.ready > 0), || format!("{name} is favoured without a ready pod"))?;
+            // The same plan may give it more pods, for what it is to carry next.
+            let complete = self.before.runs.get(name).is_some_and(Runs::complete);
+            let able = self.before.favours(name) || (complete && self.known(name));
+            ensure(able, || format!("{name} is favoured, and was not complete and known to the mesh"))?;
+            let rollout = self.decision.plan.rollout.as_ref();
+            let wanted = rollout.is_some_and(|rollout| {
+                let under_way = matches!(rollout.state, RolloutState::Progressing | RolloutState::Paused);
+                under_way && rollout.step_since.is_some() && self.requested(name) > of(&rollout.stable, name)
+            });
+            ensure(wanted, || format!("{name} is favoured, and no rollout raises it"))?;
         }
         Ok(())
     }
@@ -154,13 +178,14 @@ impl Transition<'_> {
         };
         for (name, _) in self.before.runs.iter().filter(|(name, _)| !self.after.runs.contains_key(*name)) {
             let seen = self.after.seen.get(name).cloned().unwrap_or_default();
-            ensure(self.was(name) == 0 && self.is(name) == 0, || format!("{name} was deleted with weight"))?;
+            let referred = self.before.referred().contains(name) || self.after.referred().contains(name);
+            ensure(!referred, || format!("{name} was deleted while requests went to it"))?;
             let quiet = seen.subset.is_none() && long(seen.forgotten, PROPAGATION);
             ensure(quiet, || format!("{name} was deleted before the mesh had forgotten it"))?;
         }
         for name in self.before.subsets.difference(&self.after.subsets) {
             let idle = self.before.seen.get(name).and_then(|seen| seen.idle);
-            let quiet = self.was(name) == 0 && long(idle, DRAIN);
+            let quiet = !self.before.referred().contains(name) && long(idle, DRAIN);
             ensure(quiet, || format!("the subset {name} was removed before it had drained"))?;
         }
         Ok(())

@@ -73,6 +73,10 @@ pub struct State {
     pub children: BTreeMap<(Kind, String), Option<String>>,
     pub subsets: BTreeSet<String>,
     pub route: Option<Weights>,
+    /// Routes beside the default one, by name.
+    pub lanes: BTreeMap<String, Weights>,
+    /// Versions that get copies of requests.
+    pub mirrors: BTreeSet<String>,
     pub orders: Vec<Order>,
     pub seen: BTreeMap<String, Seen>,
     /// Target of the rollout that the route was last written for.
@@ -125,6 +129,8 @@ impl State {
             children: BTreeMap::new(),
             subsets: BTreeSet::new(),
             route: None,
+            lanes: BTreeMap::new(),
+            mirrors: BTreeSet::new(),
             orders: Vec::new(),
             seen: BTreeMap::new(),
             target: None,
@@ -163,7 +169,12 @@ impl State {
             version: version.clone(),
             created: None,
         };
-        let routes = |default: &Weights| LiveRoutes { default: default.clone(), ..LiveRoutes::default() };
+        let routes = |default: &Weights| LiveRoutes {
+            default: default.clone(),
+            named: self.lanes.clone(),
+            mirrors: self.mirrors.clone(),
+            ..LiveRoutes::default()
+        };
         Observed {
             status: self.status.clone(),
             versions: self.runs.iter().map(|(name, runs)| (name.clone(), version(runs))).collect(),
@@ -222,7 +233,10 @@ impl State {
     /// Two crashes in a row between the route and the status leave no trace of a weight that came and went. Nothing
     /// could tell the operator, so this is not held against it.
     fn forget_secrets(&mut self, last: Last) {
-        let told = |name: &str| self.status.traffic.iter().any(|entry| entry.version == name && entry.effective > 0);
+        let told = |name: &str| {
+            let mut known = self.status.traffic.iter();
+            known.any(|entry| entry.version == name && (entry.effective > 0 || entry.unreferenced_since.is_none()))
+        };
         for (name, seen) in &mut self.seen {
             let untold = last < Last::Status && !told(name);
             seen.idle = seen.idle.filter(|at| *at != self.now || !untold);
@@ -242,9 +256,9 @@ impl State {
                 self.put_subsets(subsets);
             }
             (Kind::VirtualService, _) => {
-                let weights = weights_of(value);
-                changed |= self.route.as_ref() != Some(&weights);
-                self.put_route(weights);
+                let before = (self.route.clone(), self.lanes.clone(), self.mirrors.clone());
+                self.put_route(value["spec"]["http"].as_array().unwrap());
+                changed |= before != (self.route.clone(), self.lanes.clone(), self.mirrors.clone());
             }
             _ => {}
         }
@@ -278,19 +292,33 @@ impl State {
         self.subsets = subsets;
     }
 
-    fn put_route(&mut self, weights: Weights) {
-        for name in self.route.iter().flatten().filter(|(_, weight)| **weight > 0).map(|(name, _)| name) {
-            self.seen.entry(name.clone()).or_default().idle = Some(self.now);
+    fn put_route(&mut self, http: &[Value]) {
+        for name in self.referred() {
+            self.seen.entry(name).or_default().idle = Some(self.now);
         }
-        for name in weights.iter().filter(|(_, weight)| **weight > 0).map(|(name, _)| name) {
-            self.seen.entry(name.clone()).or_default().idle = None;
+        let (default, lanes) = http.split_last().unwrap();
+        self.route = Some(weights_of(default));
+        self.lanes = lanes.iter().map(|lane| (lane["name"].as_str().unwrap().to_owned(), weights_of(lane))).collect();
+        self.mirrors = default["mirror"]["subset"].as_str().map(str::to_owned).into_iter().collect();
+        for name in self.referred() {
+            self.seen.entry(name).or_default().idle = None;
         }
-        self.route = Some(weights);
+    }
+
+    /// Versions that a route or copies of requests lead to.
+    pub fn referred(&self) -> BTreeSet<String> {
+        let weighted = self.route.iter().chain(self.lanes.values()).flatten().filter(|(_, weight)| **weight > 0);
+        weighted.map(|(name, _)| name).chain(&self.mirrors).cloned().collect()
+    }
+
+    /// A route or copies of requests lead to it, beside the weights.
+    pub fn favours(&self, version: &str) -> bool {
+        let in_lane = |lane: &Weights| lane.get(version).is_some_and(|weight| *weight > 0);
+        self.mirrors.contains(version) || self.lanes.values().any(in_lane)
     }
 }
 
-fn weights_of(virtual_service: &Value) -> Weights {
-    let route = virtual_service["spec"]["http"].as_array().unwrap().last().unwrap();
+fn weights_of(route: &Value) -> Weights {
     let destinations = route["route"].as_array().unwrap().iter();
     destinations
         .map(|to| {

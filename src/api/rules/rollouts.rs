@@ -1,6 +1,6 @@
 //! Rules of rollout policies.
 
-use super::{Placed, first, none, one_of, rule, told, told_at};
+use super::{Placed, none, one_of, rule, told, told_at};
 
 pub(in super::super) fn policy() -> Vec<Placed> {
     const WEIGHTS: &str = "self.steps.filter(s, has(s.weight)).map(s, s.weight)";
@@ -120,11 +120,10 @@ pub(in super::super) fn requests() -> Vec<Placed> {
             format!("!has(self.rollout) || {} || {http}", none("rollout.steps", CONCERNED)),
             "steps that match or mirror requests need at least one port whose protocol is HTTP, HTTP2 or GRPC",
         ),
-        told(
+        rule(
             "spec",
             format!("!has(self.rollout) || {}", none("rollout.steps", PORT)),
-            "a step matches port %d, which is not an HTTP, HTTP2 or GRPC port of the service",
-            &[&format!("{}.match.filter(m, has(m.port))[0].port", first("rollout.steps", PORT))],
+            "a step matches a port that is not an HTTP, HTTP2 or GRPC port of the service",
         ),
     ]
     .into_iter()

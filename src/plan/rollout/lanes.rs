@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::{
     Standing, requested_of,
     walk::{Beside, Session},
+    weight_of,
 };
 
 /// The route of the requests that a step matches. No route of a spec can have a dot in its name.
@@ -65,6 +66,13 @@ pub fn live(route: &Route, live: Option<&LiveRoutes>) -> Option<Weights> {
     let wanted = requested_of(route);
     weights.retain(|version, _| wanted.contains_key(version));
     (!weights.is_empty()).then_some(weights)
+}
+
+/// Whether a route of the rollout's own, or copies of requests, lead to a version now.
+pub fn lead_to(live: &LiveRoutes, version: &str) -> bool {
+    let own = |name: &str| name == MATCH_ROUTE || name.starts_with(COOKIE_ROUTE);
+    let mut routes = live.named.iter().filter(|(name, _)| own(name));
+    live.mirrors.contains(version) || routes.any(|(_, weights)| weight_of(weights, version) > 0)
 }
 
 /// The version that gets copies of requests, and of how many percent of them. It is admitted when they begin, and can

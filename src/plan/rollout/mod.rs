@@ -23,7 +23,7 @@ use std::{
 
 use crate::{
     api::{OnUnready, RolloutStatus, Route},
-    observe::{LiveRoutes, Observed, Weights},
+    observe::{Observed, Weights},
     validate::Validated,
 };
 
@@ -184,12 +184,10 @@ fn judge_all<'a>(
         .chain(memories.filter(|name| weighted(name)))
         .filter(|name| service.version(name).is_none())
         .collect();
-    let referred = |live: &LiveRoutes, name: &str| {
-        live.mirrors.contains(name) || live.named.values().any(|to| weight_of(to, name) > 0)
-    };
-    let named = |name: &str| observed.routes.iter().any(|live| referred(live, name));
-    // A route may stay with a parked version, which drains all the same.
-    let routed = |name: &str| weighted(name) || (service.version(name).is_none() && named(name));
+    let named = |name: &str| observed.routes.iter().any(|live| live.named.values().any(|to| weight_of(to, name) > 0));
+    let in_lane = |name: &str| observed.routes.as_ref().is_some_and(|live| lanes::lead_to(live, name));
+    // A route of the spec may stay with a parked version, which drains all the same.
+    let routed = |name: &str| weighted(name) || in_lane(name) || (service.version(name).is_none() && named(name));
     let old = |name: &str| {
         let mut memory = observed.status.of_version(name)?.clone();
         let (seen, dated) = (&observed.marks, &observed.status.routes);
