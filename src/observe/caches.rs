@@ -1,7 +1,7 @@
 //! All caches of one engine, and the one place where they become [`Observed`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
@@ -177,13 +177,21 @@ impl Caches {
         let route = self.child(Kind::VirtualService, &Key::new(&identity.namespace, &identity.name));
         let route = route.filter(|child| belongs(child, &identity));
         let routed = route.and_then(|child| typed(&child.object)).map(|live| live_routes(&live).default);
-        let history = || {
-            let all = self.of(Kind::ControllerRevision).into_iter();
-            let all = all.flat_map(|cache| cache.find(&owner_term(&identity.namespace, &identity.name)));
-            let own = all.filter(|(_, child)| belongs(child, &identity) && !child.deleting);
-            own.filter_map(|(key, child)| kept(key, &child)).collect()
-        };
-        revisions::with_older(service, status, routed.as_ref(), history, now)
+        revisions::with_older(service, status, routed.as_ref(), || self.history(&identity), now)
+    }
+
+    /// The accepted specs that are kept.
+    fn history(&self, identity: &Identity) -> Vec<Kept> {
+        let all = self.of(Kind::ControllerRevision).into_iter();
+        let all = all.flat_map(|cache| cache.find(&owner_term(&identity.namespace, &identity.name)));
+        let own = all.filter(|(_, child)| belongs(child, identity) && !child.deleting);
+        own.filter_map(|(key, child)| kept(key, &child)).collect()
+    }
+
+    /// Names of the revisions that are kept, if any of the orders is about one.
+    pub fn kept_revisions(&self, service: &Validated, orders: &[Order]) -> BTreeSet<String> {
+        let asked = service.by_image() && orders.iter().any(|order| order.revision.is_some());
+        if asked { revisions::names(service, &self.history(&service.identity)) } else { BTreeSet::new() }
     }
 
     /// Everything about one Microservice.
@@ -210,6 +218,7 @@ impl Caches {
             observed.versions.entry(pod.version).or_default().pods.push(pod.facts);
         }
         observed.orders = self.orders_about(identity);
+        observed.kept_revisions = self.kept_revisions(service, &observed.orders);
         observed.route_conflicts = self.route_conflicts(identity);
         observed.foreign = self.foreign(service);
         observed.adopting = !service.ports.is_empty()

@@ -43,6 +43,8 @@ pub struct Observed {
     pub route_conflicts: Vec<String>,
     /// What people asked of its rollout, the oldest first.
     pub orders: Vec<Order>,
+    /// Names of the revisions whose specs are kept, when somebody asks to go back to one.
+    pub kept_revisions: BTreeSet<String>,
     /// In the order of the spec's dependencies.
     pub dependencies: Vec<DependencyState>,
 }

@@ -107,6 +107,21 @@ impl World {
             verb,
             target: rollout.as_ref().map(|rollout| rollout.target.clone()),
             step: rollout.as_ref().map(|rollout| rollout.step),
+            revision: None,
+            expires: None,
+            actor: Some("mia".into()),
+        })
+    }
+
+    /// Asks to go back to a revision.
+    pub fn undo_to(&mut self, revision: &str) -> Result<String, String> {
+        self.order(Order {
+            uid: format!("action-{}", self.orders.len() + 1),
+            name: "undo".into(),
+            verb: Verb::Undo,
+            target: None,
+            step: None,
+            revision: Some(revision.into()),
             expires: None,
             actor: Some("mia".into()),
         })
@@ -238,6 +253,7 @@ impl World {
                 let service = self.caches.with_older_revisions(service, &old, self.now);
                 let mut observed = self.caches.observe(&service, old.clone());
                 observed.orders.clone_from(&self.orders);
+                observed.kept_revisions = self.caches.kept_revisions(&service, &self.orders);
                 observed.contents = contents(&identity, sources);
                 let planned = plan(&service, &spec, &observed, &self.settings, self.now);
                 self.check_order(&planned, &observed);
