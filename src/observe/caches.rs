@@ -313,8 +313,9 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
     match child.kind {
         Kind::Deployment => {
             if let (Some(version), Some(deployment)) = (&version, typed::<Deployment>(&child.object)) {
-                observed.versions.entry(version.clone()).or_default().deployment =
-                    Some(deployments::facts(&deployment, child.scaled_by.clone()));
+                let config_maps = deployments::config_maps(&child.object);
+                let facts = deployments::facts(&deployment, config_maps, child.scaled_by.clone());
+                observed.versions.entry(version.clone()).or_default().deployment = Some(facts);
             }
         }
         Kind::VirtualService => observed.routes = typed::<VirtualService>(&child.object).map(|live| live_routes(&live)),
@@ -328,7 +329,7 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
             observed.service = Some(LiveService { pinned: pinned.map(str::to_owned) });
         }
         Kind::ControllerRevision => {
-            let copies = typed::<ControllerRevision>(&child.object).map(|live| resources::kept_copies(&live));
+            let copies = child.object.get("data").map(resources::kept_copies);
             observed.copies.extend(copies.filter(|it| !it.is_empty()).map(|copies| (key.name.clone(), copies)));
         }
         Kind::ServiceAccount | Kind::ConfigMap | Kind::PodDisruptionBudget => {}
@@ -339,7 +340,7 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
 
 fn kept(key: Key, child: &Child) -> Option<Kept> {
     let revision = typed::<ControllerRevision>(&child.object)?;
-    let (spec, copies) = (resources::restore(&revision)?, resources::kept_copies(&revision));
+    let (spec, copies) = (resources::restore(&revision)?, resources::kept_copies(&revision.data.0));
     Some(Kept { name: key.name, created: child.created(), spec, copies })
 }
 

@@ -44,7 +44,7 @@ pub fn kept(microservice: &Microservice, all: &[ControllerRevision]) -> Vec<Revi
 fn revision(microservice: &Microservice, kept: &ControllerRevision) -> Option<Revision> {
     let spec = restore(kept).filter(|spec| spec.image.is_some())?;
     let service = resolve(&Microservice { spec, ..microservice.clone() }, Provider::default());
-    let version = with_copies(service.versions.into_iter().next()?, kept_copies(kept), &service.identity);
+    let version = with_copies(service.versions.into_iter().next()?, kept_copies(&kept.data.0), &service.identity);
     let created = kept.metadata.creation_timestamp.as_ref().map(|time| time.0);
     Some(Revision { name: version.name, image: version.image, created })
 }

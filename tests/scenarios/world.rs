@@ -237,11 +237,11 @@ impl World {
         let identity = microservice_operator::validate::resolve::resolve(&self.microservice, Provider::Istio).identity;
         let accepted =
             accept(&self.microservice, self.settings.provider, || self.caches.accepted_spec(&identity, &old));
-        let last = || self.caches.accepted_spec(&identity, &old);
         let mut sources = Sources::new();
         let settled = accepted.and_then(|accepted| {
             let needed = self.caches.configuration(&accepted.service, &old);
             sources = needed.keys().map(|name| (name.clone(), self.source(name))).collect();
+            let last = self.caches.accepted_spec(&identity, &old);
             settle(accepted, &self.microservice, self.settings.provider, (&needed, &sources), last)
         });
         let (new, changed) = match settled {
