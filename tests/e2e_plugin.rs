@@ -139,6 +139,51 @@ fn a_rollout_is_seen_and_steered() {
 }
 
 #[test]
+fn one_goes_back_to_a_kept_revision() {
+    run(async {
+        let space = Space::new(cluster(), "undo").await;
+        let _operator = Operator::of(&space);
+        let image = |tag: i32| {
+            format!(
+                "{{ports: [{{name: http, port: 80}}], drain: 1s, image: 'registry.example/a:{tag}', rollout: {{steps: \
+                 [{{weight: 50}}, {{pause: {{duration: 1s}}}}]}}}}"
+            )
+        };
+        let mut names = Vec::new();
+        for tag in 1..=3 {
+            space.apply("a", &image(tag)).await;
+            names.push(space.ready("a").await.status.unwrap().revision.unwrap());
+        }
+        let [one, two, three] = names.as_slice() else { panic!("{names:?}") };
+        ms(&space, &["undo", "a", "--to-revision=9"]).expect(
+            1,
+            &[
+                &format!("no revision 9 is kept; there are: 1 {two} (registry.example/a:2, "),
+                &format!("2 {one} (registry.example/a:1, "),
+            ],
+        );
+        assert!(actions(&space).await.is_empty(), "what cannot be is not asked");
+        let told = format!("{one} gets all requests as soon as its pods are ready");
+        ms(&space, &["undo", "a", "--to-revision=2"]).expect(0, &[&told]);
+        space.weights("a", &format!("{three}=0 {one}=100")).await;
+        assert_eq!(space.microservices().get("a").await.unwrap().spec.image.unwrap(), "registry.example/a:3");
+        let undone = format!("rolled back: undone by mia to {one}; traffic stays at {one} 100; change the spec, or:");
+        space.until("a", &undone, |it| support::message(it).starts_with(&undone)).await;
+        ms(&space, &["why", "a"]).expect(0, &[&format!("undone by mia to {one}")]);
+        ms(&space, &["get", "a"]).expect(0, &[&format!("undone by mia to {one}")]);
+        ms(&space, &["retry", "a"]).expect(0, &["the rollout starts again with its first step"]);
+        let done = space.ready("a").await.status.unwrap();
+        assert_eq!(done.weights, Some(format!("{three}=100")));
+        let wrong = json!({"microservice": "a", "verb": "Abort", "revision": one});
+        let wrong = json!({"apiVersion": "microservice-operator.dev/v1alpha1", "kind": "MicroserviceAction",
+                           "metadata": {"name": "wrong"}, "spec": wrong});
+        let made = space.api::<MicroserviceAction>();
+        let refused = made.create(&Default::default(), &serde_json::from_value(wrong).unwrap()).await.unwrap_err();
+        assert!(refused.to_string().contains("only Undo goes back to a revision"), "{refused}");
+    });
+}
+
+#[test]
 fn an_action_says_what_was_seen_and_who_asked() {
     run(async {
         let space = Space::unwatched(cluster(), "asked").await;

@@ -53,6 +53,7 @@ async fn create(space: &Space, verb: Verb, of: &Microservice, step: Option<i32>)
         uid: of.uid(),
         target: Some(rollout(of).target.clone()),
         step,
+        revision: None,
         expires: None,
         actor: Some("mia".into()),
     };
@@ -187,6 +188,7 @@ fn without_a_policy_there_is_nothing_to_ask_for() {
             uid: None,
             target: None,
             step: None,
+            revision: None,
             expires: None,
             actor: None,
         };

@@ -46,6 +46,11 @@ pub struct MicroserviceActionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 64))]
     pub step: Option<i32>,
+    /// Name of the kept revision that Undo is to go back to, of a service with an `image`. Default: what served before the
+    /// last rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20), pattern(r"^r-[0-9a-f]+$"))]
+    pub revision: Option<String>,
     /// Time after which the action is refused. Default: it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,

@@ -95,7 +95,11 @@ pub fn action_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
         walk(root);
         if let Some(spec) = node_mut(root, "spec").and_then(Value::as_object_mut) {
             let rule = json!({"rule": "self == oldSelf", "message": "an action cannot be changed: create another one"});
-            spec.insert("x-kubernetes-validations".into(), json!([rule]));
+            let undo = json!({
+                "rule": "!has(self.revision) || self.verb == 'Undo'",
+                "message": "only Undo goes back to a revision: remove revision, or ask for Undo",
+            });
+            spec.insert("x-kubernetes-validations".into(), json!([rule, undo]));
         }
     }
     serde_json::from_value(crd)

@@ -47,13 +47,12 @@ pub fn settle(
     newest: &Microservice,
     provider: Provider,
     (needed, sources): (&BTreeMap<String, Reference>, &Sources),
-    last: impl FnOnce() -> Option<Kept>,
+    last: Option<Kept>,
 ) -> Result<Accepted, Invalid> {
     let Accepted { spec, service, invalid } = accepted;
     if needed.is_empty() {
         return Ok(Accepted { spec, service, invalid });
     }
-    let last = last();
     let copies = last.as_ref().map(|last| last.copies.clone()).unwrap_or_default();
     let missing = match configuration::settle(service, needed, sources, &copies) {
         Ok(service) => return Ok(Accepted { spec, service, invalid }),

@@ -121,12 +121,13 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let identity = resolve::resolve(newest, context.settings.provider).identity;
     let old = newest.status.clone().unwrap_or_default();
     let accepted = accept(newest, context.settings.provider, || context.caches.accepted_spec(&identity, &old));
-    let last = || context.caches.accepted_spec(&identity, &old);
     let mut sources = Sources::new();
     let settled = match accepted {
         Ok(accepted) => {
             let needed = context.caches.configuration(&accepted.service, &old);
-            sources = configuration::read(&context.client, &context.caches, &identity, needed.keys()).await;
+            let last = context.caches.accepted_spec(&identity, &old).filter(|_| !needed.is_empty());
+            let copies = last.as_ref().map(|last| last.copies.clone()).unwrap_or_default();
+            sources = configuration::read(&context.client, &context.caches, &identity, &needed, &copies).await;
             settle(accepted, newest, context.settings.provider, (&needed, &sources), last)
         }
         refused => refused,

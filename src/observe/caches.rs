@@ -1,7 +1,7 @@
 //! All caches of one engine, and the one place where they become [`Observed`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
@@ -177,13 +177,21 @@ impl Caches {
         let route = self.child(Kind::VirtualService, &Key::new(&identity.namespace, &identity.name));
         let route = route.filter(|child| belongs(child, &identity));
         let routed = route.and_then(|child| typed(&child.object)).map(|live| live_routes(&live).default);
-        let history = || {
-            let all = self.of(Kind::ControllerRevision).into_iter();
-            let all = all.flat_map(|cache| cache.find(&owner_term(&identity.namespace, &identity.name)));
-            let own = all.filter(|(_, child)| belongs(child, &identity) && !child.deleting);
-            own.filter_map(|(key, child)| kept(key, &child)).collect()
-        };
-        revisions::with_older(service, status, routed.as_ref(), history, now)
+        revisions::with_older(service, status, routed.as_ref(), || self.history(&identity), now)
+    }
+
+    /// The accepted specs that are kept.
+    fn history(&self, identity: &Identity) -> Vec<Kept> {
+        let all = self.of(Kind::ControllerRevision).into_iter();
+        let all = all.flat_map(|cache| cache.find(&owner_term(&identity.namespace, &identity.name)));
+        let own = all.filter(|(_, child)| belongs(child, identity) && !child.deleting);
+        own.filter_map(|(key, child)| kept(key, &child)).collect()
+    }
+
+    /// Names of the revisions that are kept, if any of the orders is about one.
+    pub fn kept_revisions(&self, service: &Validated, orders: &[Order]) -> BTreeSet<String> {
+        let asked = service.by_image() && orders.iter().any(|order| order.revision.is_some());
+        if asked { revisions::names(service, &self.history(&service.identity)) } else { BTreeSet::new() }
     }
 
     /// Everything about one Microservice.
@@ -210,6 +218,7 @@ impl Caches {
             observed.versions.entry(pod.version).or_default().pods.push(pod.facts);
         }
         observed.orders = self.orders_about(identity);
+        observed.kept_revisions = self.kept_revisions(service, &observed.orders);
         observed.route_conflicts = self.route_conflicts(identity);
         observed.foreign = self.foreign(service);
         observed.adopting = !service.ports.is_empty()
@@ -310,8 +319,9 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
     match child.kind {
         Kind::Deployment => {
             if let (Some(version), Some(deployment)) = (&version, typed::<Deployment>(&child.object)) {
-                observed.versions.entry(version.clone()).or_default().deployment =
-                    Some(deployments::facts(&deployment, child.scaled_by.clone()));
+                let config_maps = deployments::config_maps(&child.object);
+                let facts = deployments::facts(&deployment, config_maps, child.scaled_by.clone());
+                observed.versions.entry(version.clone()).or_default().deployment = Some(facts);
             }
         }
         Kind::VirtualService => {
@@ -329,7 +339,7 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
             observed.service = Some(LiveService { pinned: pinned.map(str::to_owned) });
         }
         Kind::ControllerRevision => {
-            let copies = typed::<ControllerRevision>(&child.object).map(|live| resources::kept_copies(&live));
+            let copies = child.object.get("data").map(resources::kept_copies);
             observed.copies.extend(copies.filter(|it| !it.is_empty()).map(|copies| (key.name.clone(), copies)));
         }
         Kind::ServiceAccount | Kind::ConfigMap | Kind::PodDisruptionBudget => {}
@@ -340,7 +350,7 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
 
 fn kept(key: Key, child: &Child) -> Option<Kept> {
     let revision = typed::<ControllerRevision>(&child.object)?;
-    let (spec, copies) = (resources::restore(&revision)?, resources::kept_copies(&revision));
+    let (spec, copies) = (resources::restore(&revision)?, resources::kept_copies(&revision.data.0));
     Some(Kept { name: key.name, created: child.created(), spec, copies })
 }
 

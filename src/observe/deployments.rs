@@ -14,7 +14,7 @@ use super::{DeploymentFacts, pods::cut};
 const REFERENCES: [&str; 3] = ["configMap", "configMapKeyRef", "configMapRef"];
 
 /// What the Deployment says of itself.
-pub fn facts(deployment: &Deployment, scaled_by: Option<String>) -> DeploymentFacts {
+pub fn facts(deployment: &Deployment, config_maps: BTreeSet<String>, scaled_by: Option<String>) -> DeploymentFacts {
     let replicas = deployment.spec.replicas.unwrap_or(1);
     let status = deployment.status.clone().unwrap_or_default();
     let annotations = deployment.metadata.annotations.as_ref();
@@ -23,14 +23,15 @@ pub fn facts(deployment: &Deployment, scaled_by: Option<String>) -> DeploymentFa
         complete: is_complete(deployment.metadata.generation, replicas, &status),
         template: annotations.and_then(|annotations| annotations.get(labels::TEMPLATE)).cloned(),
         trouble: trouble(&status),
-        config_maps: config_maps(deployment),
+        config_maps,
         scaled_by,
     }
 }
 
-fn config_maps(deployment: &Deployment) -> BTreeSet<String> {
+/// ConfigMaps that the template of a Deployment refers to.
+pub fn config_maps(deployment: &Value) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    collect(&serde_json::to_value(&deployment.spec.template.spec).unwrap_or_default(), &mut names);
+    deployment.pointer("/spec/template/spec").into_iter().for_each(|pod| collect(pod, &mut names));
     names
 }
 

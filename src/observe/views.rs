@@ -258,10 +258,10 @@ impl ActionView {
         let uid = object.uid().unwrap_or_default();
         let known = object.0.as_ref().ok();
         let order = |action: &MicroserviceAction| {
-            let MicroserviceActionSpec { microservice: _, verb, uid: _, target, step, expires, actor } =
+            let MicroserviceActionSpec { microservice: _, verb, uid: _, target, step, revision, expires, actor } =
                 action.spec.clone();
             let expires = expires.map(|time| time.0);
-            Order { uid: uid.clone(), name: action.name_any(), verb, target, step, expires, actor }
+            Order { uid: uid.clone(), name: action.name_any(), verb, target, step, revision, expires, actor }
         };
         let namespace = object.namespace().unwrap_or_default();
         Self {

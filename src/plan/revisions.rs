@@ -46,6 +46,11 @@ pub fn with_older(
     service
 }
 
+/// Names of the revisions that accepted specs make.
+pub fn names(service: &Validated, history: &[Kept]) -> BTreeSet<String> {
+    history.iter().filter_map(|kept| older(service, kept)).map(|version| version.name).collect()
+}
+
 /// Names of the versions that are still needed beside the newest revision.
 fn needed(
     service: &Validated,

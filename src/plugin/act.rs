@@ -25,6 +25,7 @@ use super::{
     cli::ActArgs,
     cluster::{ACTIONS, Cluster},
     output::{Out, Tone},
+    revisions,
 };
 
 /// After this time nobody carries the action out any more.
@@ -50,22 +51,42 @@ struct Outcome<'a> {
 ///
 /// # Errors
 /// When it cannot be asked; a refusal is an answer.
-pub async fn act(cluster: &Cluster, out: Out, args: &ActArgs, verb: Verb) -> Result<Exit, Error> {
+pub async fn act(
+    cluster: &Cluster,
+    out: Out,
+    args: &ActArgs,
+    verb: Verb,
+    to_revision: Option<&str>,
+) -> Result<Exit, Error> {
     let microservice = cluster.microservice(&args.name).await?;
     let told = |action: Option<&str>, result, message: &str| {
         let outcome =
             Outcome { namespace: &cluster.namespace, microservice: &args.name, verb, action, result, message };
         tell(out, &outcome)
     };
-    if let Err(why) = possible(&microservice, verb) {
-        told(None, "Refused", &why)?;
-        return Ok(Exit::Refused);
+    let refused = |why: &str| told(None, "Refused", why).map(|()| Exit::Refused);
+    let revision = match to_revision {
+        None => None,
+        Some(_) if microservice.spec.image.is_none() => {
+            return refused("only a service with an image has revisions: change the weights of its versions");
+        }
+        Some(asked) => {
+            let kept = revisions::kept(&microservice, &cluster.revisions(&args.name).await?);
+            match revisions::chosen(&kept, asked, Timestamp::now()) {
+                Ok(name) => Some(name),
+                Err(why) => return refused(&why),
+            }
+        }
+    };
+    if let Err(why) = possible(&microservice, verb, revision.is_some()) {
+        return refused(&why);
     }
     let actor = cluster.user().await.unwrap_or_else(|error| {
         eprintln!("warning: the action does not say who asked: {error}");
         None
     });
-    let action = action(&microservice, verb, actor, Timestamp::now());
+    let mut action = action(&microservice, verb, actor, Timestamp::now());
+    action.spec.revision = revision;
     let actions: Api<MicroserviceAction> = cluster.api();
     let params = PostParams { field_manager: Some("kubectl-ms".to_owned()), ..PostParams::default() };
     let made = actions.create(&params, &action).await;
@@ -106,7 +127,7 @@ pub async fn act(cluster: &Cluster, out: Out, args: &ActArgs, verb: Verb) -> Res
 ///
 /// # Errors
 /// The reason.
-pub fn possible(microservice: &Microservice, verb: Verb) -> Result<(), String> {
+pub fn possible(microservice: &Microservice, verb: Verb, to_revision: bool) -> Result<(), String> {
     let name = microservice.name_any();
     if microservice.spec.rollout.is_none() {
         let instead = match &microservice.spec.image {
@@ -126,7 +147,8 @@ pub fn possible(microservice: &Microservice, verb: Verb) -> Result<(), String> {
             format!("the operator has not begun with its rollout policy: kubectl ms why {name} says where it stands")
         });
     };
-    objection(verb, rollout.state).map_or(Ok(()), |why| Err(why.to_owned()))
+    // To a revision one goes back from wherever the rollout is.
+    objection(verb, rollout.state).filter(|_| !to_revision).map_or(Ok(()), |why| Err(why.to_owned()))
 }
 
 /// The action that asks for it, about what was seen.
@@ -154,6 +176,7 @@ pub fn action(microservice: &Microservice, verb: Verb, actor: Option<String>, no
             uid: microservice.uid(),
             target: rollout.map(|rollout| rollout.target.clone()),
             // Only a promotion is about one step; to stop or to turn back is meant wherever the rollout has come.
+            revision: None,
             step: rollout.filter(|_| verb == Verb::Promote).map(|rollout| rollout.step),
             expires: now.checked_add(EXPIRES).ok().map(Time),
             actor: actor.map(|actor| actor.chars().take(MAX_ACTOR).collect()),
@@ -257,18 +280,19 @@ mod tests {
             (with(Some("Aborted"), true), Verb::Pause, "the rollout is aborted: change the spec, or retry"),
             (with(Some("Paused"), true), Verb::Retry, "it is under way: only an aborted rollout can be tried again"),
         ] {
-            let why = possible(&microservice, verb).unwrap_err();
+            let why = possible(&microservice, verb, false).unwrap_err();
             assert!(why.starts_with(told), "{verb:?}: {why}");
         }
         let mut image = with(None, false);
         image.spec.image = Some("x".to_owned());
-        let why = possible(&image, Verb::Abort).unwrap_err();
+        let why = possible(&image, Verb::Abort, false).unwrap_err();
         assert!(why.ends_with("nothing to abort; the image in the manifest decides which revision serves"), "{why}");
         let mut plain = with(None, true);
         plain.status = Some(serde_json::from_value(json!({"provider": "None"})).unwrap());
-        assert!(possible(&plain, Verb::Promote).unwrap_err().starts_with("no mesh carries its weights"));
+        assert!(possible(&plain, Verb::Promote, false).unwrap_err().starts_with("no mesh carries its weights"));
         for (state, verb) in [("Paused", Verb::Promote), ("Completed", Verb::Undo), ("Aborted", Verb::Retry)] {
-            assert_eq!(possible(&with(Some(state), true), verb), Ok(()));
+            assert_eq!(possible(&with(Some("Aborted"), true), Verb::Undo, true), Ok(()));
+            assert_eq!(possible(&with(Some(state), true), verb, false), Ok(()));
         }
     }
 

@@ -62,7 +62,14 @@ pub enum Command {
     /// Start an aborted rollout again.
     Retry(ActArgs),
     /// Go back to the weights before the last rollout, also after it was completed.
-    Undo(ActArgs),
+    Undo {
+        /// Go back to this kept revision of an image: its name, the beginning of it, or how many revisions back it is. What
+        /// is kept is said when there is no such revision.
+        #[arg(long, value_name = "REVISION")]
+        to_revision: Option<String>,
+        #[command(flatten)]
+        act: ActArgs,
+    },
     /// Edit the weights in the spec. It is the one command that changes the spec: the manifest in Git has to follow.
     Weight(WeightArgs),
     /// Show who asked what of the rollouts, and what came of it, newest first.
@@ -184,6 +191,8 @@ mod tests {
             "kubectl-ms why a -n shop -oyaml",
             "kubectl-ms promote a --full --timeout 1m30s",
             "kubectl-ms abort --no-wait a",
+            "kubectl-ms undo a --to-revision r-0123456789 --timeout 5s",
+            "kubectl-ms undo --to-revision=2 a",
             "kubectl-ms weight a v2=25 v1=75",
             "kubectl-ms wait a --for=promoted --timeout=5m",
             "kubectl-ms completion kubectl",

@@ -5,6 +5,7 @@ use std::{error::Error as _, time::Duration};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
+        apps::v1::ControllerRevision,
         authentication::v1::SelfSubjectReview,
         core::v1::{Event, Pod},
     },
@@ -23,6 +24,7 @@ use super::{Error, cli::GlobalArgs};
 
 pub const MICROSERVICES: &str = "microservices.microservice-operator.dev";
 pub const ACTIONS: &str = "microserviceactions.microservice-operator.dev";
+pub const REVISIONS: &str = "controllerrevisions.apps";
 pub const PODS: &str = "pods";
 pub const EVENTS: &str = "events";
 
@@ -135,6 +137,14 @@ impl Cluster {
     /// When it cannot be listed.
     pub async fn actions(&self) -> Result<Vec<MicroserviceAction>, Error> {
         self.list(ACTIONS, false, &ListParams::default()).await
+    }
+
+    /// The accepted specs of a Microservice that are kept.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn revisions(&self, of: &str) -> Result<Vec<ControllerRevision>, Error> {
+        self.list(REVISIONS, false, &ListParams::default().labels(&pods_of(Some(of)))).await
     }
 
     async fn list<K>(&self, resource: &'static str, all: bool, params: &ListParams) -> Result<Vec<K>, Error>

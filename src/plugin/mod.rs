@@ -18,6 +18,7 @@ pub mod explain;
 pub mod get;
 pub mod history;
 pub mod output;
+pub mod revisions;
 pub mod steps;
 pub mod tree;
 pub mod view;
@@ -91,12 +92,12 @@ async fn run(cli: Cli) -> Result<Exit, Error> {
     match &cli.command {
         Command::Get(args) => get::get(&cluster, out, args).await,
         Command::Why { name } => why::why(&cluster, out, name).await,
-        Command::Promote { full: false, act } => act::act(&cluster, out, act, Verb::Promote).await,
-        Command::Promote { full: true, act } => act::act(&cluster, out, act, Verb::PromoteFull).await,
-        Command::Pause(args) => act::act(&cluster, out, args, Verb::Pause).await,
-        Command::Abort(args) => act::act(&cluster, out, args, Verb::Abort).await,
-        Command::Retry(args) => act::act(&cluster, out, args, Verb::Retry).await,
-        Command::Undo(args) => act::act(&cluster, out, args, Verb::Undo).await,
+        Command::Promote { full: false, act } => act::act(&cluster, out, act, Verb::Promote, None).await,
+        Command::Promote { full: true, act } => act::act(&cluster, out, act, Verb::PromoteFull, None).await,
+        Command::Pause(args) => act::act(&cluster, out, args, Verb::Pause, None).await,
+        Command::Abort(args) => act::act(&cluster, out, args, Verb::Abort, None).await,
+        Command::Retry(args) => act::act(&cluster, out, args, Verb::Retry, None).await,
+        Command::Undo { to_revision, act } => act::act(&cluster, out, act, Verb::Undo, to_revision.as_deref()).await,
         Command::Weight(args) => weight::weight(&cluster, out, args).await,
         Command::History { name } => history::history(&cluster, out, name).await,
         Command::Wait(args) => wait::wait(&cluster, out, args).await,

@@ -33,6 +33,13 @@ pub fn notices(
     {
         tell(false, "TrafficWeightUpdated", format!("effective weights: {before} -> {after}"));
     }
+    if let (Some(before), Some(after)) = (&old.revision, &new.revision)
+        && before != after
+    {
+        let same_spec = old.observed_generation == new.observed_generation;
+        let what = if same_spec { "a ConfigMap changed" } else { "the spec changed" };
+        tell(false, "RevisionChanged", format!("{what}: the newest revision is {after}, before {before}"));
+    }
     rollout(old, new, &mut tell);
     for entry in &new.traffic {
         let before = old.of_version(&entry.version);

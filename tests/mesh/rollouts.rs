@@ -72,6 +72,7 @@ pub async fn ask(space: &Space, verb: Verb) {
         uid: seen.uid(),
         target: Some(rollout(&seen).target),
         step: Some(rollout(&seen).step),
+        revision: None,
         expires: None,
         actor: me.status.and_then(|status| status.user_info?.username),
     };

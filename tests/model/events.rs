@@ -109,6 +109,7 @@ impl State {
             verb,
             target: rollout.map(|rollout| rollout.target.clone()),
             step: rollout.map(|rollout| rollout.step),
+            revision: None,
             expires: None,
             actor: None,
         });

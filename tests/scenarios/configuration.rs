@@ -66,6 +66,9 @@ fn a_changed_config_map_is_a_revision_that_walks_the_steps_and_turns_back() {
     world.pass(5);
     let two = newest(&world);
     assert_ne!(two, one);
+    let notes: Vec<&str> =
+        world.notices.iter().filter(|it| it.reason == "RevisionChanged").map(|it| it.note.as_str()).collect();
+    assert_eq!(notes, [format!("a ConfigMap changed: the newest revision is {two}, before {one}")]);
     assert_eq!(world.routed(), format!("{two}=5 {one}=95"));
     assert_eq!((content(&world, &one), content(&world, &two)), (json!("one"), json!("two")));
     assert!(world.ask(Verb::Abort).is_ok());

@@ -198,6 +198,67 @@ fn a_revision_is_kept_as_long_as_the_policy_wants_to_go_back_to_it() {
     assert_eq!(world.condition("Ready").0, "True");
 }
 
+/// The spec says one thing, and a person another: the person's holds until the spec says something new.
+#[test]
+fn a_person_goes_back_to_any_kept_revision_until_the_spec_asks_for_another() {
+    let (mut world, names) = promoted_over(&["1", "2", "3"], STEPS);
+    let [one, two, three] = names.as_slice() else { panic!("{names:?}") };
+    let before = told(&world, "RolloutAborted");
+    world.pods.insert(one.clone(), Pods::Ready(1));
+    let answer = world.undo_to(one).unwrap();
+    assert!(answer.starts_with(&format!("{one} gets all requests as soon as its pods are ready")), "{answer}");
+    world.pass(30);
+    assert_eq!(world.routed(), format!("{three}=100"), "it is not complete");
+    world.pods.insert(one.clone(), Pods::Healthy);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{one}=100"), "without steps");
+    let (stalled, reason, message) = world.condition("Stalled");
+    assert_eq!((stalled.as_str(), reason.as_str()), ("True", "RolloutAborted"));
+    assert_eq!(
+        message,
+        format!(
+            "rolled back: undone by mia to {one}; traffic stays at {one} 100; change the spec, or: kubectl ms retry \
+             order-service"
+        )
+    );
+    assert_eq!(told(&world, "RolloutAborted"), before + 1);
+
+    // Neither time nor size ends it, and the history does not forget it.
+    world.pass(3_600);
+    for timeout in 1..15 {
+        let more = format!("{STEPS}, revisionHistoryLimit: 1, traffic: {{timeout: {timeout}s}}");
+        world.edit(&service("3", &more).replace("replicas: 3", "replicas: 4"));
+        world.settle();
+        world.pass(10);
+    }
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert_eq!(world.replicas(one), 4);
+    let refused = world.undo_to(two).unwrap_err();
+    assert!(refused.starts_with(&format!("no revision {two} is kept; these are: ")), "{refused}");
+    assert!(world.undo_to(three).unwrap_err().contains("is what the spec asks for: retry"));
+
+    // Whoever retries walks to what the spec asks for; whoever changes the spec, to that.
+    assert!(world.ask(Verb::Retry).is_ok());
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {one}=95"));
+    assert!(world.undo_to(one).is_ok(), "from the middle of a rollout, too");
+    assert_eq!(world.routed(), format!("{one}=100"));
+    let four = edit(&mut world, &service("4", STEPS));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{four}=5 {one}=95"));
+    assert_eq!(world.status().rollout.as_ref().unwrap().state, RolloutState::Progressing);
+}
+
+#[test]
+fn versions_have_no_revision_to_go_back_to() {
+    let mut world =
+        World::new(&format!("{{ports: [{{name: http, port: 80}}], versions: [{{name: v1, image: 'x:1'}}]{STEPS}}}"));
+    world.settle();
+    assert!(world.undo_to("r-0123456789").unwrap_err().starts_with("only a service with an image has revisions"));
+}
+
 /// A service that was promoted from image to image, the last of which is at its first step; with their revisions.
 fn promoted_over(images: &[&str], more: &str) -> (World, Vec<String>) {
     let mut world = World::new(&service(images[0], more));

@@ -313,6 +313,7 @@ fn orders_are_about_what_their_author_saw() {
         verb: Verb::Abort,
         target: target.map(str::to_owned),
         step,
+        revision: None,
         expires: None,
         actor: None,
     };

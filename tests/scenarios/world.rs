@@ -114,6 +114,21 @@ impl World {
             verb,
             target: rollout.as_ref().map(|rollout| rollout.target.clone()),
             step: rollout.as_ref().map(|rollout| rollout.step),
+            revision: None,
+            expires: None,
+            actor: Some("mia".into()),
+        })
+    }
+
+    /// Asks to go back to a revision.
+    pub fn undo_to(&mut self, revision: &str) -> Result<String, String> {
+        self.order(Order {
+            uid: format!("action-{}", self.orders.len() + 1),
+            name: "undo".into(),
+            verb: Verb::Undo,
+            target: None,
+            step: None,
+            revision: Some(revision.into()),
             expires: None,
             actor: Some("mia".into()),
         })
@@ -229,11 +244,11 @@ impl World {
         let identity = microservice_operator::validate::resolve::resolve(&self.microservice, Provider::Istio).identity;
         let accepted =
             accept(&self.microservice, self.settings.provider, || self.caches.accepted_spec(&identity, &old));
-        let last = || self.caches.accepted_spec(&identity, &old);
         let mut sources = Sources::new();
         let settled = accepted.and_then(|accepted| {
             let needed = self.caches.configuration(&accepted.service, &old);
             sources = needed.keys().map(|name| (name.clone(), self.source(name))).collect();
+            let last = self.caches.accepted_spec(&identity, &old);
             settle(accepted, &self.microservice, self.settings.provider, (&needed, &sources), last)
         });
         let (new, changed) = match settled {
@@ -246,6 +261,7 @@ impl World {
                 let mut observed = self.caches.observe(&service, old.clone());
                 observed.orders.clone_from(&self.orders);
                 observed.replies.clone_from(&self.replies);
+                observed.kept_revisions = self.caches.kept_revisions(&service, &self.orders);
                 observed.contents = contents(&identity, sources);
                 let mut planned = plan(&service, &spec, &observed, &self.settings, self.now);
                 self.check_order(&planned, &observed);

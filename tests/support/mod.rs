@@ -23,7 +23,7 @@ pub use space::Space;
 /// How long a test waits for a condition before it fails. Generous: machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-static RUNTIME: LazyLock<Runtime> =
+pub static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap());
 
 /// Runs a test on the one runtime that the shared client belongs to.

@@ -2,6 +2,7 @@
 //! revisions of an image are made of.
 
 use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Stamp, child_meta, digest::digest};
@@ -40,10 +41,9 @@ pub fn restore(revision: &ControllerRevision) -> Option<MicroserviceSpec> {
     (spec.image.is_some() || !spec.versions.is_empty()).then_some(spec)
 }
 
-/// The copies that the revision of the kept spec uses.
-pub fn kept_copies(revision: &ControllerRevision) -> Copies {
-    let copies = revision.data.0.get(COPIES).cloned().unwrap_or_default();
-    serde_json::from_value(copies).unwrap_or_default()
+/// The copies that the revision of a kept spec uses, from what a ControllerRevision holds.
+pub fn kept_copies(data: &Value) -> Copies {
+    data.get(COPIES).and_then(|copies| Copies::deserialize(copies).ok()).unwrap_or_default()
 }
 
 fn kept(spec: &MicroserviceSpec) -> Value {
@@ -110,11 +110,11 @@ mod tests {
         let spec = testing::spec(json!({"versions": [], "image": "a:1"}));
         let mut service = testing::resolved(&spec);
         let plain = controller_revision(&service, &spec, &stamp());
-        assert_eq!(kept_copies(&plain), Copies::new());
+        assert_eq!(kept_copies(&plain.data.0), Copies::new());
         service.versions[0].copies = Copies::from([("settings".to_owned(), "settings-1".to_owned())]);
         let built = controller_revision(&service, &spec, &stamp());
         assert_ne!(built.metadata.name, plain.metadata.name, "another configuration is another accepted spec");
-        assert_eq!(kept_copies(&built), service.versions[0].copies);
+        assert_eq!(kept_copies(&built.data.0), service.versions[0].copies);
         assert_eq!(restore(&built), restore(&plain));
     }
 

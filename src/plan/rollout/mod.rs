@@ -97,6 +97,7 @@ pub fn advance<'a>(
         old: observed.status.rollout.as_ref(),
         current: current.as_ref(),
         parties: &parties,
+        kept: &observed.kept_revisions,
         orders: &observed.orders,
         replies: &observed.replies,
         now: around.now,

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::api::{ActionResult, HandledAction, RolloutState, RolloutStatus, Verb};
+use crate::{
+    api::{ActionResult, HandledAction, RolloutState, RolloutStatus, Verb},
+    observe::Weights,
+};
 
 use super::{version::time, walk::Situation};
 
@@ -17,6 +20,8 @@ pub struct Order {
     pub target: Option<String>,
     /// The step that was meant.
     pub step: Option<i32>,
+    /// The kept revision to go back to.
+    pub revision: Option<String>,
     /// After this time it is refused.
     pub expires: Option<Timestamp>,
     /// Who asked.
@@ -87,6 +92,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         (Verb::Promote | Verb::PromoteFull, Progressing | Paused) if situation.policy.suspend => {
             Err("the rollout is suspended by its policy: remove spec.rollout.suspend first".to_owned())
         }
+        (Verb::Undo, _) if let Some(revision) = &order.revision => undo_to(status, revision, situation, &by),
         (Verb::Promote, Progressing | Paused) => {
             let pausing = situation.pausing(status);
             if status.state == Progressing && !pausing {
@@ -156,6 +162,27 @@ pub fn objection(verb: Verb, state: RolloutState) -> Option<&'static str> {
         | (Verb::Abort | Verb::Retry, Aborted)
         | (Verb::Undo, Completed) => None,
     }
+}
+
+/// Back to a revision that is kept. It holds as an abort does: until the spec asks for another one, or somebody retries.
+fn undo_to(status: &mut RolloutStatus, revision: &str, situation: &Situation<'_>, by: &str) -> Result<String, String> {
+    if !situation.returns {
+        return Err("only a service with an image has revisions: change the weights of the versions".to_owned());
+    }
+    if situation.requested().contains_key(revision) {
+        return Err(format!("{revision} is what the spec asks for: retry, if the rollout was aborted"));
+    }
+    if !situation.kept.contains(revision) {
+        let kept = situation.kept.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(format!("no revision {revision} is kept; these are: {kept}"));
+    }
+    status.state = RolloutState::Aborted;
+    status.message = Some(format!("undone{by} to {revision}"));
+    status.stable = Weights::from([(revision.to_owned(), 100)]);
+    Ok(format!(
+        "{revision} gets all requests as soon as its pods are ready, until the spec asks for another revision or \
+         somebody retries"
+    ))
 }
 
 /// Back to the weights before the rollout that was completed last.

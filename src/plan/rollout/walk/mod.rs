@@ -16,6 +16,8 @@ mod sizes;
 mod steps;
 mod window;
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -62,6 +64,8 @@ pub struct Situation<'a> {
     /// Weights in force; None on creation.
     pub current: Option<&'a Weights>,
     pub parties: &'a [Party<'a>],
+    /// Names of the revisions that are kept, when somebody asks for one.
+    pub kept: &'a BTreeSet<String>,
     /// What people asked for, in the order in which they did.
     pub orders: &'a [Order],
     /// What was found outside the cluster's API.
@@ -157,7 +161,7 @@ impl Situation<'_> {
     }
 
     /// Weights that the spec asks for.
-    fn requested(&self) -> Weights {
+    pub(super) fn requested(&self) -> Weights {
         let asked = self.parties.iter().filter(|party| party.requested > 0);
         asked.map(|party| (party.name.to_owned(), party.requested)).collect()
     }
