@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ActionResult, Duration};
+use super::{ActionResult, Analysis, AnalysisRun, Duration};
 
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,10 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub max_weight: Option<i32>,
+    /// What is measured all along the way, of the versions that are being raised. The weights go no further up before
+    /// each of its metrics has passed at the present ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// What follows when a version that is being raised fails: Rollback to the weights before the rollout, or Pause.
     /// Default: Rollback.
     #[serde(default)]
@@ -51,6 +55,9 @@ pub struct Step {
     /// Wait, for a time or until somebody promotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
+    /// Measure, and go on once each metric has passed often enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
 }
 
 /// A wait.
@@ -89,6 +96,18 @@ pub struct RolloutStatus {
     /// When the current step began. Absent while the rollout waits for its first pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_since: Option<MicroTime>,
+    /// What holds the weights back before the current step begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// When the weights of the latest step were reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_since: Option<MicroTime>,
+    /// The measurements all along the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<AnalysisRun>,
+    /// The measurements of the latest step that is an analysis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_analysis: Option<AnalysisRun>,
     /// Since when the current step is on its way; the deadline counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progressed_at: Option<MicroTime>,

@@ -3,6 +3,7 @@
 //! The API server refuses a CRD whose rules may cost too much, and it takes the length of everything computed for
 //! endless. So a message is never concatenated from values: it is one `format` of a fixed text.
 
+mod analyses;
 mod image;
 mod pods;
 mod providers;
@@ -27,6 +28,7 @@ pub(super) const RULES: &[fn() -> Vec<Placed>] = &[
     routes::entries,
     routes::matches,
     rollouts::policy,
+    analyses::analyses,
     pods::metadata,
     pods::environment,
     pods::handlers,

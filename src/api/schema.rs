@@ -15,6 +15,8 @@ const LIST_MAPS: &[(&str, &[&str])] = &[
     ("spec.versions", &["name"]),
     ("spec.versions[].ports", &["name"]),
     ("spec.traffic.ports", &["name"]),
+    ("spec.rollout.analysis.metrics", &["name"]),
+    ("spec.rollout.steps[].analysis.metrics", &["name"]),
     ("status.conditions", &["type"]),
     ("status.traffic", &["version"]),
 ];
@@ -33,6 +35,9 @@ const POD_LIST_MAPS: &[(&str, &[&str])] = &[
     ("initContainers[].mounts", &["path"]),
 ];
 
+/// Fields of versions that are not settings of the service, too.
+const OF_VERSIONS: &[&str] = &["ports"];
+
 /// Where pod settings stand.
 pub(super) const POD_PATHS: [&str; 2] = ["spec", "spec.versions[]"];
 
@@ -43,7 +48,7 @@ const MAX_LENGTH: u64 = 4096;
 const MAX_INT_OR_STRING: u64 = 63;
 
 /// Fields of types that Kubernetes documents at length. Their own docs are ours; those below are cut to this many
-/// characters, and to fewer where a version repeats them, so that the whole CRD stays below 256 KiB.
+/// characters, so that the whole CRD stays below 256 KiB.
 const EMBEDDED: &[&str] = &[
     "affinity",
     "configMap",
@@ -65,7 +70,6 @@ const EMBEDDED: &[&str] = &[
     "topologySpreadConstraints",
 ];
 const EMBEDDED_DOC: usize = 100;
-const REPEATED_DOC: usize = 60;
 
 /// The CustomResourceDefinition of `Microservice`, as it is installed.
 ///
@@ -149,7 +153,7 @@ fn adjust(root: &mut Value) {
     walk(root);
     shorten_embedded(root);
     if let Some(versions) = node_mut(root, "spec.versions[]") {
-        children(versions).for_each(|setting| shorten_below(setting, REPEATED_DOC));
+        refer_to_the_service(versions);
     }
     root["properties"]["metadata"] = json!({
         "type": "object",
@@ -262,6 +266,29 @@ fn shorten_embedded(node: &mut Value) {
     if let Some(items) = node.get_mut("items") {
         shorten_embedded(items);
     }
+}
+
+/// A version repeats the settings of the service. What their fields mean is said there, once, as all of the CRD has to stay
+/// below 256 KiB.
+fn refer_to_the_service(versions: &mut Value) {
+    let Some(settings) = versions.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (name, setting) in settings.iter_mut().filter(|(name, _)| !OF_VERSIONS.contains(&name.as_str())) {
+        if bare_below(setting)
+            && let Some(Value::String(doc)) = setting.get_mut("description")
+        {
+            doc.push_str(&format!(" For its fields see spec.{name}."));
+        }
+    }
+}
+
+/// Takes away the docs below a node. Answers whether there were any.
+fn bare_below(node: &mut Value) -> bool {
+    let mut any = false;
+    for child in children(node) {
+        any |= child.as_object_mut().is_some_and(|child| child.remove("description").is_some());
+        any |= bare_below(child);
+    }
+    any
 }
 
 /// Shortens the docs below a node to their first sentence and at most `limit` characters.

@@ -240,7 +240,13 @@ fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
         RolloutState::Completed => None,
         RolloutState::Progressing => {
             let until = |at: Timestamp| format!("pauses until {}", at.strftime("%H:%M:%S UTC"));
-            let message = match (&status.step_since, rollout.pause_ends) {
+            let message = match (&status.step_since, rollout.outlook.pause_ends) {
+                _ if rollout.outlook.waits_for.is_some() => {
+                    format!(
+                        "{at} of the rollout waits for {}; {weights}",
+                        rollout.outlook.waits_for.as_deref().unwrap_or_default()
+                    )
+                }
                 (None, _) => format!("the rollout begins once its pods are ready; {weights}"),
                 (Some(_), Some(end)) => format!("{at} of the rollout {}; {weights}", until(end)),
                 (Some(_), None) if usize::try_from(status.step).is_ok_and(|done| done >= steps) => {

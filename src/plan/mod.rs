@@ -88,7 +88,13 @@ impl Plan {
             let VersionTraffic { since, subset_since, unreferenced_since, subset_removed_since, .. } = memory;
             [since, subset_since, unreferenced_since, subset_removed_since]
         });
-        let of_rollout = self.rollout.iter_mut().flat_map(|status| [&mut status.step_since, &mut status.progressed_at]);
+        let of_rollout = self.rollout.iter_mut().flat_map(|status| {
+            let RolloutStatus { step_since, progressed_at, weights_since, analysis, step_analysis, .. } = status;
+            for run in analysis.iter_mut().chain(step_analysis).filter(|run| run.since == decided) {
+                run.since = written.clone();
+            }
+            [step_since, progressed_at, weights_since]
+        });
         let all = of_version.chain(of_rollout).chain([&mut self.provider_since]);
         for since in all.flatten().filter(|since| **since == decided) {
             *since = written.clone();
@@ -152,7 +158,7 @@ pub fn plan(
         removals,
         lost: rollout.lost,
         rollout: rollout.progress,
-        inquiries: Vec::new(),
+        inquiries: rollout.outlook.inquiries,
         answers: rollout.answers,
         next: waits.into_iter().chain(scaling::next(&contested)).min(),
     }
@@ -196,5 +202,11 @@ fn waits(
         rollout.standings.iter().filter_map(|standing| children::next_removal(standing, service, rollout, around));
     let older = rollout.standings.iter().filter(|standing| standing.spec.is_some_and(Version::is_older));
     let kept = older.filter_map(|it| revisions::kept_until(service, rollout.progress.as_ref(), &it.memory));
-    versions.chain(drains).chain(kept).chain(placement.next).chain(rollout.next).filter(|at| *at > around.now).min()
+    versions
+        .chain(drains)
+        .chain(kept)
+        .chain(placement.next)
+        .chain(rollout.outlook.next)
+        .filter(|at| *at > around.now)
+        .min()
 }

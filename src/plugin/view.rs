@@ -195,6 +195,7 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
         validate::Step::Weight(percent) => format!("weight {percent}"),
         validate::Step::Pause(Some(length)) => format!("pause {length}"),
         validate::Step::Pause(None) => "pause until promoted".to_owned(),
+        validate::Step::Analysis(_) => "analysis".to_owned(),
     };
     Progress {
         state: rollout.state,

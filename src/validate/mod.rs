@@ -16,7 +16,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::api::{Microservice, Provider};
-pub use model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
+pub use model::{Analysis, Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
 pub use template::template_hash;
 
 /// One thing that is wrong with a Microservice, and what to do about it.

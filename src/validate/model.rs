@@ -1,7 +1,8 @@
 //! What the plan is made from: a Microservice whose inheritance and defaults are resolved.
 
 use crate::api::{
-    BoundedContext, CircuitBreaker, Duration, OnFailure, PodSettings, Port, Protocol, Provider, Retries, Route,
+    BoundedContext, CircuitBreaker, Duration, Metric, OnFailure, OnNoData, PodSettings, Port, Protocol, Provider,
+    Retries, Route,
 };
 
 /// Which object this is about.
@@ -119,19 +120,36 @@ pub struct Dependency {
 }
 
 /// How weights travel, with defaults applied and the short form written out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     pub steps: Vec<Step>,
+    pub analysis: Option<Analysis>,
     pub on_failure: OnFailure,
     pub progress_deadline: Duration,
     pub scale_down_delay: Option<Duration>,
 }
 
 /// One step of a rollout.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Percent of the way from the weights at the start to the requested ones.
     Weight(i32),
     /// Wait, for a time or until promoted.
     Pause(Option<Duration>),
+    /// Measure until each metric has passed often enough.
+    Analysis(Analysis),
+}
+
+/// What is measured, with defaults applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysis {
+    /// Name of the AnalysisProvider.
+    pub provider: String,
+    pub metrics: Vec<Metric>,
+    pub interval: Duration,
+    pub failure_limit: i32,
+    pub consecutive_error_limit: i32,
+    pub min_requests: Option<i32>,
+    pub on_no_data: OnNoData,
+    pub count: i32,
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    Duration, Microservice, MicroserviceSpec, PodSettings, Port, Protocol, Provider, RolloutPolicy, Traffic,
+    self, Duration, Microservice, MicroserviceSpec, PodSettings, Port, Protocol, Provider, RolloutPolicy, Traffic,
     VersionSpec,
 };
 
 use super::{
-    model::{Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
+    model::{Analysis, Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
     template_hash,
 };
 
@@ -18,6 +18,12 @@ const DRAIN: Duration = Duration::from_secs(30);
 const HISTORY: usize = 10;
 /// How long a step of a rollout may take, unless the spec says.
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
+/// Who is asked for measurements, unless the spec says.
+const PROVIDER: &str = "default";
+/// Time from one measurement to the next, unless the spec says.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Errors in a row that an analysis waits out, unless the spec says.
+const CONSECUTIVE_ERRORS: i32 = 4;
 
 /// Resolves a Microservice as it stands.
 pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
@@ -79,6 +85,7 @@ fn history_limit(spec: &MicroserviceSpec) -> usize {
 fn policy(written: &RolloutPolicy) -> Policy {
     Policy {
         steps: steps(written),
+        analysis: written.analysis.as_ref().map(|it| analysis(it, written.interval)),
         on_failure: written.on_failure,
         progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
         scale_down_delay: written.scale_down_delay,
@@ -88,10 +95,11 @@ fn policy(written: &RolloutPolicy) -> Policy {
 /// The steps as they are given, or as the short form means them: each weight, and after each the interval.
 fn steps(written: &RolloutPolicy) -> Vec<Step> {
     let Some(by) = written.step_weight.filter(|by| *by > 0) else {
-        let step = |step: &crate::api::Step| match (step.weight, &step.pause) {
-            (Some(weight), _) => Some(Step::Weight(weight)),
-            (None, Some(pause)) => Some(Step::Pause(pause.duration)),
-            (None, None) => None,
+        let step = |step: &api::Step| match step {
+            api::Step { weight: Some(weight), .. } => Some(Step::Weight(*weight)),
+            api::Step { pause: Some(pause), .. } => Some(Step::Pause(pause.duration)),
+            api::Step { analysis: Some(it), .. } => Some(Step::Analysis(analysis(it, None))),
+            api::Step { weight: None, pause: None, analysis: None } => None,
         };
         return written.steps.iter().filter_map(step).collect();
     };
@@ -99,6 +107,19 @@ fn steps(written: &RolloutPolicy) -> Vec<Step> {
     let below = (1..).map(|count| by.saturating_mul(count)).take_while(|weight| *weight < most);
     let weights = below.chain([most]).filter(|weight| *weight < 100);
     weights.flat_map(|weight| [Step::Weight(weight), Step::Pause(written.interval)]).collect()
+}
+
+fn analysis(written: &api::Analysis, interval: Option<Duration>) -> Analysis {
+    Analysis {
+        provider: written.provider.clone().unwrap_or_else(|| PROVIDER.to_owned()),
+        metrics: written.metrics.clone(),
+        interval: written.interval.or(interval).unwrap_or(INTERVAL),
+        failure_limit: written.failure_limit.unwrap_or(0),
+        consecutive_error_limit: written.consecutive_error_limit.unwrap_or(CONSECUTIVE_ERRORS),
+        min_requests: written.min_requests,
+        on_no_data: written.on_no_data,
+        count: written.count.unwrap_or(1),
+    }
 }
 
 fn with_target(port: &Port, own: Option<i32>) -> Port {

@@ -46,6 +46,11 @@ pub fn label_value(value: &str) -> Result<(), &'static str> {
         .ok_or("the value must be at most 63 letters, digits, -, _ and ., beginning and ending with a letter or digit")
 }
 
+/// The names between `${` and `}`, in their order; what is not closed has none.
+pub fn placeholders(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+}
+
 fn qualified(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let ends = [text.bytes().next(), text.bytes().last()];
@@ -59,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_keys_and_values() {
+    fn knows_keys_values_and_placeholders() {
         for key in ["app", "team.example.com/owner", "a/B_c.d-e"] {
             assert_eq!(label_key(key), Ok(()), "{key}");
         }
@@ -68,6 +73,7 @@ mod tests {
         }
         assert!(label_value("").is_ok() && label_value("1.2-x").is_ok());
         assert!(label_value("a b").is_err() && label_value("a-").is_err());
+        assert_eq!(placeholders("a{v=\"${version}\"}[${window}] ${").collect::<Vec<_>>(), ["version", "window"]);
         assert!(dns_label("shop-1").is_ok() && dns_label("Shop").is_err() && dns_label("").is_err());
     }
 }

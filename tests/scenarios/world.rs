@@ -17,6 +17,7 @@ use microservice_operator::{
     },
     plan::{
         Plan, Settings,
+        inquiry::{Finding, Inquiry, Measure, Question, Reading, Reply},
         object::Kind,
         plan,
         resources::Stamp,
@@ -45,12 +46,15 @@ pub struct World {
     /// When a container of a version's first pod last ended.
     pub crashes: BTreeMap<String, Timestamp>,
     pub settings: Settings,
+    /// What the provider of analyses answers.
+    pub provider: fn(&Measure) -> Result<Reading, String>,
     /// What people asked of the rollout.
     pub orders: Vec<Order>,
     /// What came of it.
     pub answers: Vec<Answer>,
     pub notices: Vec<Notice>,
     pub last: Option<Plan>,
+    replies: Vec<Reply>,
     objects: BTreeMap<(Kind, String), Value>,
     version: u64,
     next_wake: Option<Timestamp>,
@@ -79,10 +83,12 @@ impl World {
                 propagation: SignedDuration::from_secs(5),
                 stamp: Stamp { operator_version: "test".into(), chart: None },
             },
+            provider: |_| Err("nobody answers".into()),
             orders: Vec::new(),
             answers: Vec::new(),
             notices: Vec::new(),
             last: None,
+            replies: Vec::new(),
             objects: BTreeMap::new(),
             version: 1,
             next_wake: None,
@@ -227,6 +233,7 @@ impl World {
                 let service = self.caches.with_older_revisions(service, &old, self.now);
                 let mut observed = self.caches.observe(&service, old.clone());
                 observed.orders.clone_from(&self.orders);
+                observed.replies.clone_from(&self.replies);
                 let planned = plan(&service, &spec, &observed, &self.settings, self.now);
                 self.check_order(&planned, &observed);
                 let applied = self.apply(&planned);
@@ -242,7 +249,7 @@ impl World {
                 self.notices.extend(status::notices(&old, &new, Some(&planned), &applied));
                 self.next_wake = planned.next;
                 self.answers.extend(planned.answers.clone());
-                let changed = !applied.is_empty();
+                let changed = self.ask_provider(&planned.inquiries) || !applied.is_empty();
                 self.last = Some(planned);
                 (new, changed)
             }
@@ -253,6 +260,20 @@ impl World {
         let changed = changed || persisted != old;
         self.microservice.status = Some(persisted);
         changed
+    }
+
+    /// Answers what is asked for the first time, and forgets what is no longer asked. Tells whether anything was.
+    fn ask_provider(&mut self, inquiries: &[Inquiry]) -> bool {
+        self.replies.retain(|reply| inquiries.iter().any(|inquiry| inquiry.id == reply.id));
+        let known: Vec<String> = self.replies.iter().map(|reply| reply.id.clone()).collect();
+        let new: Vec<&Inquiry> = inquiries.iter().filter(|inquiry| !known.contains(&inquiry.id)).collect();
+        for inquiry in &new {
+            let Question::Measure(measure) = &inquiry.question;
+            let finding = (self.provider)(measure).map(Finding::Measured);
+            let query = Some(format!("{:?}", measure.metric));
+            self.replies.push(Reply { id: inquiry.id.clone(), at: self.now, finding, query });
+        }
+        !new.is_empty()
     }
 
     fn apply(&mut self, planned: &Plan) -> Applied {

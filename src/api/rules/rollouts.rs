@@ -43,6 +43,18 @@ pub(in super::super) fn policy() -> Vec<Placed> {
                 &[WEIGHTS],
             ),
         ),
-        rule("spec.rollout.steps[]", one_of(&["weight", "pause"]), "a step is one thing: give either weight or pause"),
+        rule(
+            "spec.rollout.steps[]",
+            one_of(&["weight", "pause", "analysis"]),
+            "a step is one thing: give one of weight, pause and analysis",
+        ),
+        told_at(
+            ".analysis.count",
+            rule(
+                "spec.rollout",
+                "!has(self.analysis) || !has(self.analysis.count)",
+                "count belongs to an analysis that is a step; this one goes on all along the way: remove it",
+            ),
+        ),
     ]
 }

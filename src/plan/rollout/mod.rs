@@ -4,6 +4,7 @@
 //! [`mod@walk`] how far on the way there to aim, [`mod@settle`] gives no version more than it can carry, [`size`] decides
 //! how many pods run meanwhile.
 
+pub mod analysis;
 pub mod line;
 pub mod orders;
 pub mod parking;
@@ -14,8 +15,6 @@ pub mod walk;
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use crate::{
     api::{OnUnready, RolloutStatus, Route},
     observe::{Observed, Weights},
@@ -24,7 +23,7 @@ use crate::{
 
 use settle::{Candidate, settle};
 pub use version::{Circumstances, Standing};
-use walk::{Answer, Party, Situation, Walk};
+use walk::{Answer, Outlook, Party, Situation, Walk};
 
 /// Where the weights go next, and how each version stands.
 #[derive(Clone, Debug)]
@@ -45,10 +44,8 @@ pub struct Rollout<'a> {
     pub progress: Option<RolloutStatus>,
     /// What came of what people asked for.
     pub answers: Vec<Answer>,
-    /// When the policy's timed pause that is under way is over.
-    pub pause_ends: Option<Timestamp>,
-    /// When time alone takes the rollout further.
-    pub next: Option<Timestamp>,
+    /// What the rollout waits for.
+    pub outlook: Outlook,
 }
 
 impl Rollout<'_> {
@@ -84,11 +81,13 @@ pub fn advance<'a>(
     let parties: Vec<Party<'_>> = walking.map(|standing| standing.party(observed)).collect();
     let situation = service.rollout.as_ref().map(|policy| Situation {
         policy,
+        service,
         returns: service.by_image(),
         old: observed.status.rollout.as_ref(),
         current: current.as_ref(),
         parties: &parties,
         orders: &observed.orders,
+        replies: &observed.replies,
         now: around.now,
     });
     let walked =
@@ -128,15 +127,17 @@ pub fn advance<'a>(
         standing.advance(effective, effective > 0 || in_route, runs, around.now);
     }
     let arrived = standings.iter().all(|standing| standing.target == weight_of(&current, standing.name));
-    let (progress, answers, pause_ends, next) = match walked {
-        Some(Walk { status, answers, pause_ends, next, .. }) => (Some(status), answers, pause_ends, next),
-        None if service.rollout.is_none() => {
-            let why = "the service has no rollout policy: its weights travel at once, as the spec asks for them";
-            (None, orders::refuse(&observed.orders, why), None, None)
+    let (progress, answers, outlook) = match walked {
+        Some(Walk { status, answers, outlook, .. }) => (Some(status), answers, outlook),
+        None => {
+            let why = match service.rollout {
+                Some(_) => "no mesh carries the weights of the service",
+                None => "the service has no rollout policy: its weights travel at once, as the spec asks for them",
+            };
+            (None, orders::refuse(&observed.orders, why), Outlook::default())
         }
-        None => (None, orders::refuse(&observed.orders, "no mesh carries the weights of the service"), None, None),
     };
-    Rollout { standings, weights, routes, stranded, lost, arrived, progress, answers, pause_ends, next }
+    Rollout { standings, weights, routes, stranded, lost, arrived, progress, answers, outlook }
 }
 
 fn judge_all<'a>(

@@ -101,6 +101,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         (Verb::PromoteFull, Progressing | Paused) => {
             (status.state, status.message) = (Progressing, None);
             status.step = situation.steps();
+            status.waits_for = None;
             status.step_since = status.step_since.take().map(|_| time(situation.now));
             status.progressed_at = Some(time(situation.now));
             Ok("the remaining steps are skipped".to_owned())
@@ -119,6 +120,8 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             status.state = Progressing;
             status.message = None;
             (status.step, status.step_since) = (0, None);
+            (status.waits_for, status.weights_since) = (None, None);
+            (status.analysis, status.step_analysis) = (None, None);
             status.progressed_at = Some(time(situation.now));
             status.from = status.stable.clone();
             Ok("the rollout starts again with its first step".to_owned())

@@ -5,6 +5,7 @@
 mod containers;
 mod environment;
 mod ports;
+mod rollouts;
 mod routes;
 mod scheduling;
 pub(crate) mod scope;
@@ -28,6 +29,8 @@ const CHECKS: &[Check] = &[
     environment::dependency_variables_differ,
     environment::dependency_variables_are_free,
     environment::fields_name_containers,
+    rollouts::queries_have_known_placeholders,
+    rollouts::ready_made_metrics_have_requests,
     storage::mounts_name_volumes,
     storage::mount_paths_differ,
     storage::sub_paths_stay_inside,

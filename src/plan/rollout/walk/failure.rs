@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::api::{OnFailure, RolloutState, RolloutStatus};
+use crate::{
+    api::{OnFailure, RolloutState, RolloutStatus},
+    validate::Step,
+};
 
 use super::{Situation, after};
 
@@ -42,7 +45,9 @@ impl Situation<'_> {
 
     /// When the current step has taken too long; None while nothing has to be reached.
     pub(super) fn deadline(&self, status: &RolloutStatus) -> Option<Timestamp> {
-        if status.state != RolloutState::Progressing || self.pausing(status) {
+        let measuring = matches!(self.step(status), Some(Step::Analysis(_))) && status.step_since.is_some();
+        let waits = self.pausing(status) || measuring || status.waits_for.is_some();
+        if waits || status.state != RolloutState::Progressing {
             return None;
         }
         after(status.progressed_at.as_ref()?.0, self.policy.progress_deadline)

@@ -5,6 +5,8 @@
 
 mod begin;
 mod failure;
+mod gates;
+mod measures;
 mod pause;
 mod steps;
 
@@ -13,7 +15,8 @@ use jiff::Timestamp;
 use crate::{
     api::{Duration, RolloutState, RolloutStatus},
     observe::Weights,
-    validate::{Policy, Step},
+    plan::inquiry::{Inquiry, Reply},
+    validate::{Policy, Step, Validated},
 };
 
 use super::{line, orders, weight_of};
@@ -41,6 +44,7 @@ pub struct Party<'a> {
 /// Everything that one transition depends on.
 pub struct Situation<'a> {
     pub policy: &'a Policy,
+    pub service: &'a Validated,
     /// Going back to what served before the last rollout is at once, as long as it runs.
     pub returns: bool,
     pub old: Option<&'a RolloutStatus>,
@@ -49,6 +53,8 @@ pub struct Situation<'a> {
     pub parties: &'a [Party<'a>],
     /// What people asked for, in the order in which they did.
     pub orders: &'a [Order],
+    /// What was found outside the cluster's API.
+    pub replies: &'a [Reply],
     pub now: Timestamp,
 }
 
@@ -58,8 +64,18 @@ pub struct Walk {
     pub aims: Weights,
     pub status: RolloutStatus,
     pub answers: Vec<Answer>,
+    pub outlook: Outlook,
+}
+
+/// What the walk waits for.
+#[derive(Clone, Debug, Default)]
+pub struct Outlook {
     /// When the timed pause that is under way is over.
     pub pause_ends: Option<Timestamp>,
+    /// What else there is to wait for, beside pods and people, in words.
+    pub waits_for: Option<String>,
+    /// What is to be asked outside the cluster's API.
+    pub inquiries: Vec<Inquiry>,
     /// When time alone takes the walk further.
     pub next: Option<Timestamp>,
 }
@@ -69,9 +85,12 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
     let mut status = situation.begin();
     let answers = orders::obey(&mut status, situation);
     if matches!(status.state, RolloutState::Progressing | RolloutState::Paused) {
+        situation.measure(&mut status);
+    }
+    if matches!(status.state, RolloutState::Progressing | RolloutState::Paused) {
         situation.judge(&mut status);
     }
-    let walk = Walk { aims: Weights::new(), pause_ends: None, next: None, status, answers };
+    let walk = Walk { aims: Weights::new(), status, answers, outlook: Outlook::default() };
     let walk = situation.go_on(walk);
     Walk { aims: situation.aims(&walk.status), ..walk }
 }
@@ -80,7 +99,7 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
 pub fn stay(situation: &Situation<'_>) -> Option<Walk> {
     let status = situation.old.filter(|old| old.target == situation.target())?.clone();
     let aims = if status.state == RolloutState::Completed { situation.requested() } else { status.stable.clone() };
-    Some(Walk { aims, pause_ends: None, next: None, status, answers: Vec::new() })
+    Some(Walk { aims, status, answers: Vec::new(), outlook: Outlook::default() })
 }
 
 /// Goes on with the weights that are about to be written: what they reach is reached with that write.
@@ -99,7 +118,13 @@ impl Situation<'_> {
         }
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
-        Walk { pause_ends, next: pause_ends.or_else(|| self.deadline(&walk.status)), ..walk }
+        let status = &walk.status;
+        let held = self.held(status).filter(|_| status.waits_for.is_some());
+        let next = [pause_ends, self.deadline(status), self.next_measurement(status), held.and_then(|held| held.until)];
+        let waits_for = status.waits_for.clone().or_else(|| self.uncounted(status));
+        let inquiries = self.inquiries(status);
+        let outlook = Outlook { pause_ends, waits_for, inquiries, next: next.into_iter().flatten().min() };
+        Walk { outlook, ..walk }
     }
 
     /// Weights that the spec asks for.
@@ -139,10 +164,11 @@ impl Situation<'_> {
             return 0;
         }
         let done = usize::try_from(status.step).unwrap_or_default();
-        if done >= self.policy.steps.len() {
+        let begun = done + usize::from(status.waits_for.is_none());
+        if begun > self.policy.steps.len() {
             return 100;
         }
-        let asked = self.policy.steps.iter().take(done + 1).rev();
+        let asked = self.policy.steps.iter().take(begun).rev();
         let weights = asked.filter_map(|step| if let Step::Weight(percent) = step { Some(*percent) } else { None });
         weights.take(1).sum()
     }

@@ -1,7 +1,7 @@
 //! From step to step. Pure.
 
 use crate::{
-    api::{RolloutState, RolloutStatus},
+    api::{AnalysisRun, RolloutState, RolloutStatus},
     plan::rollout::{version::time, weight_of},
     validate::Step,
 };
@@ -15,19 +15,30 @@ impl Situation<'_> {
             if !self.raised(status).all(|party| party.admitted) {
                 return;
             }
-            self.begin_step(status);
+            self.enter(status);
+        } else if status.waits_for.is_some() {
+            self.enter(status);
         }
-        while let Some(step) = self.step(status) {
-            match step {
-                Step::Weight(_) if self.reached(status) => self.pass(status),
-                Step::Pause(Some(_)) if self.pause_ends(status).is_some_and(|at| at <= self.now) => self.pass(status),
+        while status.waits_for.is_none()
+            && let Some(step) = self.step(status)
+        {
+            let done = match step {
+                Step::Weight(_) => self.reached(status),
+                Step::Pause(Some(_)) => self.pause_ends(status).is_some_and(|at| at <= self.now),
                 Step::Pause(None) => {
                     status.state = RolloutState::Paused;
                     status.message = None;
-                    return;
+                    false
                 }
-                Step::Weight(_) | Step::Pause(Some(_)) => return,
+                Step::Analysis(_) => self.uncounted(status).is_none(),
+            };
+            if !done {
+                return;
             }
+            self.pass(status);
+        }
+        if status.waits_for.is_some() {
+            return;
         }
         if self.reached(status) {
             status.state = RolloutState::Completed;
@@ -35,19 +46,37 @@ impl Situation<'_> {
             status.previous = std::mem::take(&mut status.stable);
             status.stable = self.requested();
             status.from.clear();
-            (status.step_since, status.progressed_at) = (None, None);
+            (status.step_since, status.progressed_at, status.weights_since) = (None, None, None);
+            (status.analysis, status.step_analysis) = (None, None);
         }
     }
 
     /// Ends the current step.
     pub(in super::super) fn pass(&self, status: &mut RolloutStatus) {
+        if matches!(self.step(status), Some(Step::Weight(1..))) {
+            status.weights_since = Some(time(self.now));
+            let run = AnalysisRun { since: time(self.now), metrics: Vec::new() };
+            status.analysis = status.analysis.take().or(Some(run)).filter(|_| self.policy.analysis.is_some());
+        }
         status.step = (status.step + 1).min(self.steps());
-        self.begin_step(status);
+        self.enter(status);
     }
 
-    pub(super) fn begin_step(&self, status: &mut RolloutStatus) {
+    /// Begins the current step, unless it raises the weights and a gate holds them.
+    fn enter(&self, status: &mut RolloutStatus) {
+        let raises = matches!(self.step(status), None | Some(Step::Weight(_)));
+        let held = if raises { self.held(status) } else { None };
+        status.waits_for = held.map(|held| held.waits_for);
+        if status.waits_for.is_none() {
+            self.begin_step(status);
+        }
+    }
+
+    fn begin_step(&self, status: &mut RolloutStatus) {
         status.step_since = Some(time(self.now));
         status.progressed_at = Some(time(self.now));
+        let run = AnalysisRun { since: time(self.now), metrics: Vec::new() };
+        status.step_analysis = Some(run).filter(|_| matches!(self.step(status), Some(Step::Analysis(_))));
     }
 
     /// Every version that is being raised carries what the step gives it. What the others carry may differ while

@@ -1,0 +1,98 @@
+//! The analyses of the walk: one all along the way, and those that are steps. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use crate::{
+    api::{AnalysisRun, RolloutState, RolloutStatus},
+    plan::{
+        inquiry::Inquiry,
+        rollout::analysis::{Consequence, Course},
+    },
+    validate::{Analysis, Step},
+};
+
+use super::Situation;
+
+impl Situation<'_> {
+    /// Notes what was measured; too many failures end the rollout, too many errors pause it.
+    pub(super) fn measure(&self, status: &mut RolloutStatus) {
+        let noted = |course: Option<(Course<'_>, &AnalysisRun)>| {
+            let (course, run) = course?;
+            let mut run = run.clone();
+            let consequence = course.note(&mut run, self.replies);
+            Some((run, consequence))
+        };
+        let measured = |course| noted(course).filter(|_| self.is_measured(status));
+        let [background, of_step] = [measured(self.background(status)), measured(self.of_step(status))];
+        let mut consequences = Vec::new();
+        if let Some((run, consequence)) = background {
+            status.analysis = Some(run);
+            consequences.extend(consequence);
+        }
+        if let Some((run, consequence)) = of_step {
+            status.step_analysis = Some(run);
+            consequences.extend(consequence);
+        }
+        for consequence in consequences {
+            match consequence {
+                Consequence::Failed(why) => self.fail(status, why),
+                Consequence::Blind(why) if status.state == RolloutState::Progressing => self.pause(status, why),
+                Consequence::Blind(_) => {}
+            }
+        }
+    }
+
+    /// What is to be asked now.
+    pub(super) fn inquiries(&self, status: &RolloutStatus) -> Vec<Inquiry> {
+        self.courses(status).flat_map(|(course, run)| course.inquiries(run, self.now)).collect()
+    }
+
+    /// When the next measurement is due by time alone.
+    pub(super) fn next_measurement(&self, status: &RolloutStatus) -> Option<Timestamp> {
+        self.courses(status).filter_map(|(course, run)| course.next(run, self.now)).min()
+    }
+
+    /// What a step that is an analysis still waits for.
+    pub(super) fn uncounted(&self, status: &RolloutStatus) -> Option<String> {
+        let (course, run) = self.of_step(status)?;
+        course.not_counted(run)
+    }
+
+    fn courses<'a>(&'a self, status: &'a RolloutStatus) -> impl Iterator<Item = (Course<'a>, &'a AnalysisRun)> {
+        let both = self.background(status).into_iter().chain(self.of_step(status));
+        both.filter(|_| self.is_measured(status))
+    }
+
+    /// The analysis all along the way, from the first weight on.
+    pub(super) fn background<'a>(&'a self, status: &'a RolloutStatus) -> Option<(Course<'a>, &'a AnalysisRun)> {
+        let run = status.analysis.as_ref()?;
+        Some((self.course(status, self.policy.analysis.as_ref()?, "all", status.weights_since.as_ref()?), run))
+    }
+
+    /// The analysis that is the current step.
+    fn of_step<'a>(&'a self, status: &'a RolloutStatus) -> Option<(Course<'a>, &'a AnalysisRun)> {
+        let Some(Step::Analysis(policy)) = self.step(status) else { return None };
+        let run = status.step_analysis.as_ref()?;
+        Some((self.course(status, policy, "step", &run.since), run))
+    }
+
+    /// Until all gates are behind.
+    fn is_measured(&self, status: &RolloutStatus) -> bool {
+        let under_way = matches!(status.state, RolloutState::Progressing | RolloutState::Paused);
+        under_way && (status.step < self.steps() || status.waits_for.is_some())
+    }
+
+    fn course<'a>(
+        &'a self,
+        status: &'a RolloutStatus,
+        policy: &'a Analysis,
+        scope: &'a str,
+        since: &'a MicroTime,
+    ) -> Course<'a> {
+        let versions: Vec<&str> = self.raised(status).map(|party| party.name).collect();
+        let others = status.stable.iter().filter(|(name, _)| !versions.contains(&name.as_str()));
+        let baseline = others.max_by_key(|(_, weight)| **weight).map(|(name, _)| name.as_str());
+        Course { service: self.service, policy, scope, target: &status.target, baseline, versions, since }
+    }
+}

@@ -1,0 +1,237 @@
+//! Analyses along a rollout: what they hold, what ends them, and what they say, in a world made of data.
+
+use crate::world::World;
+use microservice_operator::{
+    api::{MeasurementResult, RolloutState, RolloutStatus, Verb},
+    plan::inquiry::{Asked, Measure, Reading},
+};
+
+/// With one analysis all along the way.
+fn policy(analysis: &str) -> String {
+    format!("{{steps: [{{weight: 5}}, {{weight: 50}}], analysis: {{interval: 30s, {analysis}}}}}")
+}
+
+fn service(weights: (i32, i32), rollout: &str) -> String {
+    format!(
+        "{{ports: [{{name: http, port: 80}}], replicas: 3, rollout: {rollout}, versions: \
+         [{{name: v1, image: 'x:1', weight: {}}}, {{name: v2, image: 'x:2', weight: {}}}]}}",
+        weights.0, weights.1
+    )
+}
+
+const SUCCESS: &str = "metrics: [{name: success-rate, kind: SuccessRate, min: 99}]";
+
+/// A service whose v2 has just got its first weight.
+fn promoting(rollout: &str, provider: fn(&Measure) -> Result<Reading, String>) -> World {
+    let mut world = World::new(&service((100, 0), rollout));
+    world.provider = provider;
+    world.settle();
+    world.pass(600);
+    world.edit(&service((0, 100), rollout));
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    world
+}
+
+fn rollout(world: &World) -> &RolloutStatus {
+    world.status().rollout.as_ref().expect("a rollout in the status")
+}
+
+fn message(world: &World) -> &str {
+    world.status().message.as_deref().unwrap_or_default()
+}
+
+fn told(world: &World, reason: &str) -> Vec<String> {
+    world.notices.iter().filter(|notice| notice.reason == reason).map(|notice| notice.note.clone()).collect()
+}
+
+fn of(value: f64) -> Result<Reading, String> {
+    Ok(Reading { value: Some(value), baseline: None, requests: Some(500.0) })
+}
+
+#[test]
+fn the_weights_go_up_only_after_each_metric_has_passed_at_the_present_ones() {
+    let mut world = promoting(&policy(SUCCESS), |measure| {
+        assert_eq!((measure.version.as_str(), measure.provider.as_str()), ("v2", "default"));
+        assert_eq!(measure.window.to_string(), "30s");
+        of(99.9)
+    });
+    assert_eq!(
+        message(&world),
+        "step 2 of 2 of the rollout waits for its analysis: success-rate of v2 is yet to be measured; traffic stays at \
+         v1 95, v2 5"
+    );
+    world.pass(29);
+    assert_eq!(world.routed(), "v1=95 v2=5", "half a minute must be looked back on");
+    world.pass(1);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.pass(29);
+    assert_eq!(world.routed(), "v1=50 v2=50", "what passed at 5 says nothing of 50");
+    world.pass(1);
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(rollout(&world).state, RolloutState::Completed);
+    assert_eq!((&rollout(&world).analysis, world.condition("Promoted").0.as_str()), (&None, "True"));
+    world.pass(600);
+}
+
+#[test]
+fn a_failed_measurement_rolls_back_and_the_message_has_the_value() {
+    let mut world = promoting(&policy(SUCCESS), |_| of(97.1));
+    world.pass(30);
+    assert_eq!(world.routed(), "v1=100");
+    assert_eq!(rollout(&world).state, RolloutState::Aborted);
+    let why = "v2 fails its analysis: success-rate 97.1 % < 99 % (1 of 1 measurements; query: Ready(SuccessRate))";
+    assert_eq!(rollout(&world).message.as_deref(), Some(why));
+    assert_eq!(
+        message(&world),
+        format!("rolled back: {why}; traffic stays at v1 100; change the spec, or: kubectl ms retry order-service")
+    );
+    assert_eq!(told(&world, "RolloutAborted"), [format!("{why}; effective weights: v1=100 v2=0")]);
+    world.pass(600);
+    assert_eq!(told(&world, "RolloutAborted").len(), 1);
+    world.provider = |_| of(100.0);
+    world.ask(Verb::Retry).unwrap();
+    assert_eq!(world.routed(), "v1=95 v2=5", "the measurements before the retry count no more");
+    world.pass(60);
+    assert_eq!(world.routed(), "v2=100");
+}
+
+#[test]
+fn failures_are_forgiven_up_to_the_limit() {
+    let mut world = promoting(&policy(&format!("failureLimit: 2, {SUCCESS}")), |_| of(98.996));
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    let run = rollout(&world).analysis.clone().unwrap();
+    let metric = &run.metrics[0];
+    assert_eq!((metric.taken, metric.failed, metric.passed), (2, 2, 0));
+    assert_eq!(metric.message, "98.996 % < 99 %", "as many digits as tell the two apart");
+    world.pass(30);
+    assert_eq!(rollout(&world).state, RolloutState::Aborted);
+    assert!(message(&world).contains("(3 of 3 measurements"), "{}", message(&world));
+}
+
+#[test]
+fn a_failure_that_pauses_can_be_overruled_and_is_measured_anew() {
+    let with = format!("{{steps: [{{weight: 5}}], onFailure: Pause, analysis: {{interval: 30s, {SUCCESS}}}}}");
+    let mut world = promoting(&with, |_| of(90.0));
+    world.pass(30);
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Paused, "v1=95 v2=5"));
+    world.provider = |_| of(99.5);
+    world.ask(Verb::Promote).unwrap();
+    assert_eq!(world.routed(), "v1=95 v2=5", "to go on is not to skip the analysis");
+    world.pass(30);
+    assert_eq!(world.routed(), "v2=100");
+    let mut world = promoting(&with, |_| of(90.0));
+    world.pass(30);
+    world.ask(Verb::PromoteFull).unwrap();
+    assert_eq!(world.routed(), "v2=100");
+}
+
+#[test]
+fn a_provider_that_is_gone_holds_the_weights_and_never_promotes() {
+    let mut world = promoting(&policy(SUCCESS), |_| Err("http://prometheus:9090 cannot be reached".into()));
+    world.pass(4 * 30);
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Progressing, "v1=95 v2=5"));
+    assert_eq!(
+        message(&world),
+        "step 2 of 2 of the rollout waits for its analysis: success-rate of v2: http://prometheus:9090 cannot be \
+         reached; traffic stays at v1 95, v2 5"
+    );
+    world.provider = |_| of(100.0);
+    world.pass(30);
+    assert_eq!(world.routed(), "v1=50 v2=50", "it goes on by itself once the provider is back");
+    world.provider = |_| Err("gone".into());
+    world.pass(5 * 30);
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Paused, "v1=50 v2=50"));
+    assert!(message(&world).contains("cannot be measured: gone (5 times in a row"), "{}", message(&world));
+    world.pass(3_600);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.provider = |_| of(100.0);
+    world.ask(Verb::Promote).unwrap();
+    world.pass(30);
+    assert_eq!(world.routed(), "v2=100");
+}
+
+#[test]
+fn what_no_data_means_is_the_policys_to_say() {
+    let nothing: fn(&Measure) -> _ = |_| Ok(Reading { value: None, baseline: None, requests: Some(0.0) });
+    let mut world = promoting(&policy(SUCCESS), nothing);
+    world.pass(3_600);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    assert!(message(&world).contains("success-rate of v2: no data: v2 got 0 requests in 30s;"), "{}", message(&world));
+    assert_eq!(rollout(&world).analysis.as_ref().unwrap().metrics[0].result, MeasurementResult::Inconclusive);
+
+    let mut world = promoting(&policy(&format!("onNoData: Fail, {SUCCESS}")), nothing);
+    world.pass(30);
+    assert_eq!(world.routed(), "v1=100");
+    assert!(message(&world).contains("no data: v2 got 0 requests in 30s, which fails by onNoData"));
+
+    let mut world = promoting(&policy(&format!("onNoData: Pass, {SUCCESS}")), nothing);
+    world.pass(60);
+    assert_eq!(world.routed(), "v2=100");
+
+    let few: fn(&Measure) -> _ = |_| Ok(Reading { value: Some(50.0), baseline: None, requests: Some(19.0) });
+    let mut world = promoting(&policy(&format!("minRequests: 20, {SUCCESS}")), few);
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=95 v2=5", "19 requests say nothing");
+    assert!(
+        message(&world).contains("no data: v2 got 19 requests in 30s, and 20 are asked for"),
+        "{}",
+        message(&world)
+    );
+}
+
+#[test]
+fn a_version_is_compared_with_the_one_that_served_before() {
+    let slower = "metrics: [{name: p99, kind: LatencyP99, max: 500, baseline: {maxIncrease: 50}}]";
+    let mut world = promoting(&policy(slower), |measure| {
+        assert_eq!(measure.baseline.as_deref(), Some("v1"));
+        Ok(Reading { value: Some(180.0), baseline: Some(100.0), requests: Some(500.0) })
+    });
+    world.pass(30);
+    assert_eq!(world.routed(), "v1=100");
+    assert!(
+        message(&world).contains("p99 180 ms is over 50 ms more than the 100 ms of v1 (1 of 1 measurements"),
+        "{}",
+        message(&world)
+    );
+    let mut world =
+        promoting(&policy(slower), |_| Ok(Reading { value: Some(180.0), baseline: None, requests: Some(500.0) }));
+    world.pass(300);
+    assert_eq!(world.routed(), "v1=95 v2=5", "without the other's numbers nothing is known");
+    assert!(message(&world).contains("no data of v1 to compare with"), "{}", message(&world));
+}
+
+#[test]
+fn an_analysis_that_is_a_step_counts_its_measurements() {
+    let steps = "{steps: [{weight: 5}, {analysis: {interval: 10s, count: 3, metrics: [{name: orders, query: 'orders', \
+                 min: 1}]}}, {weight: 50}, {pause: {}}]}";
+    let mut world = promoting(steps, |measure| {
+        assert_eq!(measure.metric, Asked::Query("orders".into()));
+        of(2.0)
+    });
+    world.pass(29);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    assert!(message(&world).contains("step 2 of 4 of the rollout waits for its analysis: orders of v2"));
+    world.pass(1);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    let mut world = promoting(steps, |_| of(0.0));
+    world.pass(10);
+    assert_eq!(world.routed(), "v1=100");
+    assert!(
+        message(&world).contains("v2 fails its analysis: orders 0 < 1 (1 of 1 measurements"),
+        "{}",
+        message(&world)
+    );
+}
+
+#[test]
+fn a_person_is_waited_for_and_a_failure_is_not() {
+    let steps = format!("{{steps: [{{weight: 5}}, {{pause: {{}}}}], analysis: {{interval: 30s, {SUCCESS}}}}}");
+    let mut world = promoting(&steps, |_| of(99.5));
+    world.pass(600);
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Paused, "v1=95 v2=5"));
+    world.provider = |_| of(10.0);
+    world.pass(30);
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Aborted, "v1=100"));
+}
