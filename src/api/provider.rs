@@ -120,8 +120,8 @@ pub struct DatadogProvider {
 #[serde(rename_all = "camelCase")]
 pub struct HttpProvider {
     /// Address of the number. After the host, `${version}`, `${service}`, `${namespace}`, `${window}` (in seconds),
-    /// `${kind}` (of a ready-made metric, such as SuccessRate) and `${query}` (of a metric with one of its own) are
-    /// replaced, percent-encoded.
+    /// `${kind}` (of a ready-made metric, such as SuccessRate; or Requests, how many there were in the window) and
+    /// `${query}` (of a metric with one of its own) are replaced, percent-encoded.
     #[schemars(length(min = 8, max = 1024))]
     pub url: String,
     /// GET or POST. Default: GET.

@@ -112,6 +112,10 @@ pub fn provider_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut crd = serde_json::to_value(AnalysisProvider::crd())?;
     if let Some(root) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
         walk(root);
+        root["properties"]["metadata"] = json!({
+            "type": "object",
+            "properties": {"name": {"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}},
+        });
         list_map(root, "spec.headers", &["name"]);
         place(root, rules::provider());
     }

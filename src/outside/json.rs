@@ -15,10 +15,14 @@ use super::{
     Error,
     http::{self, Access, Http, Request},
     provider::Provider,
-    query::{Escape, fill, words},
+    query::{Escape, Words, fill, words},
 };
 
 const NAME: &str = "a provider of http";
+const KIND: &str = "${kind}";
+const QUERY: &str = "${query}";
+/// The kind by which the requests of the window are asked for.
+const REQUESTS: &str = "Requests";
 
 /// An HTTP endpoint.
 pub struct Json<'a> {
@@ -45,21 +49,43 @@ impl fmt::Display for Phrase {
     }
 }
 
+impl Json<'_> {
+    fn has(&self, placeholder: &str) -> bool {
+        let HttpProvider { url, body, .. } = self.settings;
+        url.contains(placeholder) || body.as_ref().is_some_and(|body| body.contains(placeholder))
+    }
+
+    fn request(&self, words: &Words<'_>, query: Option<String>) -> Result<Phrase, Error> {
+        let HttpProvider { url, method, body, value: _ } = self.settings;
+        let url = fill(url, words, Escape::Url)?;
+        Ok(Phrase {
+            method: match method {
+                provider::Method::Get => Method::GET,
+                provider::Method::Post => Method::POST,
+            },
+            url: Url::parse(&url).map_err(|_| Error::Address(self.settings.url.clone()))?,
+            body: body.as_ref().map(|body| fill(body, words, Escape::Json)).transpose()?,
+            query,
+        })
+    }
+}
+
+fn seconds(measure: &Measure) -> String {
+    measure.window.as_std().as_secs().max(1).to_string()
+}
+
 impl Provider for Json<'_> {
     type Phrase = Phrase;
 
     fn phrase(&self, measure: &Measure, version: &str) -> Result<Phrase, Error> {
-        let HttpProvider { url, method, body, value: _ } = self.settings;
-        let has = |word: &str| url.contains(word) || body.as_ref().is_some_and(|body| body.contains(word));
-        let seconds = measure.window.as_std().as_secs().max(1).to_string();
-        let mut words = words(measure, version, seconds);
+        let mut words = words(measure, version, seconds(measure));
         let mut query = None;
         match &measure.metric {
-            Asked::Ready(_) if !has("${kind}") => {
+            Asked::Ready(_) if !self.has(KIND) => {
                 return Err(Error::NotReady { provider: NAME, hint: " unless its url or body has ${kind}" });
             }
             Asked::Ready(kind) => words.push(("kind", format!("{kind:?}"))),
-            Asked::Query(_) if !has("${query}") => {
+            Asked::Query(_) if !self.has(QUERY) => {
                 return Err(Error::NoQuery { provider: NAME, hint: "its url or body has no ${query}" });
             }
             Asked::Query(text) => {
@@ -70,20 +96,16 @@ impl Provider for Json<'_> {
         }
         // What a metric does not have is empty where a provider takes both.
         words.extend(["kind", "query"].map(|word| (word, String::new())));
-        let url = fill(url, &words, Escape::Url)?;
-        Ok(Phrase {
-            method: match method {
-                provider::Method::Get => Method::GET,
-                provider::Method::Post => Method::POST,
-            },
-            url: Url::parse(&url).map_err(|_| Error::Address(self.settings.url.clone()))?,
-            body: body.as_ref().map(|body| fill(body, &words, Escape::Json)).transpose()?,
-            query,
-        })
+        self.request(&words, query)
     }
 
-    fn count(&self, _: &Measure) -> Result<Phrase, Error> {
-        Err(Error::NoCount(NAME))
+    fn count(&self, measure: &Measure) -> Result<Phrase, Error> {
+        if !self.has(KIND) {
+            return Err(Error::NoCount(NAME));
+        }
+        let mut words = words(measure, &measure.version, seconds(measure));
+        words.extend([("kind", REQUESTS.to_owned()), ("query", String::new())]);
+        self.request(&words, None)
     }
 
     async fn number(&self, phrase: &Phrase, _: &Measure, _: Timestamp) -> Result<Option<f64>, Error> {

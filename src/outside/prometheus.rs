@@ -2,9 +2,9 @@
 //!
 //! Counters are counted so that no answer is lost. A series appears with its first answer, and `rate` and `increase` begin
 //! at its first scrape, so they miss the answers before: a version's first failures. So the value at the end of the
-//! window less the value at its beginning is taken, where a series that was not there then began at 0; the last value is
-//! looked for over a time, for one scrape that failed hides a series for a moment. Where a counter began anew,
-//! `increase` is taken, which knows of that.
+//! window less the value at its beginning is taken, where a series that was not there then began at 0; both values are
+//! the last of a time, as one scrape that failed hides a series for a moment. A counter that began anew, with its proxy,
+//! counts from there: all series of the proxy do, so that shares stay true.
 
 use jiff::Timestamp;
 use reqwest::{Method, Url};
@@ -166,9 +166,7 @@ fn counted(selector: &str, window: Duration, by: &str) -> String {
     let both = length(Duration::from_millis(millis(window).saturating_add(millis(LOOK_BACK))));
     let last = format!("last_over_time({selector}[{over}])");
     let before = format!("last_over_time({selector}[{back}] offset {over})");
-    let went_on = format!("({last} - {before} >= 0 and resets({selector}[{both}]) == 0)");
-    let began_anew = format!("(increase({selector}[{over}]) and {before})");
-    format!("sum{by}({went_on} or {began_anew} or {last})")
+    format!("sum{by}({last} - ({before} unless resets({selector}[{both}]) > 0) or {last})")
 }
 
 /// In milliseconds, as the stats have it.

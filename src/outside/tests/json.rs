@@ -73,7 +73,10 @@ async fn an_address_is_asked_with_its_placeholders_replaced() {
     assert!(fault(own_query, own("x")).await.contains("has no ${query}"));
     let mut counted = ready(MetricKind::LatencyP95);
     counted.count = true;
-    assert!(fault(provider, counted).await.contains("leave minRequests out"));
+    let counted = reading(provider, counted).await.unwrap();
+    assert_eq!((counted.value, counted.requests), (Some(12.5), Some(13.0)));
+    let counts = server.asked().iter().filter(|asked| asked.uri.to_string().contains("k=Requests")).count();
+    assert_eq!(counts, 1);
 }
 
 #[tokio::test]
@@ -85,6 +88,8 @@ async fn a_body_takes_queries_as_text() {
     let asked = &server.asked()[0];
     let body: Value = serde_json::from_str(&asked.body).unwrap();
     assert_eq!((found.value, &body["q"], asked.method.as_str()), (Some(3.0), &json!("a \"v2\"\n"), "POST"));
+    let counted = super::Measure { count: true, ..own("x") };
+    assert!(fault(provider.clone(), counted).await.contains("leave minRequests out"));
     let told = fault(provider, ready(MetricKind::Throughput)).await;
     assert!(told.contains("no ready-made metrics unless its url or body has ${kind}"), "{told}");
 }
