@@ -34,6 +34,7 @@ pub mod reason {
     pub const NAME_CLASH: &str = "NameClash";
     pub const ADOPTION_PENDING: &str = "AdoptionPending";
     pub const APPLY_FAILED: &str = "ApplyFailed";
+    pub const CONFIG_MAP_MISSING: &str = "ConfigMapMissing";
     pub const VERSIONS_READY: &str = "VersionsReady";
     pub const NO_READY_VERSION: &str = "NoReadyVersion";
     pub const SCALED_TO_ZERO: &str = "ScaledToZero";
@@ -53,6 +54,8 @@ pub mod reason {
     pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
     pub const DEPENDENCY_PORT_MISMATCH: &str = "DependencyPortMismatch";
     pub const ROLLOUT_PROGRESSING: &str = "RolloutProgressing";
+    pub const ROLLOUT_SUSPENDED: &str = "RolloutSuspended";
+    pub const ROLLOUT_OUTSIDE_WINDOW: &str = "RolloutOutsideWindow";
     pub const ROLLOUT_PAUSED: &str = "RolloutPaused";
     pub const ROLLOUT_ABORTED: &str = "RolloutAborted";
     pub const ROLLOUT_COMPLETED: &str = "RolloutCompleted";

@@ -19,6 +19,7 @@ mod rules;
 pub mod schema;
 pub mod status;
 pub mod traffic;
+pub mod window;
 
 pub use action::{ActionResult, MicroserviceAction, MicroserviceActionSpec, MicroserviceActionStatus, Verb};
 pub use analysis::{Analysis, AnalysisRun, Baseline, MeasurementResult, Metric, MetricKind, MetricRun, OnNoData};
@@ -29,11 +30,15 @@ pub use microservice::{
 };
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
 pub use provider::{AnalysisProvider, AnalysisProviderSpec};
-pub use rollout::{HandledAction, OnFailure, Pause, RolloutPolicy, RolloutState, RolloutStatus, Step};
+pub use rollout::{
+    HandledAction, Held, HeldBy, Mirror, OnFailure, Pause, RollbackWindow, RolloutPolicy, RolloutState, RolloutStatus,
+    Scale, Served, SessionAffinity, SessionCookie, Step,
+};
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};
 pub use status::{LimitedBy, MicroserviceStatus, Phase, Scaled, VersionTraffic};
 pub use traffic::{CircuitBreaker, ConnectionPool, OutlierDetection, PortTraffic, Provider, Retries, Traffic};
+pub use window::{Day, Window, WindowKind};
 
 /// API group of the operator's resources.
 pub const GROUP: &str = "microservice-operator.dev";

@@ -159,7 +159,17 @@ fn advice(microservice: &Microservice, view: &View, conditions: &[Held], version
         ));
     }
     let told = |reason: &str| conditions.iter().any(|condition| condition.reason == reason);
-    match view.rollout.as_ref().map(|rollout| rollout.state) {
+    if told(reason::ROLLOUT_SUSPENDED) {
+        advice.push(format!("go on: remove spec.rollout.suspend, or back: kubectl ms abort {at}"));
+    }
+    if told(reason::ROLLOUT_OUTSIDE_WINDOW) {
+        advice.push(format!(
+            "nothing: it goes on when the window opens; not to wait for it and to skip the steps: kubectl ms promote {at} \
+             --full"
+        ));
+    }
+    let held = told(reason::ROLLOUT_SUSPENDED) || told(reason::ROLLOUT_OUTSIDE_WINDOW);
+    match view.rollout.as_ref().map(|rollout| rollout.state).filter(|_| !held) {
         Some(RolloutState::Paused) => {
             advice.push(format!("go on: kubectl ms promote {at}, or back: kubectl ms abort {at}"));
         }

@@ -4,13 +4,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
-    api::{LimitedBy, MicroserviceStatus, Phase, RolloutState, VersionTraffic, conditions, conditions::reason},
+    api::{HeldBy, LimitedBy, MicroserviceStatus, Phase, RolloutState, VersionTraffic, conditions, conditions::reason},
     apply,
     observe::{DependencyState, Observed},
     plan::{
         Hold, Plan,
         holds::{Availability, RoutesState, Severity},
         resources::labels::selector,
+        rollout::held,
     },
     validate::{Invalid, Validated},
 };
@@ -74,10 +75,13 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
 
 /// What keeps the service from its newest spec.
 fn holds(outcome: &Outcome<'_>) -> Vec<Hold> {
-    let invalid = |invalid: &Invalid, enforced: &str| Hold {
-        reason: reason::INVALID_SPEC,
-        message: format!("the spec cannot be enforced: {invalid}; {enforced}"),
-        severity: Severity::Stalled,
+    let invalid = |invalid: &Invalid, enforced: &str| {
+        let (reason, why, severity) = if invalid.waits {
+            (reason::CONFIG_MAP_MISSING, "something is missing", Severity::Degraded)
+        } else {
+            (reason::INVALID_SPEC, "the spec cannot be enforced", Severity::Stalled)
+        };
+        Hold { reason, message: format!("{why}: {invalid}; {enforced}"), severity }
     };
     let older = "the last accepted one stays in force";
     match outcome {
@@ -108,6 +112,7 @@ fn carried(plan: &Plan, traffic: Vec<VersionTraffic>, subject: Subject<'_>) -> M
         }),
         provider: plan.provider,
         provider_since: plan.provider_since.clone(),
+        revision: plan.revision.clone(),
         accepted_revision: Some(plan.accepted_revision.clone()),
         rollout: plan.rollout.clone(),
         traffic,
@@ -290,11 +295,19 @@ impl Board<'_> {
             RolloutState::Completed => reason::ROLLOUT_COMPLETED,
         };
         let promoted = there && rollout.state == RolloutState::Completed;
-        let paused = rollout.state == RolloutState::Paused;
-        let message = rollout.message.clone().unwrap_or_else(|| format!("effective weights: {weights}"));
+        let holder = rollout.held.as_ref();
+        let told = rollout.message.clone().or_else(|| holder.map(|held| held.message.clone()));
+        let message = told.unwrap_or_else(|| format!("effective weights: {weights}"));
+        let suspended = holder.filter(|held| held.by == HeldBy::Suspended);
         vec![
             self.condition(conditions::PROMOTED, promoted, reason, &message),
-            self.condition(conditions::PAUSED, paused, reason, if paused { &message } else { "" }),
+            match suspended {
+                Some(by) => self.condition(conditions::PAUSED, true, held::reason(by.by), &by.message),
+                None if rollout.state == RolloutState::Paused => {
+                    self.condition(conditions::PAUSED, true, reason, &message)
+                }
+                None => self.condition(conditions::PAUSED, false, reason, ""),
+            },
         ]
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     api::{LimitedBy, MicroserviceStatus, Phase, RolloutState, RolloutStatus, conditions},
     apply::Applied,
-    plan::{Plan, object::Kind},
+    plan::{Plan, object::Kind, rollout::held},
 };
 
 /// An event to be published.
@@ -96,6 +96,14 @@ fn rollout(old: &MicroserviceStatus, new: &MicroserviceStatus, tell: &mut impl F
     let under_way = |rollout: &RolloutStatus| matches!(rollout.state, RolloutState::Progressing | RolloutState::Paused);
     if !same && before.is_some_and(under_way) {
         tell(false, "RolloutSuperseded", format!("the spec changed on the way; effective weights: {weights}"));
+    }
+    let by = |rollout: &RolloutStatus| rollout.held.as_ref().map(|held| held.by);
+    if by(after) != before.filter(|_| same).and_then(by) {
+        match &after.held {
+            Some(it) => tell(false, held::reason(it.by), format!("{}; effective weights: {weights}", it.message)),
+            None if under_way(after) => tell(false, "RolloutReleased", "nothing holds the rollout any more".to_owned()),
+            None => {}
+        }
     }
     if state == Some(after.state) {
         return;

@@ -84,6 +84,9 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
     use RolloutState::{Aborted, Completed, Paused, Progressing};
     let by = order.actor.as_deref().map(|actor| format!(" by {actor}")).unwrap_or_default();
     match (order.verb, status.state) {
+        (Verb::Promote | Verb::PromoteFull, Progressing | Paused) if situation.policy.suspend => {
+            Err("the rollout is suspended by its policy: remove spec.rollout.suspend first".to_owned())
+        }
         (Verb::Promote, Progressing | Paused) => {
             let pausing = situation.pausing(status);
             if status.state == Progressing && !pausing {
@@ -100,6 +103,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         }
         (Verb::PromoteFull, Progressing | Paused) => {
             (status.state, status.message) = (Progressing, None);
+            status.promoted_fully = true;
             status.step = situation.steps();
             status.waits_for = None;
             status.step_since = status.step_since.take().map(|_| time(situation.now));
@@ -115,10 +119,15 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             (status.state, status.message) = (Aborted, Some(format!("aborted{by}")));
             Ok("the weights go back to those before the rollout".to_owned())
         }
+        (Verb::Abort, Aborted) if status.back.is_some() => {
+            status.back = None;
+            Ok("the weights go back at once".to_owned())
+        }
         (Verb::Abort, Aborted) => Ok("it is aborted already".to_owned()),
         (Verb::Retry, Aborted) => {
             status.state = Progressing;
             status.message = None;
+            status.promoted_fully = false;
             (status.step, status.step_since) = (0, None);
             (status.waits_for, status.weights_since) = (None, None);
             (status.analysis, status.step_analysis) = (None, None);

@@ -10,6 +10,7 @@ mod routes;
 mod scheduling;
 pub(crate) mod scope;
 mod storage;
+mod windows;
 
 use crate::api::MicroserviceSpec;
 
@@ -46,6 +47,7 @@ const CHECKS: &[Check] = &[
     scheduling::labels_are_not_reserved,
     scheduling::node_selector_is_labels,
     scheduling::selectors_are_selectors,
+    windows::time_zones_exist,
 ];
 
 /// Runs all checks.

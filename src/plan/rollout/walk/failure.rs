@@ -21,7 +21,7 @@ impl Situation<'_> {
             let limit = self.policy.progress_deadline;
             let late: Vec<String> = self
                 .raised(status)
-                .filter(|party| !party.admitted)
+                .filter(|party| !self.ready(party, status))
                 .map(|party| match &party.trouble {
                     Some(trouble) => format!("{} is not ready: {trouble}", party.name),
                     None => format!("{} is not ready", party.name),
@@ -38,6 +38,11 @@ impl Situation<'_> {
                 status.state = RolloutState::Aborted;
                 status.message = Some(why);
             }
+            OnFailure::RollbackBySteps => {
+                status.state = RolloutState::Aborted;
+                status.message = Some(why);
+                self.turn_back(status);
+            }
             OnFailure::Pause if status.state == RolloutState::Progressing => self.pause(status, why),
             OnFailure::Pause => {}
         }
@@ -46,7 +51,7 @@ impl Situation<'_> {
     /// When the current step has taken too long; None while nothing has to be reached.
     pub(super) fn deadline(&self, status: &RolloutStatus) -> Option<Timestamp> {
         let measuring = matches!(self.step(status), Some(Step::Analysis(_))) && status.step_since.is_some();
-        let waits = self.pausing(status) || measuring || status.waits_for.is_some();
+        let waits = self.pausing(status) || measuring || status.waits_for.is_some() || status.held.is_some();
         if waits || status.state != RolloutState::Progressing {
             return None;
         }
