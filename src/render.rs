@@ -10,7 +10,7 @@ use crate::{
     api::Microservice,
     input::Document,
     observe::{DeploymentFacts, LiveRoutes, LiveService, Observed, ObservedVersion, PodFacts, Weights},
-    offline::Checker,
+    offline::{self, Checker},
     plan::{Settings, children::templates, plan, rollout::requested_of},
     validate::{Invalid, Problem, Validated, validate},
 };
@@ -70,7 +70,8 @@ pub enum Error {
 pub fn render_documents(documents: &[Document], namespace: &str, settings: &Settings) -> Result<Vec<Value>, Error> {
     let checker = Checker::new()?;
     let mut objects = Vec::new();
-    for document in documents {
+    let microservices = documents.iter().filter(|document| !offline::is_provider(&document.value));
+    for document in microservices {
         let invalid = |source| Error::Invalid { origin: document.origin.to_string(), source };
         let verdict = checker.check(&document.in_namespace(namespace), settings.provider);
         let mut problems: Vec<_> = verdict.problems().cloned().collect();

@@ -33,8 +33,13 @@ fn name(document: &Document) -> &str {
 /// What the API server answers to `kubectl create --validate=strict --dry-run=server`.
 async fn create(space: &Space, manifest: &Value) -> Result<Value, String> {
     let mut body = manifest.clone();
-    body["metadata"]["namespace"] = space.name.clone().into();
-    let path = format!("/apis/microservice-operator.dev/v1alpha1/namespaces/{}/microservices", space.name);
+    let group = "/apis/microservice-operator.dev/v1alpha1";
+    let path = if body["kind"] == "AnalysisProvider" {
+        format!("{group}/analysisproviders")
+    } else {
+        body["metadata"]["namespace"] = space.name.clone().into();
+        format!("{group}/namespaces/{}/microservices", space.name)
+    };
     let mut request = Request::new(&path).create(&PostParams::default(), serde_json::to_vec(&body).unwrap()).unwrap();
     *request.uri_mut() = format!("{path}?dryRun=All&fieldValidation=Strict").parse().unwrap();
     space.client.request::<Value>(request).await.map_err(|error| match error {
@@ -48,7 +53,7 @@ fn the_api_server_refuses_with_the_same_words() {
     run(async {
         let space = Space::new(cluster(), "refused").await;
         let mut wrong = Vec::new();
-        for document in manifests("refused") {
+        for document in manifests("refused").into_iter().chain(manifests("providers/refused")) {
             let text = fs::read_to_string(&document.origin.file).unwrap();
             let expect = text.lines().next().and_then(|line| line.strip_prefix("# expect: ")).unwrap();
             match create(&space, &document.value).await {
@@ -66,7 +71,8 @@ fn the_api_server_refuses_with_the_same_words() {
 fn the_api_server_accepts_the_rest() {
     run(async {
         let space = Space::new(cluster(), "accepted").await;
-        for document in manifests("stalled").into_iter().chain(manifests("accepted")) {
+        let accepted = ["stalled", "accepted", "providers/accepted"].into_iter().flat_map(manifests);
+        for document in accepted {
             let answer = create(&space, &document.value).await;
             assert!(answer.is_ok(), "{}: {answer:?}", name(&document));
         }

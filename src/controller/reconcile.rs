@@ -21,6 +21,7 @@ use crate::{
     api::{MANAGER, Microservice, MicroserviceStatus},
     apply::{self, Applied, Applier},
     observe::{self, Caches, Key, Observed, Written},
+    outside::Desk,
     plan::{
         Plan, Settings,
         configuration::{Source, Sources, contents},
@@ -56,12 +57,13 @@ pub struct Context {
     reporter: Reporter,
     backoff: Backoff,
     metrics: Arc<Metrics>,
+    desk: Desk,
     /// When each status was last written.
     written: Mutex<HashMap<Key, Timestamp>>,
 }
 
 impl Context {
-    pub fn new(client: Client, caches: Arc<Caches>, options: &Options) -> Self {
+    pub fn new(client: Client, caches: Arc<Caches>, desk: Desk, options: &Options) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.instance.clone()) };
         Self {
             applier: Applier::new(client.clone(), caches.clone()),
@@ -70,6 +72,7 @@ impl Context {
             metrics: options.metrics.clone(),
             backoff: Backoff::default(),
             written: Mutex::default(),
+            desk,
             client,
             caches,
         }
@@ -83,6 +86,7 @@ impl Context {
         self.backoff.succeeded(key);
         self.caches.forget(key);
         self.applier.forget(key);
+        self.desk.forget(key);
     }
 }
 
@@ -147,7 +151,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     };
     let service = context.caches.with_older_revisions(service, &old, now);
     let contents = contents(&identity, sources);
-    let observed = Observed { contents, ..context.caches.observe(&service, old.clone()) };
+    let replies = context.desk.replies(&key);
+    let observed = Observed { contents, replies, ..context.caches.observe(&service, old.clone()) };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
     let (applied, failed) = context.applier.apply(&identity, &planned.objects, &planned.removals).await;
     let failed = match failed {
@@ -167,6 +172,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let routed = failed.as_ref().is_none_or(apply::Error::is_local);
     let again =
         conclude(context, newest, &identity, (&old, &new), Some(&planned).filter(|_| routed), &applied, now).await?;
+    context.desk.ask(&key, std::mem::take(&mut planned.inquiries));
     if routed {
         actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await;
     }

@@ -162,7 +162,8 @@ pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
         let manifest = document.in_namespace(&defaults.namespace);
         let verdict = checker.check(&manifest, defaults.provider);
         let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&defaults.namespace);
-        let object = format!("{namespace}/{}", offline::name_of(&manifest));
+        let name = offline::name_of(&manifest);
+        let object = if offline::is_provider(&manifest) { name } else { format!("{namespace}/{name}") };
         let refused = verdict.refused.into_iter().map(|problem| ("refused", problem));
         let told = refused.chain(verdict.stalled.into_iter().map(|problem| ("stalled", problem)));
         findings.extend(

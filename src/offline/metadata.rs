@@ -12,8 +12,9 @@ use super::{
     unknown::{nearest, unknown},
 };
 
-const KIND: &str = "Microservice";
-const KINDS: [&str; 3] = [KIND, "MicroserviceList", "MicroserviceAction"];
+pub(super) const KIND: &str = "Microservice";
+pub(super) const PROVIDER: &str = "AnalysisProvider";
+const KINDS: [&str; 4] = [KIND, "MicroserviceList", "MicroserviceAction", PROVIDER];
 const ROOT: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const METADATA: [&str; 15] = [
     "annotations",
@@ -39,11 +40,11 @@ const SUFFIX: &str = "xxxxx";
 const ANNOTATION_BYTES: usize = 256 << 10;
 
 /// Problems outside `spec`, but for those of the name, which the CRD's schema knows.
-pub(super) fn check(manifest: &Value) -> Vec<Problem> {
+pub(super) fn check(manifest: &Value, kind: &str) -> Vec<Problem> {
     let Some(root) = manifest.as_object() else {
         return vec![Problem::new("", "a manifest is a mapping with apiVersion, kind, metadata and spec")];
     };
-    let mut problems = type_of(root);
+    let mut problems = type_of(root, kind);
     problems.extend(unknown("", root.keys(), &ROOT));
     match root.get("metadata") {
         Some(Value::Object(metadata)) => problems.extend(within(metadata)),
@@ -51,6 +52,11 @@ pub(super) fn check(manifest: &Value) -> Vec<Problem> {
         Some(other) => problems.push(invalid("metadata", other, "must be of type object: a mapping with a name")),
     }
     problems
+}
+
+/// Whether a manifest is one of an AnalysisProvider, which belongs to no namespace.
+pub fn is_provider(manifest: &Value) -> bool {
+    manifest.get("kind").and_then(Value::as_str) == Some(PROVIDER)
 }
 
 /// The problem of a manifest that is not meant to be a Microservice.
@@ -65,7 +71,7 @@ fn unknown_kind(kind: &str) -> Problem {
     Problem::new("kind", format!("{kind} is not known: this group has {known} in {GROUP}/{VERSION}{meant}"))
 }
 
-fn type_of(root: &Map<String, Value>) -> Vec<Problem> {
+fn type_of(root: &Map<String, Value>, kind: &str) -> Vec<Problem> {
     let text = |field: &str| root.get(field).and_then(Value::as_str);
     let expected = format!("{GROUP}/{VERSION}");
     let version = match text("apiVersion") {
@@ -74,9 +80,9 @@ fn type_of(root: &Map<String, Value>) -> Vec<Problem> {
         None => Some(Problem::new("apiVersion", format!("Required value: write {expected}"))),
     };
     let kind = match text("kind") {
-        Some(KIND) => None,
+        Some(found) if found == kind => None,
         Some(found) => Some(unknown_kind(found)),
-        None => Some(Problem::new("kind", format!("Required value: write {KIND}"))),
+        None => Some(Problem::new("kind", format!("Required value: write {kind}"))),
     };
     version.into_iter().chain(kind).collect()
 }

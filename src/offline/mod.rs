@@ -16,11 +16,19 @@ use crate::{
     validate::{Problem, Validated, checks, resolve},
 };
 
-pub use metadata::name_of;
+pub use metadata::{is_provider, name_of};
 
-/// Checks manifests against the CRD of this build.
+/// Checks manifests against the CRDs of this build.
 #[derive(Debug)]
 pub struct Checker {
+    schema: Value,
+    rules: rules::Rules,
+    providers: Providers,
+}
+
+/// Checks AnalysisProviders.
+#[derive(Debug)]
+struct Providers {
     schema: Value,
     rules: rules::Rules,
 }
@@ -51,15 +59,20 @@ impl Checker {
     pub fn new() -> Result<Self, serde_json::Error> {
         let schema = schema::open_api_schema()?;
         let rules = rules::Rules::new(&schema);
-        Ok(Self { schema, rules })
+        let of_providers = schema::provider_schema()?;
+        let providers = Providers { rules: rules::Rules::new(&of_providers), schema: of_providers };
+        Ok(Self { schema, rules, providers })
     }
 
     /// Checks one manifest; `provider` carries the traffic of a Microservice that does not say.
     pub fn check(&self, manifest: &Value, provider: Provider) -> Verdict {
+        if is_provider(manifest) {
+            return Verdict { refused: self.providers.check(manifest), ..Verdict::default() };
+        }
         if let Some(problem) = metadata::other_kind(manifest) {
             return Verdict { refused: vec![problem], ..Verdict::default() };
         }
-        let mut refused = metadata::check(manifest);
+        let mut refused = metadata::check(manifest, metadata::KIND);
         let mut manifest = structure::stored(&self.schema, manifest);
         metadata::give_name(&mut manifest);
         let unknown = unknown::prune(&self.schema, &mut manifest);
@@ -81,5 +94,22 @@ impl Checker {
                 Verdict { refused, stalled: vec![problem], read: None }
             }
         }
+    }
+}
+
+impl Providers {
+    /// Why the API server refuses it.
+    fn check(&self, manifest: &Value) -> Vec<Problem> {
+        let mut refused = metadata::check(manifest, metadata::PROVIDER);
+        let mut manifest = structure::stored(&self.schema, manifest);
+        metadata::give_name(&mut manifest);
+        let unknown = unknown::prune(&self.schema, &mut manifest);
+        let structure = structure::check(&self.schema, &manifest);
+        let whole = structure.is_empty();
+        refused.extend(structure.into_iter().chain(unknown));
+        if whole {
+            refused.extend(self.rules.check(&manifest));
+        }
+        refused
     }
 }

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod analysis;
 mod calls;
 mod ground;
 mod guide;

@@ -102,7 +102,7 @@ async fn comes_to(query: &str, wanted: f64) {
 }
 
 /// Waits until all Envoys have been scraped after this time.
-async fn scraped_after(time: f64) {
+pub async fn scraped_after(time: f64) {
     // Of anything but the name of a metric, `timestamp` is the time of the query.
     let query = "min(timestamp(envoy_server_live))";
     let scraped = eventually(|| async { number(query).filter(|last| *last > time) }).await;

@@ -75,8 +75,7 @@ fn takes_generated_names() {
 
 #[test]
 fn tells_kinds_and_versions_that_are_not_known() {
-    let known =
-        "this group has Microservice, MicroserviceList, MicroserviceAction in microservice-operator.dev/v1alpha1";
+    let known = "this group has Microservice, MicroserviceList, MicroserviceAction, AnalysisProvider in microservice-operator.dev/v1alpha1";
     let good = with("a", "");
     assert_eq!(
         only(&good.replace("kind: Microservice", "kind: Microservise")),
