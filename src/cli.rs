@@ -55,6 +55,10 @@ pub struct RunArgs {
     /// Namespace of the Lease. Default: POD_NAMESPACE, else `default`.
     #[arg(long, env = "MSO_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
+    /// Whether analyses can be asked for: AnalysisProviders belong to the cluster, and an operator of single namespaces
+    /// may lack the right to watch them.
+    #[arg(long, env = "MSO_ANALYSIS_PROVIDERS", default_value_t = true, action = ArgAction::Set)]
+    pub analysis_providers: bool,
     /// Address that serves /healthz, /readyz and /metrics.
     #[arg(long, env = "MSO_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,

@@ -29,13 +29,17 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 pub async fn run(args: RunArgs) -> Outcome {
     telemetry::logs::init(args.log_format, &args.log_level)?;
     let namespace = args.lease_namespace.or_else(|| std::env::var("POD_NAMESPACE").ok());
-    let lease = args.leader_election.then(|| (namespace.unwrap_or_else(|| "default".to_owned()), args.lease_name));
+    let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+    let home = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| namespace.clone());
+    let lease = args.leader_election.then_some((namespace, args.lease_name));
     let options = RunOptions {
         namespaces: args.namespaces,
         provider: args.provider,
         mesh_propagation: args.mesh_propagation,
         concurrency: args.concurrency,
         lease,
+        home,
+        analysis_providers: args.analysis_providers,
         listen: args.listen,
         identity: identity(),
         operator_version: args.operator_version,

@@ -1,7 +1,8 @@
 //! The operator behind `Microservice` resources.
 //!
 //! The tree is the pipeline: watch event → [`observe`] → [`validate`] → [`plan`] → [`apply`] → [`status`] → requeue;
-//! [`controller`] wires it, [`runtime`] and [`telemetry`] are the process around it. [`render`] and the checks of
+//! What a plan wants to know from beyond the cluster's API is asked [`outside`], between two
+//! reconciliations. [`controller`] wires it, [`runtime`] and [`telemetry`] are the process around it. [`render`] and the checks of
 //! manifests run the pure part of it without a cluster. [`plugin`] is what people look at it with: `kubectl ms`.
 
 pub mod api;
@@ -13,6 +14,7 @@ pub mod input;
 pub mod lint;
 pub mod observe;
 pub mod offline;
+pub mod outside;
 pub mod plan;
 pub mod plugin;
 pub mod render;

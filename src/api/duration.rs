@@ -26,6 +26,11 @@ impl Duration {
         Self(std::time::Duration::from_secs(secs))
     }
 
+    /// A duration of whole milliseconds.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(std::time::Duration::from_millis(millis))
+    }
+
     /// The standard library's form.
     pub const fn as_std(self) -> std::time::Duration {
         self.0

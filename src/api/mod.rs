@@ -12,6 +12,7 @@ mod embedded;
 pub mod labels;
 pub mod microservice;
 pub mod pod;
+pub mod provider;
 pub mod rollout;
 pub mod route;
 mod rules;
@@ -28,6 +29,7 @@ pub use microservice::{
     BoundedContext, Dependency, Microservice, MicroserviceSpec, Port, PortOverride, Protocol, Subdomain, VersionSpec,
 };
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
+pub use provider::{AnalysisProvider, AnalysisProviderSpec};
 pub use rollout::{HandledAction, Held, HeldBy, OnFailure, Pause, RolloutPolicy, RolloutState, RolloutStatus, Step};
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};

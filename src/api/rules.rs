@@ -6,6 +6,7 @@
 mod analyses;
 mod image;
 mod pods;
+mod providers;
 mod rollouts;
 mod routes;
 
@@ -14,7 +15,9 @@ use kube::core::{Message, Rule};
 /// A path in the schema and the rule that stands there.
 type Placed = (String, Rule);
 
-/// All rules, in groups.
+pub(super) use providers::provider;
+
+/// All rules of a Microservice, in groups.
 pub(super) const RULES: &[fn() -> Vec<Placed>] = &[
     versions,
     image::revisions,

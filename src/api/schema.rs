@@ -1,10 +1,13 @@
 //! The CustomResourceDefinition: what the derive makes, bounded, with short docs, list maps and rules.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
-use kube::CustomResourceExt;
+use kube::{CustomResourceExt, core::Rule};
 use serde_json::{Map, Value, json};
 
-use super::{Microservice, MicroserviceAction, duration, embedded, rules::RULES};
+use super::{
+    AnalysisProvider, Microservice, MicroserviceAction, duration, embedded,
+    rules::{self, RULES},
+};
 
 /// Lists whose entries have an identity, with the fields that make it.
 const LIST_MAPS: &[(&str, &[&str])] = &[
@@ -101,21 +104,46 @@ pub fn action_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
     serde_json::from_value(crd)
 }
 
+/// The CustomResourceDefinition of `AnalysisProvider`, as it is installed.
+///
+/// # Errors
+/// As [`crd`].
+pub fn provider_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = serde_json::to_value(AnalysisProvider::crd())?;
+    if let Some(root) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        walk(root);
+        list_map(root, "spec.headers", &["name"]);
+        place(root, rules::provider());
+    }
+    serde_json::from_value(crd)
+}
+
 /// All CustomResourceDefinitions, by the plural name of what they define.
 ///
 /// # Errors
 /// As [`crd`].
 pub fn crds() -> Result<Vec<(String, CustomResourceDefinition)>, serde_json::Error> {
     let named = |crd: CustomResourceDefinition| (crd.spec.names.plural.clone(), crd);
-    Ok(vec![named(crd()?), named(action_crd()?)])
+    Ok(vec![named(crd()?), named(action_crd()?), named(provider_crd()?)])
 }
 
-/// The schema alone, as JSON, for checks without a cluster.
+/// The schema of `Microservice` alone, as JSON, for checks without a cluster.
 ///
 /// # Errors
 /// As [`crd`].
 pub fn open_api_schema() -> Result<Value, serde_json::Error> {
-    let crd = crd()?;
+    schema_of(crd()?)
+}
+
+/// The schema of `AnalysisProvider` alone.
+///
+/// # Errors
+/// As [`crd`].
+pub fn provider_schema() -> Result<Value, serde_json::Error> {
+    schema_of(provider_crd()?)
+}
+
+fn schema_of(crd: CustomResourceDefinition) -> Result<Value, serde_json::Error> {
     let schema = crd.spec.versions.into_iter().next().and_then(|version| version.schema);
     serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema))
 }
@@ -139,7 +167,11 @@ fn adjust(root: &mut Value) {
             list_map(root, &format!("{pod}.{path}"), keys);
         }
     }
-    for (path, rule) in RULES.iter().flat_map(|rules| rules()) {
+    place(root, RULES.iter().flat_map(|rules| rules()));
+}
+
+fn place(root: &mut Value, rules: impl IntoIterator<Item = (String, Rule)>) {
+    for (path, rule) in rules {
         if let Some(node) = node_mut(root, &path).and_then(Value::as_object_mut) {
             let rules = node.entry("x-kubernetes-validations").or_insert_with(|| json!([]));
             if let (Some(rules), Ok(rule)) = (rules.as_array_mut(), serde_json::to_value(rule)) {

@@ -25,6 +25,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use crate::{
     api::Microservice,
     observe::{Caches, views::Peer},
+    outside::{Desk, Office},
     plan::Settings,
     telemetry::Metrics,
 };
@@ -41,6 +42,8 @@ pub struct Options {
     /// Identity of this process in events.
     pub instance: String,
     pub metrics: Arc<Metrics>,
+    /// Who asks AnalysisProviders.
+    pub office: Arc<Office>,
 }
 
 /// Reconciles the Microservices of one namespace, or of all, until `shutdown` resolves; then the reconciliations
@@ -60,7 +63,9 @@ pub async fn run(
     };
     let (reader, writer) = reflector::store();
     let peers = caches.clone();
-    let context = Arc::new(Context::new(client, caches, &options));
+    let (replied, known) = (trigger.clone(), caches.clone());
+    let desk = Desk::new(options.office.clone(), move |key| replied.reply(&known, key));
+    let context = Arc::new(Context::new(client, caches, desk, &options));
     let memory = context.clone();
     let stream = watcher(api, watcher::Config::default())
         .default_backoff()

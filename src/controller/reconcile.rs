@@ -21,6 +21,7 @@ use crate::{
     api::{MANAGER, Microservice, MicroserviceStatus},
     apply::{self, Applied, Applier},
     observe::{Caches, Key, Source, Written},
+    outside::Desk,
     plan::{Plan, Settings, plan, rollout::orders},
     status::{self, Notice, Outcome, compute::Subject},
     telemetry::Metrics,
@@ -48,12 +49,13 @@ pub struct Context {
     reporter: Reporter,
     backoff: Backoff,
     metrics: Arc<Metrics>,
+    desk: Desk,
     /// When each status was last written.
     written: Mutex<HashMap<Key, Timestamp>>,
 }
 
 impl Context {
-    pub fn new(client: Client, caches: Arc<Caches>, options: &Options) -> Self {
+    pub fn new(client: Client, caches: Arc<Caches>, desk: Desk, options: &Options) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.instance.clone()) };
         Self {
             applier: Applier::new(client.clone(), caches.clone()),
@@ -62,6 +64,7 @@ impl Context {
             metrics: options.metrics.clone(),
             backoff: Backoff::default(),
             written: Mutex::default(),
+            desk,
             client,
             caches,
         }
@@ -75,6 +78,7 @@ impl Context {
         self.backoff.succeeded(key);
         self.caches.forget(key);
         self.applier.forget(key);
+        self.desk.forget(key);
     }
 }
 
@@ -126,7 +130,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
         }
     };
     let service = context.caches.with_older_revisions(service, &old, now);
-    let observed = context.caches.observe(&service, old.clone());
+    let mut observed = context.caches.observe(&service, old.clone());
+    observed.replies = context.desk.replies(&key);
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
     let (applied, failed) = context.applier.apply(&identity, &planned.objects, &planned.removals).await;
     let failed = match failed {
@@ -145,6 +150,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let routed = failed.as_ref().is_none_or(apply::Error::is_local);
     let again =
         conclude(context, newest, &identity, (&old, &new), Some(&planned).filter(|_| routed), &applied, now).await?;
+    context.desk.ask(&key, std::mem::take(&mut planned.inquiries));
     if routed {
         actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await;
     }

@@ -17,9 +17,9 @@ use tokio::{
 };
 
 use crate::{
-    api::MicroserviceAction,
+    api::{AnalysisProvider, MicroserviceAction},
     observe::{
-        Caches, Key, Mesh,
+        Caches, Key, Mesh, Providers,
         cache::Change,
         caches::pod_selector,
         views::{ActionView, Child, Owner, Peer, PodView, owner_term},
@@ -59,6 +59,11 @@ impl Trigger {
         for (key, _) in caches.microservices.find(&owner_term(&of.namespace, &of.name)) {
             self.ask(caches, key);
         }
+    }
+
+    /// What was asked outside for a Microservice is answered.
+    pub fn reply(&self, caches: &Caches, about: &Key) {
+        self.ask(caches, about.clone());
     }
 
     fn pod(&self, caches: &Caches, change: &Change<PodView>) {
@@ -159,6 +164,12 @@ async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
     };
     let events = watcher(api, watcher::Config::default()).default_backoff();
     caches.actions.feed(events, ActionView::of, |change| trigger.action(&caches, &change)).await;
+}
+
+/// Watches the AnalysisProviders of the cluster.
+pub async fn feed_providers(client: Client, providers: Arc<Providers>) {
+    let api: Api<DeserializeGuard<AnalysisProvider>> = Api::all(client);
+    providers.feed(watcher(api, watcher::Config::default()).default_backoff()).await;
 }
 
 /// Watches the mesh's kinds for as long as the cluster has them.

@@ -5,6 +5,7 @@ pub mod caches;
 pub mod deployments;
 pub mod model;
 pub mod pods;
+pub mod providers;
 pub mod views;
 
 pub use cache::{Cache, Key, Written};
@@ -13,3 +14,4 @@ pub use model::{
     ChildRef, Controller, DependencyState, DeploymentFacts, Foreign, LiveRoutes, LiveService, Mesh, Observed,
     ObservedVersion, PodFacts, Weights,
 };
+pub use providers::Providers;

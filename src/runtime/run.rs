@@ -7,12 +7,13 @@ use futures::future;
 use jiff::SignedDuration;
 use kube::{Client, Config, client::ClientBuilder};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     api::Provider,
-    controller,
-    observe::Caches,
+    controller::{self, watches::feed_providers},
+    observe::{Caches, Providers},
+    outside::{ClusterSecrets, Office},
     plan::{Settings, resources::Stamp},
     telemetry::Metrics,
 };
@@ -32,6 +33,10 @@ pub struct RunOptions {
     pub concurrency: u16,
     /// Namespace and name of the lease; None without election.
     pub lease: Option<(String, String)>,
+    /// Namespace that the operator runs in, whose Secrets AnalysisProviders may name.
+    pub home: String,
+    /// Whether AnalysisProviders are watched.
+    pub analysis_providers: bool,
     pub listen: SocketAddr,
     /// Identity in the lease and in events; unique to the process.
     pub identity: String,
@@ -107,6 +112,13 @@ async fn work(
     }
     tracing::info!("leading");
     metrics.leads(true);
+    let mut watching = JoinSet::new();
+    let providers = Arc::new(providers(options.analysis_providers));
+    if options.analysis_providers {
+        watching.spawn(feed_providers(client.clone(), providers.clone()));
+    }
+    let secrets = Arc::new(ClusterSecrets::new(client.clone(), &options.home));
+    let office = Arc::new(Office::new(providers, secrets, metrics.clone()));
     let (stop, stopping) = watch::channel(false);
     let shared = controller::Options {
         settings: Settings {
@@ -117,6 +129,7 @@ async fn work(
         concurrency: options.concurrency,
         instance: options.identity.clone(),
         metrics,
+        office,
     };
     let controllers = future::join_all(
         caches
@@ -134,6 +147,15 @@ async fn work(
         }
     }
     Ok(())
+}
+
+fn providers(watched: bool) -> Providers {
+    if watched {
+        return Providers::default();
+    }
+    Providers::unseen(
+        "the operator was started with --analysis-providers=false; have it installed with the right to them",
+    )
 }
 
 async fn ends(mut stopping: watch::Receiver<bool>) {

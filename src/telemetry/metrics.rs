@@ -26,6 +26,12 @@ struct RequestLabels {
     method: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InquiryLabels {
+    provider: String,
+    result: String,
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -33,6 +39,7 @@ pub struct Metrics {
     seconds: Histogram,
     leader: Gauge,
     requests: Family<RequestLabels, Counter>,
+    inquiries: Family<InquiryLabels, Counter>,
 }
 
 const CONTROLLER: &str = "microservice";
@@ -51,10 +58,16 @@ impl Default for Metrics {
             seconds.clone(),
         );
         registry.register("rest_client_requests", "Requests to the API server by code and method", requests.clone());
+        let inquiries = Family::<InquiryLabels, Counter>::default();
+        registry.register(
+            "microservice_operator_inquiries",
+            "Measurements that AnalysisProviders were asked for, by kind of provider and result",
+            inquiries.clone(),
+        );
         registry.register("leader_election_master_status", "1 while this process leads", leader.clone());
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("microservice_operator_build", "Version of the operator", Info::new(version));
-        Self { registry, reconciles, seconds, leader, requests }
+        Self { registry, reconciles, seconds, leader, requests, inquiries }
     }
 }
 
@@ -65,6 +78,12 @@ impl Metrics {
         let labels = ReconcileLabels { controller: CONTROLLER.to_owned(), result: result.to_owned() };
         self.reconciles.get_or_create(&labels).inc();
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a measurement, by the kind of provider that was asked and what came of it.
+    pub fn inquired(&self, provider: &'static str, result: &'static str) {
+        let labels = InquiryLabels { provider: provider.to_owned(), result: result.to_owned() };
+        self.inquiries.get_or_create(&labels).inc();
     }
 
     /// Notes whether this process leads.

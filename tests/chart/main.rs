@@ -40,6 +40,8 @@ const ALL_OPTIONS: &[&str] = &[
     "prometheusRule.enabled=true,prometheusRule.labels.release=prometheus",
     "dashboard.enabled=true",
     "networkPolicy.enabled=true",
+    "networkPolicy.egress[0].ports[0].port=9090",
+    "analysisProviders.secrets={datadog-keys}",
     "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring",
 ];
 

@@ -14,6 +14,7 @@ fn default_values_give_a_small_installation() {
         "ClusterRole microservice-operator-edit",
         "ClusterRole microservice-operator-view",
         "ClusterRoleBinding microservice-operator",
+        "CustomResourceDefinition analysisproviders.microservice-operator.dev",
         "CustomResourceDefinition microserviceactions.microservice-operator.dev",
         "CustomResourceDefinition microservices.microservice-operator.dev",
         "Deployment microservice-operator-system/microservice-operator",
@@ -39,6 +40,8 @@ fn all_options_give_their_objects() {
         "NetworkPolicy microservice-operator-system/microservice-operator",
         "PodDisruptionBudget microservice-operator-system/microservice-operator",
         "PrometheusRule microservice-operator-system/microservice-operator",
+        "Role microservice-operator-system/microservice-operator-credentials",
+        "RoleBinding microservice-operator-system/microservice-operator-credentials",
         "ServiceMonitor microservice-operator-system/microservice-operator",
     ];
     assert_eq!(added, expected);

@@ -47,7 +47,10 @@ fn named_namespaces_need_no_rights_in_the_cluster() {
     let one = strip(rights(&objects), "Role shop/microservice-operator");
     let all = strip(rights(&template(&[])), "ClusterRole microservice-operator");
     let rest: Vec<_> = all.difference(&one).collect();
-    assert!(one.is_subset(&all) && rest.iter().all(|right| right.starts_with("apiextensions.k8s.io/")), "{rest:?}");
+    let of_cluster = ["apiextensions.k8s.io/", "microservice-operator.dev/analysisproviders"];
+    let known = |right: &&&String| of_cluster.iter().any(|prefix| right.starts_with(prefix));
+    assert!(one.is_subset(&all) && rest.iter().all(|right| known(&right)), "{rest:?}");
+    assert!(args.contains(&"--analysis-providers=false"), "{args:?}");
 
     // Without the CRD, nothing at all lies outside of namespaces.
     let objects = template(&["watchNamespaces={shop}", "crds.enabled=false"]);
@@ -80,6 +83,7 @@ fn rights_are_the_least() {
     allow(operator, &["microservice-operator.dev/microservices/status"], &["patch"]);
     allow(operator, &["microservice-operator.dev/microserviceactions"], &["list", "watch", "delete"]);
     allow(operator, &["microservice-operator.dev/microserviceactions/status"], &["patch"]);
+    allow(operator, &["microservice-operator.dev/analysisproviders"], &["list", "watch"]);
     allow(operator, &["microservice-operator.dev/microservices/finalizers"], &["update"]);
     allow(operator, &children, &["list", "watch", "create", "patch", "delete"]);
     allow(operator, &["/pods"], &["list", "watch"]);
@@ -93,8 +97,30 @@ fn rights_are_the_least() {
 
     for settings in [&[][..], &["watchNamespaces={a}"], ALL_OPTIONS] {
         for right in rights(&template(settings)) {
-            assert!(!right.contains('*') && !right.contains("secrets"), "{right}");
+            let credentials = "Role microservice-operator-system/microservice-operator-credentials: \
+                               /secrets[datadog-keys]: get";
+            assert!(!right.contains('*') && (!right.contains("secrets") || right == credentials), "{right}");
         }
+    }
+}
+
+#[test]
+fn providers_can_be_read_beside_named_namespaces() {
+    let providers = |settings: &[&str]| -> Vec<String> {
+        rights(&template(settings)).into_iter().filter(|right| right.contains("analysisproviders")).collect()
+    };
+    let always = ["watchNamespaces={shop}", "analysisProviders.read=Always"];
+    let role = "ClusterRole microservice-operator-providers: microservice-operator.dev/analysisproviders";
+    assert_eq!(providers(&always), [format!("{role}: list"), format!("{role}: watch")]);
+    let objects = template(&always);
+    let binding = find(&objects, "ClusterRoleBinding microservice-operator-providers");
+    assert_eq!(text(binding, "/subjects/0/namespace"), NAMESPACE);
+    let never = ["analysisProviders.read=Never"];
+    assert_eq!(providers(&never), Vec::<String>::new());
+    for (settings, told) in [(&[][..], false), (&always[..], false), (&never[..], true)] {
+        let objects = template(settings);
+        let args = strings(&ours(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]);
+        assert_eq!(args.contains(&"--analysis-providers=false"), told, "{settings:?}");
     }
 }
 

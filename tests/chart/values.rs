@@ -20,6 +20,8 @@ fn wrong_values_are_refused() {
         ("replicaz=2", &["additional properties", "replicaz"][..]),
         ("image.repo=x", &["/image", "repo"]),
         ("provider=Linkerd", &["/provider", "Istio"]),
+        ("analysisProviders.read=Sometimes", &["/analysisProviders/read", "Auto"]),
+        ("analysisProviders.secrets={A_b}", &["/analysisProviders/secrets/0", "pattern"]),
         ("meshPropagation=5", &["/meshPropagation", "string"]),
         ("meshPropagation=5d", &["/meshPropagation", "pattern"]),
         ("concurrency=0", &["/concurrency", "minimum"]),

@@ -63,6 +63,19 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{- /* Whether AnalysisProviders are read, which belong to the cluster; empty for no. */ -}}
+{{- define "microservice-operator.readsProviders" -}}
+{{- $read := .Values.analysisProviders.read -}}
+{{- if or (eq $read "Always") (and (eq $read "Auto") (not .Values.watchNamespaces)) }}true{{ end -}}
+{{- end -}}
+
+{{- define "microservice-operator.providerRule" -}}
+# Where the numbers of analyses come from.
+- apiGroups: [microservice-operator.dev]
+  resources: [analysisproviders]
+  verbs: [list, watch]
+{{- end -}}
+
 {{- /* What the operator does in every namespace that it serves. */ -}}
 {{- define "microservice-operator.rules" -}}
 - apiGroups: [microservice-operator.dev]

@@ -1,0 +1,114 @@
+//! Answering one inquiry: which provider it goes to, and whether it may.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use crate::{
+    api::provider::{AnalysisProviderSpec, OwnQueries},
+    observe::Providers,
+    plan::inquiry::{Asked, Finding, Inquiry, Measure, Question, Reply},
+    telemetry::Metrics,
+};
+
+use super::{
+    Error,
+    credentials::{Secrets, access},
+    datadog::Datadog,
+    http::Http,
+    json::Json,
+    prometheus::Prometheus,
+    provider::{Measured, measure},
+};
+
+/// Inquiries under way at once.
+const SLOTS: usize = 32;
+const DATADOG_SITE: &str = "datadoghq.com";
+
+/// What all desks of the process share.
+pub struct Office {
+    http: Http,
+    slots: Semaphore,
+    providers: Arc<Providers>,
+    secrets: Arc<dyn Secrets>,
+    metrics: Arc<Metrics>,
+}
+
+impl Office {
+    /// An office that knows these providers and takes their credentials from there.
+    pub fn new(providers: Arc<Providers>, secrets: Arc<dyn Secrets>, metrics: Arc<Metrics>) -> Self {
+        Self { http: Http::default(), slots: Semaphore::new(SLOTS), providers, secrets, metrics }
+    }
+
+    /// Asks, once there is a free slot. An error is a reply, too.
+    pub async fn answer(&self, inquiry: &Inquiry) -> Reply {
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await;
+        let at = Timestamp::now();
+        let (query, finding) = match &inquiry.question {
+            Question::Measure(asked) => {
+                let Measured { query, reading } = self.measure(asked, at).await;
+                (query, reading.map(Finding::Measured))
+            }
+        };
+        Reply { id: inquiry.id.clone(), at, finding: finding.map_err(|error| error.to_string()), query }
+    }
+
+    async fn measure(&self, asked: &Measure, at: Timestamp) -> Measured {
+        let found = self.providers.get(&asked.provider).await;
+        let kind = found.as_ref().map_or("unknown", |spec| kind(spec));
+        let measured = match found.map_err(Error::from).and_then(|spec| allowed(&spec, asked).map(|()| spec)) {
+            Ok(spec) => self.ask(&spec, asked, at).await,
+            Err(error) => Measured { query: None, reading: Err(error) },
+        };
+        let result = match &measured.reading {
+            Ok(reading) if reading.value.is_some() => "success",
+            Ok(_) => "no_data",
+            Err(_) => "error",
+        };
+        self.metrics.inquired(kind, result);
+        measured
+    }
+
+    async fn ask(&self, spec: &AnalysisProviderSpec, asked: &Measure, at: Timestamp) -> Measured {
+        let http = &self.http;
+        let access = match access(spec, self.secrets.as_ref()).await {
+            Ok(access) => access,
+            Err(error) => return Measured { query: None, reading: Err(error) },
+        };
+        if let Some(settings) = &spec.prometheus {
+            let prometheus = Prometheus { http, url: &settings.url, stats: settings.stats, access };
+            measure(&prometheus, asked, at).await
+        } else if let Some(settings) = &spec.datadog {
+            let site = settings.site.as_deref().unwrap_or(DATADOG_SITE);
+            let url = settings.url.clone().unwrap_or_else(|| format!("https://api.{site}"));
+            measure(&Datadog { http, url, access }, asked, at).await
+        } else if let Some(settings) = &spec.http {
+            measure(&Json { http, settings, access }, asked, at).await
+        } else {
+            Measured { query: None, reading: Err(Error::Nothing) }
+        }
+    }
+}
+
+/// The kind of a provider in metrics.
+fn kind(spec: &AnalysisProviderSpec) -> &'static str {
+    match (&spec.prometheus, &spec.datadog, &spec.http) {
+        (Some(_), _, _) => "prometheus",
+        (_, Some(_), _) => "datadog",
+        (_, _, Some(_)) => "http",
+        (None, None, None) => "unknown",
+    }
+}
+
+fn allowed(spec: &AnalysisProviderSpec, asked: &Measure) -> Result<(), Error> {
+    let name = || asked.provider.clone();
+    if !spec.namespaces.is_empty() && !spec.namespaces.contains(&asked.namespace) {
+        return Err(Error::OtherNamespaces { name: name(), namespace: asked.namespace.clone() });
+    }
+    if matches!(asked.metric, Asked::Query(_)) && spec.own_queries == OwnQueries::Deny {
+        return Err(Error::OwnQueryDenied(name()));
+    }
+    Ok(())
+}

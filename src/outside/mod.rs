@@ -1,0 +1,24 @@
+//! Outside: what the plan wants to know from beyond the cluster's API is asked here, between two reconciliations.
+//!
+//! A plan's inquiries go to the [`Desk`], which asks in tasks of its own and has the Microservice reconciled again when
+//! a reply is in; `observe` then hands the reply to the next plan. Nothing here decides anything, and nothing here
+//! writes to the cluster. All requests go through one HTTP client, to addresses that an administrator gave.
+
+mod answer;
+mod credentials;
+mod datadog;
+mod desk;
+mod error;
+mod http;
+mod json;
+mod prometheus;
+mod provider;
+mod query;
+
+pub use answer::Office;
+pub use credentials::{ClusterSecrets, Secrets};
+pub use desk::Desk;
+pub use error::Error;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Prometheus, and what speaks its HTTP API.
+//!
+//! Counters are counted so that no answer is lost. A series appears with its first answer, and `rate` and `increase` begin
+//! at its first scrape, so they miss the answers before: a version's first failures. So the value at the end of the
+//! window less the value at its beginning is taken, where a series that was not there then began at 0; the last value is
+//! looked for over a time, for one scrape that failed hides a series for a moment. Where a counter began anew,
+//! `increase` is taken, which knows of that.
+
+use jiff::Timestamp;
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use crate::{
+    api::{Duration, MetricKind, provider::Stats},
+    plan::{
+        inquiry::{Asked, Measure},
+        resources::child_name,
+    },
+    validate::model::host,
+};
+
+use super::{
+    Error,
+    http::{self, Access, Http, Request},
+    provider::Provider,
+    query::{Escape, fill, words},
+};
+
+const PATH: &str = "/api/v1/query";
+/// How far back a series' last value before the window is looked for, as Prometheus does.
+const LOOK_BACK: Duration = Duration::from_secs(300);
+
+/// A Prometheus.
+pub struct Prometheus<'a> {
+    pub http: &'a Http,
+    pub url: &'a str,
+    pub stats: Stats,
+    pub access: Access,
+}
+
+impl Provider for Prometheus<'_> {
+    type Phrase = String;
+
+    fn phrase(&self, measure: &Measure, version: &str) -> Result<String, Error> {
+        let kind = match &measure.metric {
+            Asked::Ready(kind) => *kind,
+            Asked::Query(query) => {
+                let words = words(measure, version, length(measure.window));
+                return fill(query, &words, Escape::PromQl);
+            }
+        };
+        let series = self.series(measure, version)?;
+        Ok(match kind {
+            MetricKind::SuccessRate => format!(
+                "100 * (1 - ({} or vector(0)) / {})",
+                counted(&series.failed, measure.window, ""),
+                counted(&series.all, measure.window, "")
+            ),
+            MetricKind::LatencyP50 => percentile("0.5", &series.buckets, measure.window),
+            MetricKind::LatencyP95 => percentile("0.95", &series.buckets, measure.window),
+            MetricKind::LatencyP99 => percentile("0.99", &series.buckets, measure.window),
+            MetricKind::Throughput => {
+                format!("{} / {}", counted(&series.all, measure.window, ""), measure.window.as_std().as_secs_f64())
+            }
+        })
+    }
+
+    fn count(&self, measure: &Measure) -> Result<String, Error> {
+        Ok(counted(&self.series(measure, &measure.version)?.all, measure.window, ""))
+    }
+
+    async fn number(&self, phrase: &String, _: &Measure, at: Timestamp) -> Result<Option<f64>, Error> {
+        let base = self.url.trim_end_matches('/');
+        let url = Url::parse(&format!("{base}{PATH}")).map_err(|_| Error::Address(base.to_owned()))?;
+        let mut form = url.clone();
+        let time = format!("{:.3}", at.as_duration().as_secs_f64());
+        form.query_pairs_mut().clear().append_pair("query", phrase).append_pair("time", &time);
+        let request = Request {
+            method: Method::POST,
+            url: url.clone(),
+            access: self.access.clone(),
+            content_type: Some("application/x-www-form-urlencoded"),
+            body: form.query().unwrap_or_default().to_owned(),
+        };
+        let answer = self.http.send(request).await?;
+        let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        if !(200..300).contains(&answer.status) {
+            let said = body.as_ref().and_then(|body| body.get("error")?.as_str());
+            return Err(http::refused(&url, answer.status, said.unwrap_or_default(), &self.access));
+        }
+        let strange = || Error::Strange { address: http::shown(&url), expected: "answer of Prometheus" };
+        let data = body.as_ref().and_then(|body| body.get("data")).ok_or_else(strange)?;
+        let (kind, result) = (data.get("resultType").and_then(Value::as_str), data.get("result"));
+        let sample = match (kind, result) {
+            (Some("vector"), Some(Value::Array(series))) => match series.as_slice() {
+                [] => return Ok(None),
+                [one] => one.get("value"),
+                many => return Err(Error::Many { count: many.len(), with: "sum(…)" }),
+            },
+            (Some("scalar"), Some(sample)) => Some(sample),
+            (Some(kind), _) => return Err(Error::Kind { found: format!("a {kind}") }),
+            _ => return Err(strange()),
+        };
+        let number = sample.and_then(|sample| sample.get(1)?.as_str()?.parse().ok());
+        number.map(Some).ok_or_else(strange)
+    }
+}
+
+/// Selectors of the series of a version.
+struct Series {
+    all: String,
+    failed: String,
+    buckets: String,
+}
+
+impl Prometheus<'_> {
+    fn series(&self, measure: &Measure, version: &str) -> Result<Series, Error> {
+        let (all, failed, buckets, labels) = match self.stats {
+            Stats::Envoy => (
+                "envoy_cluster_upstream_rq_completed",
+                ("envoy_cluster_upstream_rq", "response_code_class=\"5xx\""),
+                "envoy_cluster_upstream_rq_time_bucket",
+                cluster(measure, version)?,
+            ),
+            Stats::Istio => (
+                "istio_requests_total",
+                ("istio_requests_total", "response_code=~\"5..\""),
+                "istio_request_duration_milliseconds_bucket",
+                workload(measure, version)?,
+            ),
+        };
+        Ok(Series {
+            all: format!("{all}{{{labels}}}"),
+            failed: format!("{}{{{labels},{}}}", failed.0, failed.1),
+            buckets: format!("{buckets}{{{labels}}}"),
+        })
+    }
+}
+
+/// Each client's Envoy counts a version as a cluster of its own for each port.
+fn cluster(measure: &Measure, version: &str) -> Result<String, Error> {
+    let host = host(&measure.service, &measure.namespace);
+    let words = [("version", version.to_owned()), ("host", host)];
+    match measure.ports.as_slice() {
+        [] => Err(Error::NoPorts),
+        [port] => fill(&format!("cluster_name=\"outbound|{port}|${{version}}|${{host}}\""), &words, Escape::PromQl),
+        ports => {
+            let ports = ports.iter().map(i32::to_string).collect::<Vec<_>>().join("|");
+            let template = format!("cluster_name=~\"outbound[|]({ports})[|]${{version}}[|]${{host}}\"");
+            fill(&template, &words, Escape::PromQlRegex)
+        }
+    }
+}
+
+/// As its clients' proxies saw it: what no pod answered is counted as well as they know whose it was.
+fn workload(measure: &Measure, version: &str) -> Result<String, Error> {
+    let template = "reporter=~\"source|waypoint\",destination_workload_namespace=\"${namespace}\",\
+                    destination_workload=\"${workload}\"";
+    let workload = child_name(&measure.service, version);
+    fill(template, &[("namespace", measure.namespace.clone()), ("workload", workload)], Escape::PromQl)
+}
+
+/// How far the counters of a selector went up over the window, in all; `by` says what is kept apart.
+fn counted(selector: &str, window: Duration, by: &str) -> String {
+    let (over, back) = (length(window), length(LOOK_BACK));
+    let both = length(Duration::from_millis(millis(window).saturating_add(millis(LOOK_BACK))));
+    let last = format!("last_over_time({selector}[{over}])");
+    let before = format!("last_over_time({selector}[{back}] offset {over})");
+    let went_on = format!("({last} - {before} >= 0 and resets({selector}[{both}]) == 0)");
+    let began_anew = format!("(increase({selector}[{over}]) and {before})");
+    format!("sum{by}({went_on} or {began_anew} or {last})")
+}
+
+/// In milliseconds, as the stats have it.
+fn percentile(share: &str, selector: &str, window: Duration) -> String {
+    format!("histogram_quantile({share}, {})", counted(selector, window, " by (le) "))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_std().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// As every version of PromQL reads it: with one unit.
+fn length(duration: Duration) -> String {
+    let millis = millis(duration);
+    if millis.is_multiple_of(1_000) { format!("{}s", millis / 1_000) } else { format!("{millis}ms") }
+}
