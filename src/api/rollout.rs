@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ActionResult, Analysis, AnalysisRun, Duration, Window};
+use super::{ActionResult, Analysis, AnalysisRun, Duration, Hook, HookCall, Window};
 
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +53,10 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub windows: Vec<Window>,
+    /// Webhooks that are asked before the weights go up, or told what happened. What somebody promotes fully is not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub webhooks: Vec<Hook>,
 }
 
 /// One step: exactly one of its fields is given.
@@ -137,7 +141,14 @@ pub struct RolloutStatus {
     /// Why it is paused or aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Somebody promoted it fully: time windows do not hold it any more.
+    /// When the rollout began, with its first step or again after a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<MicroTime>,
+    /// What the webhooks of this rollout answered, and whom they are yet to tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub calls: Vec<HookCall>,
+    /// Somebody promoted it fully: neither time windows nor webhooks hold it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub promoted_fully: bool,
     /// What holds it although nothing failed and nobody paused it.

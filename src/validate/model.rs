@@ -1,7 +1,7 @@
 //! What the plan is made from: a Microservice whose inheritance and defaults are resolved.
 
 use crate::api::{
-    BoundedContext, CircuitBreaker, Duration, Metric, OnFailure, OnNoData, PodSettings, Port, Protocol, Provider,
+    BoundedContext, CircuitBreaker, Duration, Hook, Metric, OnFailure, OnNoData, PodSettings, Port, Protocol, Provider,
     Retries, Route,
 };
 
@@ -133,6 +133,8 @@ pub struct Policy {
     pub suspend: bool,
     /// When a rollout may go on; empty for always.
     pub windows: Vec<Window>,
+    /// Whom a rollout asks and tells.
+    pub webhooks: Vec<Hook>,
 }
 
 /// One step of a rollout.

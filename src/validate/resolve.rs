@@ -92,6 +92,7 @@ fn policy(written: &RolloutPolicy) -> Policy {
         scale_down_delay: written.scale_down_delay,
         suspend: written.suspend,
         windows: written.windows.iter().map(window).collect(),
+        webhooks: written.webhooks.clone(),
     }
 }
 

@@ -30,7 +30,7 @@ fn floats(value: &Value) -> Value {
 fn the_crds_are_the_generated_ones() {
     let keep = "/metadata/annotations/helm.sh~1resource-policy";
     let objects = template(&[]);
-    for plural in ["microservices", "microserviceactions", "analysisproviders"] {
+    for plural in ["microservices", "microserviceactions", "analysisproviders", "rolloutwebhooks"] {
         let path = format!("crds/{plural}.yaml");
         let source = file(&path);
         for folder in [&format!("{CHART}/files"), "config/crd"] {

@@ -11,6 +11,7 @@ mod parking;
 mod revisions;
 mod rollouts;
 mod sizes;
+mod webhooks;
 mod weights;
 mod world;
 

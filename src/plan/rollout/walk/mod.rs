@@ -4,6 +4,7 @@
 //! It only says what to aim at: [`mod@super::settle`] still gives no version more than it can carry.
 
 mod begin;
+mod calls;
 mod failure;
 mod gates;
 mod held;
@@ -86,6 +87,7 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
     let mut status = situation.begin();
     let answers = orders::obey(&mut status, situation);
     situation.hold(&mut status);
+    situation.hear(&mut status);
     if matches!(status.state, RolloutState::Progressing | RolloutState::Paused) {
         situation.measure(&mut status);
     }
@@ -118,6 +120,7 @@ impl Situation<'_> {
         if status.held.is_none() && status.state == RolloutState::Progressing {
             self.advance(status);
         }
+        self.tell(status);
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
         let status = &walk.status;
@@ -133,9 +136,10 @@ impl Situation<'_> {
             held.and_then(|held| held.until),
             self.held_until(status),
             self.window_closes(status),
+            self.next_call(status),
         ];
         let waits_for = status.waits_for.clone().or_else(|| self.uncounted(status));
-        let inquiries = self.inquiries(status);
+        let inquiries = self.inquiries(status).into_iter().chain(self.called(status)).collect();
         let outlook = Outlook { pause_ends, waits_for, inquiries, next: next.into_iter().flatten().min() };
         Walk { outlook, ..walk }
     }
