@@ -34,6 +34,7 @@ fn all_ready(service: &Validated) -> Observed {
             default: weights,
             named: service.routes.iter().map(|route| (route.name.clone(), requested_of(route))).collect(),
             created: Timestamp::UNIX_EPOCH,
+            ..LiveRoutes::default()
         }),
         subsets: service.versions.iter().map(|version| version.name.clone()).collect::<BTreeSet<_>>(),
         service: Some(LiveService::default()),
@@ -82,7 +83,7 @@ pub fn render_documents(documents: &[Document], namespace: &str, settings: &Sett
             Some((microservice, _)) if problems.is_empty() => {
                 objects.extend(render(&microservice, settings).map_err(invalid)?);
             }
-            _ => return Err(invalid(Invalid { problems })),
+            _ => return Err(invalid(Invalid { problems, waits: false })),
         }
     }
     Ok(objects)

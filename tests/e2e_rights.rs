@@ -61,6 +61,8 @@ fn used(event: &AuditEvent) -> Vec<Right> {
 const TWO: &str = "{replicas: 2, ports: [{name: http, port: 80}], drain: 1s, versions: [\
     {name: v1, image: 'registry.example/a:1', weight: 90}, {name: v2, image: 'registry.example/a:2', weight: 10}]}";
 
+const IMAGE: &str = "{image: 'registry.example/b:1', envFrom: [{configMapRef: {name: settings}}]}";
+
 /// Asks more of a service's rollout than is kept, until all is answered and the oldest are cleared.
 async fn many_actions(space: &Space) {
     let api = space.api::<MicroserviceAction>();
@@ -84,8 +86,11 @@ async fn many_actions(space: &Space) {
 
 /// Everything that can happen to a service, so that each kind of child is made, changed and deleted.
 async fn a_whole_life(space: &Space) {
+    space.put(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}})).await;
+    space.apply("b", IMAGE).await;
     space.apply("a", TWO).await;
     space.ready("a").await;
+    space.ready("b").await;
     many_actions(space).await;
     let drift = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
     for kind in Kind::ALL {
@@ -97,6 +102,10 @@ async fn a_whole_life(space: &Space) {
             space.child_until(kind, name, "put back", ours).await;
         }
     }
+    let copy = space.snapshot().await.into_keys().find_map(|name| Some(name.strip_prefix("ConfigMap/")?.to_owned()));
+    let without = IMAGE.replace("{image", "{configRevisions: false, revisionHistoryLimit: 0, drain: 1s, image");
+    space.apply("b", &without).await;
+    space.gone(Kind::ConfigMap, &copy.expect("a copy")).await;
     for (v1, v2) in [(0, 100), (90, 10), (0, 100)] {
         let weights =
             TWO.replace("weight: 90", &format!("weight: {v1}")).replace("weight: 10", &format!("weight: {v2}"));

@@ -34,6 +34,7 @@ pub mod reason {
     pub const NAME_CLASH: &str = "NameClash";
     pub const ADOPTION_PENDING: &str = "AdoptionPending";
     pub const APPLY_FAILED: &str = "ApplyFailed";
+    pub const CONFIG_MAP_MISSING: &str = "ConfigMapMissing";
     pub const VERSIONS_READY: &str = "VersionsReady";
     pub const NO_READY_VERSION: &str = "NoReadyVersion";
     pub const SCALED_TO_ZERO: &str = "ScaledToZero";

@@ -31,5 +31,7 @@ pub const APPLIED: &str = "microservice-operator.dev/applied";
 pub const TEMPLATE: &str = "microservice-operator.dev/template";
 /// On pods: the value of `restartedAt`; changing it restarts the pods one by one.
 pub const RESTARTED_AT: &str = "microservice-operator.dev/restarted-at";
+/// On copies of ConfigMaps: the name of the one that was copied.
+pub const COPY_OF: &str = "microservice-operator.dev/copy-of";
 /// Which container `kubectl logs` and `kubectl exec` choose.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";

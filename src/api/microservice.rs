@@ -64,6 +64,12 @@ pub struct MicroserviceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub revision_history_limit: Option<i32>,
+    /// Whether the ConfigMaps that the pods of an `image` refer to are a part of its revisions: each revision then uses
+    /// copies that nothing changes, a changed ConfigMap makes a new revision, and going back brings the old content back.
+    /// With false the pods use the ConfigMaps themselves. Secrets are never copied. Default: true, except for pods that
+    /// an operator without copies made: they stay as they are until what they are made of changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_revisions: Option<bool>,
     /// The versions that run, and the share of requests that each is to have. Exactly one of `image` and `versions` is
     /// given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

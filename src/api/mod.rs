@@ -31,7 +31,10 @@ pub use microservice::{
 };
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
 pub use provider::{AnalysisProvider, AnalysisProviderSpec};
-pub use rollout::{HandledAction, Held, HeldBy, OnFailure, Pause, RolloutPolicy, RolloutState, RolloutStatus, Step};
+pub use rollout::{
+    HandledAction, Held, HeldBy, Mirror, OnFailure, Pause, RollbackWindow, RolloutPolicy, RolloutState, RolloutStatus,
+    Scale, Served, SessionAffinity, SessionCookie, Step,
+};
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};
 pub use status::{LimitedBy, MicroserviceStatus, Phase, Scaled, VersionTraffic};

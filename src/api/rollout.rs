@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ActionResult, Analysis, AnalysisRun, Duration, Hook, HookCall, Window};
+use super::{ActionResult, Analysis, AnalysisRun, Duration, Hook, HookCall, RouteMatch, Window};
 
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,13 +31,17 @@ pub struct RolloutPolicy {
     /// each of its metrics has passed at the present ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<Analysis>,
-    /// What follows when a version that is being raised fails: Rollback to the weights before the rollout, or Pause.
-    /// Default: Rollback.
+    /// What follows when a version that is being raised fails: Rollback to the weights before the rollout, RollbackBySteps
+    /// through the weights of the steps, or Pause. Default: Rollback.
     #[serde(default)]
     pub on_failure: OnFailure,
     /// How long a step may take to be reached before the rollout has failed; pauses do not count. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<Duration>,
+    /// Which older revisions of an `image` are gone back to without the steps, as soon as their pods are ready. Default:
+    /// the one that served before the last rollout, for as long as it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_window: Option<RollbackWindow>,
     /// How long versions that get no requests any more go on running before they are scaled to 0. Default: they are
     /// not scaled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +61,42 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub webhooks: Vec<Hook>,
+    /// Clients that a new version has served stay with it during the rollout. Only where a mesh carries the routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_affinity: Option<SessionAffinity>,
+}
+
+/// How clients stay with the version that served them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionAffinity {
+    /// The cookie by which they are known. Weights then decide only about requests without it.
+    pub cookie: SessionCookie,
+}
+
+/// A cookie that answers of a new version set, and that requests bring back. It is of no use after the rollout.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionCookie {
+    /// Name of the cookie, which nobody else uses: letters, digits, `-`, `_` and `.`.
+    #[schemars(length(min = 1, max = 64), pattern(r"^[A-Za-z0-9][-._A-Za-z0-9]*$"))]
+    pub name: String,
+    /// How long clients keep it after an answer has set it, 1s or more. Default: 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Duration>,
+}
+
+/// Which revisions count as known to be good: those within everything that is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackWindow {
+    /// How many revisions back: 1 is the one that served before the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 32))]
+    pub revisions: Option<i32>,
+    /// How long ago the revision may have served last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
 }
 
 /// One step: exactly one of its fields is given.
@@ -73,6 +113,45 @@ pub struct Step {
     /// Measure, and go on once each metric has passed often enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<Analysis>,
+    /// From here to the end of the rollout, requests that match go to the versions that are being raised, ahead of the
+    /// weights and after the service's own routes. Entries as in `routes`; those of several such steps add up. If
+    /// several versions are being raised, they share the requests as they share the requested weights.
+    #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 8))]
+    pub matches: Vec<RouteMatch>,
+    /// From here to the next weight or mirror, or to the end of the rollout, copies of a share of the requests go to the
+    /// version that is being raised, and its answers to them go nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
+    /// From here to the next scale, or to the end of the steps, how many pods the versions that are being raised run.
+    /// Without such a step they run all of them; as the first step, they start with as many. Before the last move to the
+    /// requested weights they have all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
+}
+
+/// A number of pods, never fewer than a version's part of its weight needs. Exactly one of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scale {
+    /// So many pods, at most those that the version has without a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub replicas: Option<i32>,
+    /// Percentage of the pods that the version has without a step, rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: Option<i32>,
+}
+
+/// A share of the requests that is copied. The copies are real requests: what they change is changed twice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// Percentage of the requests that no route takes, on HTTP, HTTP2 and GRPC ports; 0 ends it. If several versions are
+    /// being raised, the one with the largest requested weight gets the copies.
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: i32,
 }
 
 /// A wait.
@@ -90,6 +169,9 @@ pub enum OnFailure {
     /// Back to the weights before the rollout, at once.
     #[default]
     Rollback,
+    /// Back through the weights of the steps, each as soon as the mesh has had time to learn of the one before, and then
+    /// to the weights before the rollout. A version that cannot serve loses its weight at once all the same.
+    RollbackBySteps,
     /// The weights stay as they are until somebody promotes or aborts.
     Pause,
 }
@@ -132,12 +214,22 @@ pub struct RolloutStatus {
     /// Weights that a pause keeps that came before its step was reached.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kept: BTreeMap<String, i32>,
+    /// Of an aborted rollout that goes back by steps: how far the weights still are, in percent of the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<i32>,
     /// Weights that an abort goes back to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stable: BTreeMap<String, i32>,
     /// Weights that `undo` goes back to after completion: those before the rollout.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub previous: BTreeMap<String, i32>,
+    /// Revisions that served and no longer do, the latest first; under a `rollbackWindow`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub served: Vec<Served>,
+    /// Names this rollout in the cookie of its clients, so that none of another one counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// Why it is paused or aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -185,6 +277,16 @@ pub enum HeldBy {
     Window,
 }
 
+/// A revision that served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Served {
+    /// Name of the revision.
+    pub revision: String,
+    /// When another one took its place.
+    pub until: MicroTime,
+}
+
 /// What came of an action.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -205,7 +307,7 @@ pub enum RolloutState {
     Progressing,
     /// The weights stay until somebody promotes or aborts.
     Paused,
-    /// The weights are those before the rollout, until the spec changes or somebody retries.
+    /// The weights are those before the rollout, or on their way there, until the spec changes or somebody retries.
     Aborted,
     /// The requested weights are in force.
     Completed,

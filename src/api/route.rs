@@ -59,7 +59,7 @@ pub enum OnUnready {
 }
 
 /// One set of conditions; all the given fields must be met.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteMatch {
     /// Request headers, by lower-case name.
@@ -83,7 +83,7 @@ pub struct RouteMatch {
 }
 
 /// How a value is compared; exactly one of the fields.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MatchValue {
     /// The whole value.

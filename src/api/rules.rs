@@ -31,6 +31,7 @@ pub(super) const RULES: &[fn() -> Vec<Placed>] = &[
     routes::matches,
     rollouts::policy,
     analyses::analyses,
+    rollouts::requests,
     pods::metadata,
     pods::environment,
     pods::handlers,

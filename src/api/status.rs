@@ -44,6 +44,9 @@ pub struct MicroserviceStatus {
     /// When the Service began to select what the provider needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_since: Option<MicroTime>,
+    /// Name of the revision that the newest accepted spec and its ConfigMaps make, of a service with an `image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Name of the ControllerRevision with the last accepted spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_revision: Option<String>,

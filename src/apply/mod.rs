@@ -102,12 +102,15 @@ impl Applier {
     async fn apply_one(&self, identity: &Identity, object: &Object, applied: &mut Applied) -> Result<(), Error> {
         let key = Key::new(&identity.namespace, &object.name);
         let live = self.caches.child(object.kind, &key);
-        let desired = diff::stamped(&object.value);
+        let desired = diff::stamped(&watched(object));
         let write = self.decide(identity, object, &desired, live.as_ref())?;
         let (mut params, mut body) = (PatchParams::apply(MANAGER), desired.clone());
         match &write {
             Write::Skip => return Ok(()),
-            Write::Create => {}
+            Write::Create => {
+                body = object.value.clone();
+                body["metadata"] = desired["metadata"].clone();
+            }
             Write::Change { uid, resource_version } => {
                 params = params.force();
                 body["metadata"]["uid"] = json!(uid);
@@ -128,7 +131,14 @@ impl Applier {
             let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
             body["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
         }
-        let answer = api.patch(&object.name, &params, &Patch::Apply(&body)).await;
+        // What is applied without its content would lose it.
+        let merges = object.kind.by_metadata() && write != Write::Create;
+        let answer = if merges {
+            params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+            api.patch(&object.name, &params, &Patch::Merge(&body)).await
+        } else {
+            api.patch(&object.name, &params, &Patch::Apply(&body)).await
+        };
         let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
         self.note(identity, object, &desired, &answer, round);
         match write {
@@ -190,6 +200,15 @@ impl Applier {
     fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
     }
+}
+
+/// The part of an object that the caches see.
+fn watched(object: &Object) -> Value {
+    let mut value = object.value.clone();
+    if let Some(fields) = value.as_object_mut().filter(|_| object.kind.by_metadata()) {
+        fields.retain(|field, _| ["apiVersion", "kind", "metadata"].contains(&field.as_str()));
+    }
+    value
 }
 
 /// The digest that marks what was last applied.

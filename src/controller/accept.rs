@@ -1,8 +1,14 @@
 //! Which spec is enforced: the newest, if it is valid; else the last accepted one. Pure.
 
+use std::collections::BTreeMap;
+
 use crate::{
     api::{Microservice, MicroserviceSpec, MicroserviceStatus, Provider},
-    validate::{Invalid, Validated, validate},
+    plan::{
+        configuration::{self, Sources, with_copies},
+        revisions::Kept,
+    },
+    validate::{Invalid, Validated, references::Reference, validate},
 };
 
 /// The spec to enforce.
@@ -21,20 +27,51 @@ pub struct Accepted {
 pub fn accept(
     newest: &Microservice,
     provider: Provider,
-    last: impl FnOnce() -> Option<MicroserviceSpec>,
+    last: impl FnOnce() -> Option<Kept>,
 ) -> Result<Accepted, Invalid> {
-    let invalid = match validate(newest, provider) {
-        Ok(service) => return Ok(Accepted { spec: newest.spec.clone(), service, invalid: None }),
-        Err(invalid) => invalid,
-    };
-    let Some(last) = last() else { return Err(invalid) };
-    let status = newest.status.clone().unwrap_or_default();
-    let spec = recover(last, newest.spec.replicas, &status);
-    let older = Microservice { spec: spec.clone(), ..newest.clone() };
-    match validate(&older, provider) {
-        Ok(service) => Ok(Accepted { spec, service, invalid: Some(invalid) }),
-        Err(_) => Err(invalid),
+    match validate(newest, provider) {
+        Ok(service) => Ok(Accepted { spec: newest.spec.clone(), service, invalid: None }),
+        Err(invalid) => last()
+            .and_then(|last| older(newest, provider, last))
+            .map_or(Err(invalid.clone()), |(spec, service)| Ok(Accepted { spec, service, invalid: Some(invalid) })),
     }
+}
+
+/// Gives the accepted spec the configuration that it asks for, as it is now. While something that it needs is missing, the
+/// last accepted spec is enforced with the copies that it has.
+///
+/// # Errors
+/// What is missing, when no other spec was ever accepted.
+pub fn settle(
+    accepted: Accepted,
+    newest: &Microservice,
+    provider: Provider,
+    (needed, sources): (&BTreeMap<String, Reference>, &Sources),
+    last: impl FnOnce() -> Option<Kept>,
+) -> Result<Accepted, Invalid> {
+    let Accepted { spec, service, invalid } = accepted;
+    if needed.is_empty() {
+        return Ok(Accepted { spec, service, invalid });
+    }
+    let last = last();
+    let copies = last.as_ref().map(|last| last.copies.clone()).unwrap_or_default();
+    let missing = match configuration::settle(service, needed, sources, &copies) {
+        Ok(service) => return Ok(Accepted { spec, service, invalid }),
+        Err(missing) => missing,
+    };
+    let Some((spec, mut service)) = last.and_then(|last| older(newest, provider, last)) else { return Err(missing) };
+    if let Some(version) = service.versions.first_mut().filter(|_| !copies.is_empty()) {
+        *version = with_copies(version.clone(), copies, &service.identity);
+    }
+    Ok(Accepted { spec, service, invalid: Some(invalid.unwrap_or(missing)) })
+}
+
+/// The last accepted spec, if it still is one.
+fn older(newest: &Microservice, provider: Provider, last: Kept) -> Option<(MicroserviceSpec, Validated)> {
+    let status = newest.status.clone().unwrap_or_default();
+    let spec = recover(last.spec, newest.spec.replicas, &status);
+    let service = validate(&Microservice { spec: spec.clone(), ..newest.clone() }, provider).ok()?;
+    Some((spec, service))
 }
 
 /// Puts back what a revision leaves out: the weights as they were last requested, and the size as it is now, which an

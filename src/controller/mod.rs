@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod actions;
 pub mod backoff;
+pub mod configuration;
 pub mod reconcile;
 pub mod watches;
 

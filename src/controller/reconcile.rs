@@ -20,9 +20,14 @@ use thiserror::Error;
 use crate::{
     api::{MANAGER, Microservice, MicroserviceStatus},
     apply::{self, Applied, Applier},
-    observe::{Caches, Key, Source, Written},
+    observe::{self, Caches, Key, Observed, Written},
     outside::Desk,
-    plan::{Plan, Settings, plan, rollout::orders},
+    plan::{
+        Plan, Settings,
+        configuration::{Source, Sources, contents},
+        plan,
+        rollout::orders,
+    },
     status::{self, Notice, Outcome, compute::Subject},
     telemetry::Metrics,
     validate::{Identity, resolve},
@@ -30,13 +35,16 @@ use crate::{
 
 use super::{
     CACHE_WAIT, Options,
-    accept::{Accepted, accept},
+    accept::{Accepted, accept, settle},
     actions,
     backoff::Backoff,
+    configuration,
 };
 
 /// Changes of mere counts are written at most this often.
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// How long until a ConfigMap that could not be read is tried again.
+const READ_AGAIN: Duration = Duration::from_secs(10);
 /// Longest note that the API server takes in an event.
 const MAX_NOTE: usize = 1_000;
 
@@ -117,7 +125,18 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let identity = resolve::resolve(newest, context.settings.provider).identity;
     let old = newest.status.clone().unwrap_or_default();
     let accepted = accept(newest, context.settings.provider, || context.caches.accepted_spec(&identity, &old));
-    let Accepted { spec, service, invalid } = match accepted {
+    let last = || context.caches.accepted_spec(&identity, &old);
+    let mut sources = Sources::new();
+    let settled = match accepted {
+        Ok(accepted) => {
+            let needed = context.caches.configuration(&accepted.service, &old);
+            sources = configuration::read(&context.client, &context.caches, &identity, needed.keys()).await;
+            settle(accepted, newest, context.settings.provider, (&needed, &sources), last)
+        }
+        refused => refused,
+    };
+    let unread = sources.values().any(|source| matches!(source, Source::Unread(_)));
+    let Accepted { spec, service, invalid } = match settled {
         Ok(accepted) => accepted,
         Err(invalid) => {
             let subject = Subject { generation: identity.generation, service: None, observed: None, now };
@@ -126,12 +145,13 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             let why = "no spec of the Microservice was ever accepted: nothing of it runs";
             let refusals = orders::refuse(&context.caches.orders_about(&identity), why);
             actions::conclude(&context.client, &context.caches, &identity, &refusals).await;
-            return Ok(Action::await_change());
+            return Ok(if unread { Action::requeue(READ_AGAIN) } else { Action::await_change() });
         }
     };
     let service = context.caches.with_older_revisions(service, &old, now);
-    let mut observed = context.caches.observe(&service, old.clone());
-    observed.replies = context.desk.replies(&key);
+    let contents = contents(&identity, sources);
+    let replies = context.desk.replies(&key);
+    let observed = Observed { contents, replies, ..context.caches.observe(&service, old.clone()) };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
     let (applied, failed) = context.applier.apply(&identity, &planned.objects, &planned.removals).await;
     let failed = match failed {
@@ -155,7 +175,10 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
         actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await;
     }
     match failed {
-        None => Ok(requeue(&planned, again, now)),
+        None => {
+            let read_again = now.checked_add(READ_AGAIN).ok().filter(|_| unread);
+            Ok(requeue(&planned, again.into_iter().chain(read_again).min(), now))
+        }
         Some(error) => Err(error.into()),
     }
 }
@@ -182,7 +205,7 @@ async fn conclude(
     {
         return Ok(Some(due));
     }
-    let round = context.caches.rounds(Source::Microservices);
+    let round = context.caches.rounds(observe::Source::Microservices);
     let resource_version = match status::write::write(&context.client, identity, new).await {
         Ok(version) => version,
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(None),
@@ -190,7 +213,7 @@ async fn conclude(
     };
     context.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
     let written = Written::Applied { resource_version, round };
-    context.caches.expect(&key, Source::Microservices, key.clone(), written);
+    context.caches.expect(&key, observe::Source::Microservices, key.clone(), written);
     for notice in status::notices(old, new, plan, applied) {
         publish(context, newest, notice).await;
     }

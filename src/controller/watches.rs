@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::{
-    api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::core::v1::{ConfigMap, Pod},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client,
     core::{DeserializeGuard, DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
+use serde_json::Value;
 use tokio::{
     sync::{Notify, mpsc::UnboundedSender},
     task::JoinSet,
@@ -22,9 +24,10 @@ use crate::{
         Caches, Key, Mesh, Providers,
         cache::Change,
         caches::pod_selector,
-        views::{ActionView, Child, Owner, Peer, PodView, owner_term},
+        views::{ActionView, Child, Owner, Peer, PodView, config_map_term, owner_term},
     },
-    plan::object::Kind,
+    plan::{configuration::copied_name, object::Kind},
+    validate::references::CLUSTERS_OWN,
 };
 
 /// How often the mesh's kinds are looked for when their definitions cannot be watched (a namespaced installation).
@@ -101,10 +104,18 @@ impl Trigger {
         }
     }
 
-    /// Somebody else's object may have, or give back, a name that a Microservice needs: its own, or `<name>-<version>`.
+    /// Somebody else's object may have, or give back, a name that a Microservice needs: its own, `<name>-<version>`, or
+    /// that of a copy. Or it is a ConfigMap that one refers to.
     fn foreign(&self, caches: &Caches, key: &Key, child: &Child) {
         let prefixes = key.name.match_indices('-').map(|(at, _)| key.name.get(..at).unwrap_or_default());
         match child.kind {
+            Kind::ConfigMap => {
+                let names = [Some(key.name.as_str()), copied_name(&key.name)];
+                for name in names.into_iter().flatten() {
+                    let users = caches.microservices.find(&config_map_term(&key.namespace, name));
+                    users.into_iter().for_each(|(user, _)| self.ask(caches, user));
+                }
+            }
             Kind::Deployment | Kind::PodDisruptionBudget => {
                 prefixes.for_each(|name| self.ask(caches, Key::new(&key.namespace, name)));
             }
@@ -123,9 +134,10 @@ impl Trigger {
 /// Starts all watches; they end when the set is dropped.
 pub fn spawn(client: &Client, caches: &Arc<Caches>, trigger: &Trigger) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    for kind in Kind::ALL.into_iter().filter(|kind| !kind.of_mesh()) {
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.of_mesh() && !kind.by_metadata()) {
         tasks.spawn(feed_children(client.clone(), caches.clone(), trigger.clone(), kind, None));
     }
+    tasks.spawn(feed_config_maps(client.clone(), caches.clone(), trigger.clone()));
     tasks.spawn(feed_pods(client.clone(), caches.clone(), trigger.clone()));
     tasks.spawn(feed_actions(client.clone(), caches.clone(), trigger.clone()));
     tasks.spawn(follow_mesh(client.clone(), caches.clone(), trigger.clone()));
@@ -146,6 +158,21 @@ async fn feed_children(client: Client, caches: Arc<Caches>, trigger: Trigger, ki
         }
     });
     cache.feed(events, |object| Child::of(kind, object), |change| trigger.child(&caches, &change)).await;
+}
+
+/// ConfigMaps, whose content is read when a service needs it.
+async fn feed_config_maps(client: Client, caches: Arc<Caches>, trigger: Trigger) {
+    let Some(cache) = caches.of(Kind::ConfigMap) else { return };
+    let api: Api<PartialObjectMeta<ConfigMap>> = match &caches.scope {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let config = watcher::Config::default().fields(&format!("metadata.name!={CLUSTERS_OWN}"));
+    let view = |object: &PartialObjectMeta<ConfigMap>| {
+        let object = DynamicObject { types: None, metadata: object.metadata.clone(), data: Value::Null };
+        Child::of(Kind::ConfigMap, &object)
+    };
+    cache.feed(watcher(api, config).default_backoff(), view, |change| trigger.child(&caches, &change)).await;
 }
 
 async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {

@@ -39,6 +39,11 @@ pub struct HttpRoute {
     pub matches: Vec<HttpMatch>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RouteDestination>,
+    /// Where copies of the requests go, whose answers nobody gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Destination>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror_percentage: Option<Percent>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,6 +110,21 @@ pub struct RouteDestination {
     /// Percent. Istio takes an absent weight on a single destination as 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Headers>,
+}
+
+/// Changes of headers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Headers {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<HeaderOperations>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeaderOperations {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub add: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -115,6 +135,12 @@ pub struct Destination {
     pub subset: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortSelector>,
+}
+
+/// 0 to 100, with fractions if somebody else wrote it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Percent {
+    pub value: serde_json::Number,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -11,16 +11,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    api::{MicroserviceSpec, MicroserviceStatus, labels},
+    api::{MicroserviceStatus, labels},
     foreign::istio::{DestinationRule, VirtualService},
     plan::{
+        configuration,
         object::Kind,
         resources::{self, child_name},
         revisions::{self, Kept},
         rollout::orders::Order,
         traffic::DEFAULT_ROUTE,
     },
-    validate::{Dependency, Identity, Validated},
+    validate::{Dependency, Identity, Validated, references::Reference},
 };
 
 use super::{
@@ -41,6 +42,8 @@ pub struct Caches {
     pub scope: Option<String>,
     /// None until it is known whether the cluster has the mesh's kinds.
     mesh: Mutex<Option<Mesh>>,
+    /// Digests of ConfigMaps that were read, with the versions that were.
+    digests: Mutex<HashMap<Key, (String, String)>>,
     /// Writes that the caches have not been checked against yet, by Microservice.
     written: Mutex<HashMap<Key, Vec<Expected>>>,
 }
@@ -66,6 +69,21 @@ impl Caches {
     /// The cache of a kind of children.
     pub fn of(&self, kind: Kind) -> Option<&Cache<Child>> {
         self.children.get(&kind)
+    }
+
+    /// Notes the digest of a ConfigMap that was read in a version of it.
+    pub fn note_digest(&self, key: &Key, resource_version: String, digest: String) {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), (resource_version, digest));
+    }
+
+    /// The digest of a ConfigMap, if it was read as it is now.
+    pub fn digest(&self, key: &Key) -> Option<String> {
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(live) = self.child(Kind::ConfigMap, key) else {
+            digests.remove(key);
+            return None;
+        };
+        digests.get(key).filter(|(version, _)| *version == live.resource_version).map(|(_, digest)| digest.clone())
     }
 
     /// An object of a kind of children, whoever owns it.
@@ -134,13 +152,20 @@ impl Caches {
     }
 
     /// The spec that was accepted last, without the weights and sizes that its revision leaves out.
-    pub fn accepted_spec(&self, identity: &Identity, status: &MicroserviceStatus) -> Option<MicroserviceSpec> {
-        let name = status.accepted_revision.clone()?;
-        let child = self.child(Kind::ControllerRevision, &Key::new(&identity.namespace, name))?;
-        if !belongs(&child, identity) {
-            return None;
-        }
-        resources::restore(&typed::<ControllerRevision>(&child.object)?)
+    pub fn accepted_spec(&self, identity: &Identity, status: &MicroserviceStatus) -> Option<Kept> {
+        let key = Key::new(&identity.namespace, status.accepted_revision.clone()?);
+        let child = self.child(Kind::ControllerRevision, &key)?;
+        belongs(&child, identity).then(|| kept(key, &child))?
+    }
+
+    /// The ConfigMaps whose content makes the newest revision.
+    pub fn configuration(&self, service: &Validated, status: &MicroserviceStatus) -> BTreeMap<String, Reference> {
+        let identity = &service.identity;
+        configuration::needed(service, |revision| {
+            let key = Key::new(&identity.namespace, child_name(&identity.name, revision));
+            let made = self.child(Kind::Deployment, &key).is_some_and(|child| belongs(&child, identity));
+            made || status.of_version(revision).is_some()
+        })
     }
 
     /// The service with those of its older revisions that are still needed.
@@ -156,11 +181,7 @@ impl Caches {
             let all = self.of(Kind::ControllerRevision).into_iter();
             let all = all.flat_map(|cache| cache.find(&owner_term(&identity.namespace, &identity.name)));
             let own = all.filter(|(_, child)| belongs(child, &identity) && !child.deleting);
-            let kept = |(key, child): (Key, Child)| {
-                let spec = resources::restore(&typed::<ControllerRevision>(&child.object)?)?;
-                Some(Kept { name: key.name, created: child.created(), spec })
-            };
-            own.filter_map(kept).collect()
+            own.filter_map(|(key, child)| kept(key, &child)).collect()
         };
         revisions::with_older(service, status, routed.as_ref(), history, now)
     }
@@ -221,7 +242,8 @@ impl Caches {
             let name = child_name(&identity.name, &version.name);
             [Kind::Deployment, Kind::PodDisruptionBudget].map(|kind| (kind, name.clone()))
         });
-        let names = of_service.into_iter().chain(of_version);
+        let copies = service.versions.iter().flat_map(|version| version.copies.values().cloned());
+        let names = of_service.into_iter().chain(of_version).chain(copies.map(|name| (Kind::ConfigMap, name)));
         names
             .filter_map(|(kind, name)| {
                 let child = self.child(kind, &Key::new(&identity.namespace, &name))?;
@@ -296,10 +318,20 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
             let pinned = child.object.pointer("/spec/selector/version").and_then(Value::as_str);
             observed.service = Some(LiveService { pinned: pinned.map(str::to_owned) });
         }
-        Kind::ControllerRevision | Kind::ServiceAccount | Kind::PodDisruptionBudget => {}
+        Kind::ControllerRevision => {
+            let copies = typed::<ControllerRevision>(&child.object).map(|live| resources::kept_copies(&live));
+            observed.copies.extend(copies.filter(|it| !it.is_empty()).map(|copies| (key.name.clone(), copies)));
+        }
+        Kind::ServiceAccount | Kind::ConfigMap | Kind::PodDisruptionBudget => {}
     }
     let (name, uid) = (key.name.clone(), child.uid.clone());
     observed.children.push(ChildRef { kind: child.kind, name, uid, version, created: child.created() });
+}
+
+fn kept(key: Key, child: &Child) -> Option<Kept> {
+    let revision = typed::<ControllerRevision>(&child.object)?;
+    let (spec, copies) = (resources::restore(&revision)?, resources::kept_copies(&revision));
+    Some(Kept { name: key.name, created: child.created(), spec, copies })
 }
 
 fn typed<K: DeserializeOwned>(object: &Value) -> Option<K> {
@@ -324,6 +356,7 @@ fn live_routes(live: &VirtualService) -> LiveRoutes {
     LiveRoutes {
         default: named.remove(DEFAULT_ROUTE).or_else(tcp).unwrap_or_default(),
         named,
+        mirrors: live.spec.http.iter().filter_map(|route| route.mirror.as_ref()?.subset.clone()).collect(),
         created: live.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
     }
 }

@@ -1,10 +1,17 @@
 //! Reads a Deployment: how many pods it wants, whether it is complete, and what is wrong. Pure.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+
+use serde_json::Value;
 
 use crate::api::labels;
 
 use super::{DeploymentFacts, pods::cut};
+
+/// Fields of a pod that name a ConfigMap.
+const REFERENCES: [&str; 3] = ["configMap", "configMapKeyRef", "configMapRef"];
 
 /// What the Deployment says of itself.
 pub fn facts(deployment: &Deployment, scaled_by: Option<String>) -> DeploymentFacts {
@@ -16,7 +23,28 @@ pub fn facts(deployment: &Deployment, scaled_by: Option<String>) -> DeploymentFa
         complete: is_complete(deployment.metadata.generation, replicas, &status),
         template: annotations.and_then(|annotations| annotations.get(labels::TEMPLATE)).cloned(),
         trouble: trouble(&status),
+        config_maps: config_maps(deployment),
         scaled_by,
+    }
+}
+
+fn config_maps(deployment: &Deployment) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    collect(&serde_json::to_value(&deployment.spec.template.spec).unwrap_or_default(), &mut names);
+    names
+}
+
+fn collect(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (field, below) in fields {
+                let named = below.get("name").filter(|_| REFERENCES.contains(&field.as_str())).and_then(Value::as_str);
+                names.extend(named.map(str::to_owned));
+                collect(below, names);
+            }
+        }
+        Value::Array(entries) => entries.iter().for_each(|entry| collect(entry, names)),
+        _ => {}
     }
 }
 

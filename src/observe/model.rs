@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     api::MicroserviceStatus,
-    plan::{inquiry::Reply, object::Kind, rollout::orders::Order},
+    plan::{configuration::Content, inquiry::Reply, object::Kind, rollout::orders::Order},
+    validate::Copies,
 };
 
 /// Percentages by version name. Versions that are not named have 0.
@@ -21,6 +22,10 @@ pub struct Observed {
     pub versions: BTreeMap<String, ObservedVersion>,
     /// Objects of this Microservice.
     pub children: Vec<ChildRef>,
+    /// Copies of ConfigMaps that each kept spec uses, by the name of its ControllerRevision.
+    pub copies: BTreeMap<String, Copies>,
+    /// What the copies hold that are to be made, by the name of the copy.
+    pub contents: BTreeMap<String, Content>,
     /// Objects of this Microservice that are being deleted, and what holds that up. They cannot be written.
     pub leaving: BTreeMap<(Kind, String), Vec<String>>,
     /// Objects of its namespace that belong to somebody else, under names that it may want.
@@ -91,6 +96,8 @@ pub struct DeploymentFacts {
     pub template: Option<String>,
     /// Why pods cannot be made or do not progress, in the cluster's words.
     pub trouble: Option<String>,
+    /// ConfigMaps that its template refers to.
+    pub config_maps: BTreeSet<String>,
     /// Who changed `replicas` after the operator had set it, such as an autoscaler.
     pub scaled_by: Option<String>,
 }
@@ -112,6 +119,8 @@ pub struct LiveRoutes {
     pub default: Weights,
     /// Weights by the name of the route.
     pub named: BTreeMap<String, Weights>,
+    /// Versions that get copies of requests.
+    pub mirrors: BTreeSet<String>,
     /// When the VirtualService was created.
     pub created: Timestamp,
 }

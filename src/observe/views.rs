@@ -1,6 +1,6 @@
 //! What is kept in memory of each watched object: no more than decisions need.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
@@ -14,7 +14,7 @@ use crate::{
     api::{GROUP, MANAGER, Microservice, MicroserviceAction, MicroserviceActionSpec, Port, conditions, labels},
     observe::{Controller, PodFacts},
     plan::{object::Kind, rollout::orders::Order},
-    validate::model::host,
+    validate::{model::host, references::references},
 };
 
 use super::{cache::View, pods};
@@ -191,6 +191,11 @@ pub fn host_term(host: &str) -> String {
     format!("host:{host}")
 }
 
+/// Finds the Microservices whose revisions may be made of a ConfigMap.
+pub fn config_map_term(namespace: &str, name: &str) -> String {
+    format!("configmap:{namespace}/{name}")
+}
+
 /// A pod of a Microservice.
 #[derive(Clone, Debug)]
 pub struct PodView {
@@ -291,6 +296,8 @@ pub struct Peer {
     pub resource_version: String,
     /// Services that it calls, as `namespace/name`.
     pub calls: Vec<String>,
+    /// ConfigMaps whose content its revisions may be made of, as terms.
+    pub config_maps: Vec<String>,
     pub ports: Vec<Port>,
     pub available: bool,
     pub message: Option<String>,
@@ -306,6 +313,7 @@ impl Peer {
             uid: object.uid().unwrap_or_default(),
             resource_version: object.resource_version().unwrap_or_default(),
             calls: known.map(|known| calls(known, &namespace)).unwrap_or_default(),
+            config_maps: known.map(|known| config_maps(known, &namespace)).unwrap_or_default(),
             ports: known.map(|known| known.spec.ports.clone()).unwrap_or_default(),
             available: status.is_some_and(|status| {
                 let mut conditions = status.conditions.iter();
@@ -327,9 +335,16 @@ fn calls(microservice: &Microservice, namespace: &str) -> Vec<String> {
     dependencies.map(|to| owner_term(to.namespace.as_deref().unwrap_or(namespace), &to.name)).collect()
 }
 
+fn config_maps(microservice: &Microservice, namespace: &str) -> Vec<String> {
+    let spec = &microservice.spec;
+    let copied = spec.image.is_some() && spec.config_revisions != Some(false);
+    let names = if copied { references(&spec.pod) } else { BTreeMap::new() };
+    names.into_keys().map(|name| config_map_term(namespace, &name)).collect()
+}
+
 impl View for Peer {
     fn terms(&self) -> Vec<String> {
-        self.calls.clone()
+        [self.calls.as_slice(), self.config_maps.as_slice()].concat()
     }
 
     fn uid(&self) -> &str {

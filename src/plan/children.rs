@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::{
+    copies,
     object::{Kind, Object},
     resources::{
         self, Stamp, child_meta, child_name,
@@ -122,10 +123,11 @@ pub fn build(
     templates: &BTreeMap<String, Template>,
     stamp: &Stamp,
 ) -> Built {
-    let Decided { service, rollout, placement, rule, around, .. } = *decided;
+    let Decided { service, observed, rollout, placement, rule, around } = *decided;
     let revision = resources::controller_revision(service, spec, stamp);
     let mut objects = vec![Object::new(Kind::ControllerRevision, &revision)];
     objects.extend(resources::service_account(service, stamp).map(|it| Object::new(Kind::ServiceAccount, &it)));
+    objects.extend(copies::objects(service, observed, stamp));
     let mut sizes = Sizes::new();
     let mut deployments = Vec::new();
     for version in &service.versions {
@@ -178,6 +180,7 @@ pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
             deployment.is_none_or(|other| wanted(other) || version_gone(other, decided))
         }
         Kind::ServiceAccount => !removed_runs,
+        Kind::ConfigMap => !copies::stays(child, &history, observed),
         Kind::ControllerRevision => !history.contains(child.name.as_str()),
         Kind::DestinationRule | Kind::VirtualService | Kind::Service => true,
     };
@@ -209,6 +212,7 @@ fn removal_rank(kind: Kind) -> usize {
         Kind::DestinationRule,
         Kind::PodDisruptionBudget,
         Kind::Deployment,
+        Kind::ConfigMap,
         Kind::ServiceAccount,
     ]
     .iter()

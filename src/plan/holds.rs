@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    adoption,
+    adoption, copies,
     object::{Kind, Object},
     revisions,
     rollout::{Rollout, Standing, held},
@@ -72,6 +72,7 @@ pub fn holds(
     let mut holds: Vec<Hold> =
         clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by.as_ref())).collect();
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
+    holds.extend(copies::holds(service, observed));
     holds.extend(adoption::hold(service, observed, rollout));
     let scaled_to_zero = service.versions.iter().all(|version| version.replicas == 0);
     let idle = |standing: &Standing<'_>| scaled_to_zero && standing.spec.is_some() && standing.replicas == 0;
@@ -101,6 +102,7 @@ pub fn holds(
 fn clash(service: &Validated, kind: Kind, name: &str, by: Option<&Controller>) -> Hold {
     let own = &service.identity.name;
     let rename = match kind {
+        Kind::ConfigMap => "rename the ConfigMap of which this would be the copy",
         Kind::Deployment | Kind::PodDisruptionBudget => "rename the version or this Microservice",
         _ => "rename this Microservice",
     };
@@ -177,7 +179,7 @@ fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
             } else {
                 Severity::Progressing
             };
-            (reason::VERSION_NOT_READY, readiness_in_words(standing, spec.replicas), severity)
+            (reason::VERSION_NOT_READY, readiness_in_words(standing, standing.wanted()), severity)
         }
     };
     let trouble = standing.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
@@ -268,6 +270,13 @@ fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
         }
         RolloutState::Aborted => {
             let why = status.message.as_deref().unwrap_or("the rollout was aborted");
+            if let Some(percent) = status.back {
+                let message = format!(
+                    "rolling back by steps, now at {percent} % of the way: {why}; {weights}; at once with: kubectl ms \
+                     abort {name}"
+                );
+                return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
+            }
             let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");
             Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Stalled })
         }

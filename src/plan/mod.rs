@@ -4,6 +4,8 @@
 
 pub mod adoption;
 pub mod children;
+pub mod configuration;
+pub mod copies;
 pub mod holds;
 pub mod inquiry;
 pub mod object;
@@ -25,7 +27,7 @@ use crate::{
 use children::Decided;
 pub use holds::{Availability, Hold, RoutesState};
 use inquiry::Inquiry;
-use object::Object;
+use object::{Kind, Object};
 use resources::Stamp;
 use rollout::{Circumstances, Rollout, orders::Answer, size::SizeRule, version::time};
 use scaling::Contested;
@@ -53,6 +55,8 @@ pub struct Plan {
     pub traffic: Vec<VersionTraffic>,
     pub provider: Option<Provider>,
     pub provider_since: Option<MicroTime>,
+    /// Name of the newest revision, of a service that names an image.
+    pub revision: Option<String>,
     /// Name of the ControllerRevision that keeps the spec.
     pub accepted_revision: String,
     /// The version that the scale subresource speaks of.
@@ -135,6 +139,7 @@ pub fn plan(
     let built = children::build(&decided, spec, &subsets, &templates, &settings.stamp);
     let removals = children::removals(&decided, &built);
     let clashes = holds::clashes(&built.objects, observed);
+    let blocked = copies::blocked(service, observed, &clashes);
     let contested = scaling::contested(service, observed, now);
     let waits = waits(&rollout, &placement, service, &around);
     Plan {
@@ -146,13 +151,15 @@ pub fn plan(
         traffic: memories(&rollout, &built.sizes, &contested),
         provider: placement.provider,
         provider_since: placement.provider_since,
+        revision: service.newest_revision().map(|newest| newest.name.clone()),
         accepted_revision: built.revision,
         objects: built
             .objects
             .into_iter()
             .filter(|object| {
                 let name = (object.kind, object.name.clone());
-                !clashes.contains_key(&name) && !observed.leaving.contains_key(&name)
+                let held = object.kind == Kind::Deployment && blocked.contains(&object.name);
+                !clashes.contains_key(&name) && !observed.leaving.contains_key(&name) && !held
             })
             .collect(),
         removals,

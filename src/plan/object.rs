@@ -3,7 +3,7 @@
 use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision, Deployment},
-        core::v1::{Service, ServiceAccount},
+        core::v1::{ConfigMap, Service, ServiceAccount},
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -19,6 +19,7 @@ use crate::foreign::istio::{DestinationRule, VirtualService};
 pub enum Kind {
     ControllerRevision,
     ServiceAccount,
+    ConfigMap,
     PodDisruptionBudget,
     Deployment,
     DestinationRule,
@@ -28,9 +29,10 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which children are applied.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ControllerRevision,
         Self::ServiceAccount,
+        Self::ConfigMap,
         Self::PodDisruptionBudget,
         Self::Deployment,
         Self::DestinationRule,
@@ -43,6 +45,7 @@ impl Kind {
         match self {
             Self::ControllerRevision => ApiResource::erase::<ControllerRevision>(&()),
             Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+            Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
             Self::DestinationRule => ApiResource::erase::<DestinationRule>(&()),
@@ -54,6 +57,11 @@ impl Kind {
     /// Whether the kind comes with a mesh and may be absent from the cluster.
     pub fn of_mesh(self) -> bool {
         matches!(self, Self::DestinationRule | Self::VirtualService)
+    }
+
+    /// Whether only the metadata is watched: the content is immutable, and there may be much of it.
+    pub fn by_metadata(self) -> bool {
+        self == Self::ConfigMap
     }
 
     /// Whether a write must fail when the object changed since it was read: the kinds that decide where requests go.

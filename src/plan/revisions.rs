@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use crate::{
     api::{Microservice, MicroserviceSpec, MicroserviceStatus, RolloutState, RolloutStatus, VersionTraffic},
     observe::Weights,
-    validate::{Validated, Version, resolve::resolve},
+    validate::{Copies, Validated, Version, resolve::resolve},
 };
+
+use super::configuration::with_copies;
 
 /// An accepted spec as a ControllerRevision keeps it.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct Kept {
     pub name: String,
     pub created: Option<Timestamp>,
     pub spec: MicroserviceSpec,
+    /// The copies that its revision uses.
+    pub copies: Copies,
 }
 
 /// Adds the older revisions that requests go to or that the rollout may go back to, as versions that are asked to have
@@ -68,6 +72,7 @@ fn older(service: &Validated, kept: &Kept) -> Option<Version> {
     microservice.metadata.namespace = Some(service.identity.namespace.clone());
     let version = resolve(&microservice, service.provider).versions.into_iter().next()?;
     let replicas = service.versions.first().map_or(version.replicas, |newest| newest.replicas);
+    let version = with_copies(version, kept.copies.clone(), &service.identity);
     Some(Version { weight: 0, replicas, kept_in: Some(kept.name.clone()), ..version })
 }
 

@@ -13,6 +13,8 @@ use crate::{
     validate::{self, resolve::resolve},
 };
 
+use super::steps;
+
 /// One Microservice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,9 +102,14 @@ pub struct PodView {
 
 /// What a Microservice looks like with its pods; pods of others are left out.
 pub fn view(microservice: &Microservice, pods: &[Pod]) -> View {
-    let resolved = resolve(microservice, Provider::default());
+    let mut resolved = resolve(microservice, Provider::default());
     let status = microservice.status.clone().unwrap_or_default();
     let current = is_current(microservice);
+    // Its ConfigMaps are a part of the revision's name, and only the operator reads them.
+    let newest = resolved.versions.first_mut().filter(|_| current && microservice.spec.image.is_some());
+    if let (Some(newest), Some(name)) = (newest, &status.revision) {
+        newest.name.clone_from(name);
+    }
     let entry = |name: &str| status.of_version(name);
     let own = |name: &str| pods_of(microservice, name, pods);
     let aborted = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Aborted);
@@ -191,18 +198,22 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
         (std::cmp::Ordering::Equal, _) => StepState::Current,
         (std::cmp::Ordering::Greater, _) => StepState::Ahead,
     };
-    let name = |step: &validate::Step| match step {
-        validate::Step::Weight(percent) => format!("weight {percent}"),
-        validate::Step::Pause(Some(length)) => format!("pause {length}"),
-        validate::Step::Pause(None) => "pause until promoted".to_owned(),
-        validate::Step::Analysis(_) => "analysis".to_owned(),
-    };
     Progress {
         state: rollout.state,
         done,
-        steps: steps.iter().enumerate().map(|(index, step)| Step { step: name(step), state: state(index) }).collect(),
+        steps: steps
+            .iter()
+            .enumerate()
+            .map(|(index, step)| Step { step: steps::name(step), state: state(index) })
+            .collect(),
         since: rollout.step_since.as_ref().map(|since| since.0),
-        message: rollout.message.clone().or_else(|| rollout.held.as_ref().map(|held| held.message.clone())),
+        message: match rollout.back {
+            Some(percent) => {
+                let why = rollout.message.iter().map(|why| format!("; {why}")).collect::<String>();
+                Some(format!("going back by steps, now at {percent} % of the way{why}"))
+            }
+            None => rollout.message.clone().or_else(|| rollout.held.as_ref().map(|held| held.message.clone())),
+        },
     }
 }
 

@@ -75,10 +75,13 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
 
 /// What keeps the service from its newest spec.
 fn holds(outcome: &Outcome<'_>) -> Vec<Hold> {
-    let invalid = |invalid: &Invalid, enforced: &str| Hold {
-        reason: reason::INVALID_SPEC,
-        message: format!("the spec cannot be enforced: {invalid}; {enforced}"),
-        severity: Severity::Stalled,
+    let invalid = |invalid: &Invalid, enforced: &str| {
+        let (reason, why, severity) = if invalid.waits {
+            (reason::CONFIG_MAP_MISSING, "something is missing", Severity::Degraded)
+        } else {
+            (reason::INVALID_SPEC, "the spec cannot be enforced", Severity::Stalled)
+        };
+        Hold { reason, message: format!("{why}: {invalid}; {enforced}"), severity }
     };
     let older = "the last accepted one stays in force";
     match outcome {
@@ -109,6 +112,7 @@ fn carried(plan: &Plan, traffic: Vec<VersionTraffic>, subject: Subject<'_>) -> M
         }),
         provider: plan.provider,
         provider_since: plan.provider_since.clone(),
+        revision: plan.revision.clone(),
         accepted_revision: Some(plan.accepted_revision.clone()),
         rollout: plan.rollout.clone(),
         traffic,

@@ -7,6 +7,7 @@ pub mod checks;
 pub mod digest;
 pub mod model;
 mod quantity;
+pub mod references;
 pub mod resolve;
 pub mod syntax;
 mod template;
@@ -17,7 +18,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::api::{Microservice, Provider};
-pub use model::{Analysis, Dependency, Identity, Policy, PortPolicy, Step, Validated, Version};
+pub use model::{Affinity, Analysis, Copies, Dependency, Identity, Policy, PortPolicy, Size, Step, Validated, Version};
 pub use template::template_hash;
 pub use window::Window;
 
@@ -48,6 +49,8 @@ impl fmt::Display for Problem {
 pub struct Invalid {
     /// All problems found, in the order of the checks; never empty.
     pub problems: Vec<Problem>,
+    /// Nothing is wrong with the spec itself: something that it refers to is missing, and may come.
+    pub waits: bool,
 }
 
 fn join(problems: &[Problem]) -> String {
@@ -63,5 +66,5 @@ fn join(problems: &[Problem]) -> String {
 pub fn validate(microservice: &Microservice, provider: Provider) -> Result<Validated, Invalid> {
     let resolved = resolve::resolve(microservice, provider);
     let problems = checks::run(&microservice.spec, &resolved);
-    if problems.is_empty() { Ok(resolved) } else { Err(Invalid { problems }) }
+    if problems.is_empty() { Ok(resolved) } else { Err(Invalid { problems, waits: false }) }
 }

@@ -1,8 +1,10 @@
 //! What the plan is made from: a Microservice whose inheritance and defaults are resolved.
 
+use std::collections::BTreeMap;
+
 use crate::api::{
     BoundedContext, CircuitBreaker, Duration, Hook, Metric, OnFailure, OnNoData, PodSettings, Port, Protocol, Provider,
-    Retries, Route,
+    Retries, RollbackWindow, Route, RouteMatch,
 };
 
 use super::Window;
@@ -51,12 +53,21 @@ pub struct Validated {
     pub rollout: Option<Policy>,
     /// How many older specs are kept, of a service that names an image; None for one that lists versions.
     pub history: Option<usize>,
+    /// Whether ConfigMaps are a part of its revisions; None for those that were not made without already.
+    pub config_revisions: Option<bool>,
+    /// Why its newest configuration is not taken up, in sentences.
+    pub configuration: Vec<String>,
 }
 
 impl Validated {
     /// The version of that name.
     pub fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.name == name)
+    }
+
+    /// The revision that the spec asks for, of a service that names an image.
+    pub fn newest_revision(&self) -> Option<&Version> {
+        self.versions.iter().find(|version| self.by_image() && !version.is_older())
     }
 
     /// Whether each change of what runs makes a revision.
@@ -82,7 +93,12 @@ pub struct Version {
     pub dependencies: Vec<Dependency>,
     /// The ControllerRevision that keeps what it is made from, of an older revision that is to go.
     pub kept_in: Option<String>,
+    /// The copies that its pods refer to instead of the ConfigMaps that the user named. Empty when they refer to those.
+    pub copies: Copies,
 }
+
+/// Names of copies by the names of the ConfigMaps that they were made of.
+pub type Copies = BTreeMap<String, String>;
 
 impl Version {
     /// Whether a newer revision took its place.
@@ -135,6 +151,16 @@ pub struct Policy {
     pub windows: Vec<Window>,
     /// Whom a rollout asks and tells.
     pub webhooks: Vec<Hook>,
+    pub rollback_window: Option<RollbackWindow>,
+    /// The cookie by which clients stay with a new version that served them.
+    pub affinity: Option<Affinity>,
+}
+
+/// A cookie that keeps clients with a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    pub cookie: String,
+    pub max_age: Duration,
 }
 
 /// One step of a rollout.
@@ -146,6 +172,12 @@ pub enum Step {
     Pause(Option<Duration>),
     /// Measure until each metric has passed often enough.
     Analysis(Analysis),
+    /// From here on, requests that meet any of these go to the versions that are being raised.
+    Match(Vec<RouteMatch>),
+    /// From here on, copies of this share of the requests, in percent, go to the version that is being raised.
+    Mirror(i32),
+    /// From here on, the versions that are being raised run so many pods.
+    Scale(Size),
 }
 
 /// What is measured, with defaults applied.
@@ -160,4 +192,28 @@ pub struct Analysis {
     pub min_requests: Option<i32>,
     pub on_no_data: OnNoData,
     pub count: i32,
+}
+
+/// A number of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    Pods(i32),
+    /// Of the size without a step.
+    Percent(i32),
+}
+
+impl Size {
+    /// How many pods these are, of a version that has `whole` without a step.
+    pub fn of(self, whole: i32) -> i32 {
+        match self {
+            Self::Pods(pods) => pods.min(whole),
+            Self::Percent(percent) => part(whole, percent, 100),
+        }
+    }
+}
+
+/// As many pods out of `whole` as some out of all requests need, rounded up.
+pub fn part(whole: i32, some: i32, all: i32) -> i32 {
+    let (whole, some, all) = (i64::from(whole), i64::from(some), i64::from(all.max(1)));
+    i32::try_from((whole * some + all - 1) / all).unwrap_or(i32::MAX)
 }

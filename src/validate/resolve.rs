@@ -8,7 +8,7 @@ use crate::api::{
 };
 
 use super::{
-    model::{Analysis, Dependency, Identity, Policy, PortPolicy, Step, Validated, Version},
+    model::{Affinity, Analysis, Copies, Dependency, Identity, Policy, PortPolicy, Size, Step, Validated, Version},
     template_hash,
     window::window,
 };
@@ -25,6 +25,8 @@ const PROVIDER: &str = "default";
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Errors in a row that an analysis waits out, unless the spec says.
 const CONSECUTIVE_ERRORS: i32 = 4;
+/// How long clients keep a rollout's cookie, unless the spec says.
+const COOKIE_AGE: Duration = Duration::from_secs(86_400);
 
 /// Resolves a Microservice as it stands.
 pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
@@ -53,6 +55,8 @@ pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
         drain: spec.drain.unwrap_or(DRAIN),
         rollout: spec.rollout.as_ref().map(policy),
         history: spec.image.as_ref().map(|_| history_limit(spec)),
+        config_revisions: spec.config_revisions,
+        configuration: Vec::new(),
         identity,
     }
 }
@@ -69,6 +73,7 @@ fn resolve_version(spec: &MicroserviceSpec, version: &VersionSpec, dependencies:
         pod: inherit(&spec.pod, &version.pod),
         dependencies: dependencies.to_vec(),
         kept_in: None,
+        copies: Copies::new(),
     }
 }
 
@@ -86,25 +91,24 @@ fn history_limit(spec: &MicroserviceSpec) -> usize {
 fn policy(written: &RolloutPolicy) -> Policy {
     Policy {
         steps: steps(written),
-        analysis: written.analysis.as_ref().map(|it| analysis(it, written.interval)),
+        analysis: written.analysis.as_ref().map(|it| resolve_analysis(it, written.interval)),
         on_failure: written.on_failure,
         progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
         scale_down_delay: written.scale_down_delay,
         suspend: written.suspend,
         windows: written.windows.iter().map(window).collect(),
         webhooks: written.webhooks.clone(),
+        rollback_window: written.rollback_window.clone(),
+        affinity: written.session_affinity.as_ref().map(|affinity| Affinity {
+            cookie: affinity.cookie.name.clone(),
+            max_age: affinity.cookie.max_age.unwrap_or(COOKIE_AGE),
+        }),
     }
 }
 
 /// The steps as they are given, or as the short form means them: each weight, and after each the interval.
 fn steps(written: &RolloutPolicy) -> Vec<Step> {
     let Some(by) = written.step_weight.filter(|by| *by > 0) else {
-        let step = |step: &api::Step| match step {
-            api::Step { weight: Some(weight), .. } => Some(Step::Weight(*weight)),
-            api::Step { pause: Some(pause), .. } => Some(Step::Pause(pause.duration)),
-            api::Step { analysis: Some(it), .. } => Some(Step::Analysis(analysis(it, None))),
-            api::Step { weight: None, pause: None, analysis: None } => None,
-        };
         return written.steps.iter().filter_map(step).collect();
     };
     let most = written.max_weight.unwrap_or(100);
@@ -113,7 +117,20 @@ fn steps(written: &RolloutPolicy) -> Vec<Step> {
     weights.flat_map(|weight| [Step::Weight(weight), Step::Pause(written.interval)]).collect()
 }
 
-fn analysis(written: &api::Analysis, interval: Option<Duration>) -> Analysis {
+fn step(written: &api::Step) -> Option<Step> {
+    let api::Step { weight, pause, analysis, matches, mirror, scale } = written;
+    let weight = weight.map(Step::Weight);
+    let pause = pause.as_ref().map(|pause| Step::Pause(pause.duration));
+    let measured = analysis.as_ref().map(|it| Step::Analysis(resolve_analysis(it, None)));
+    let matched = || (!matches.is_empty()).then(|| Step::Match(matches.clone()));
+    let mirror = mirror.as_ref().map(|mirror| Step::Mirror(mirror.percent));
+    let scale = scale
+        .as_ref()
+        .and_then(|scale| scale.replicas.map(Size::Pods).or(scale.percent.map(Size::Percent)).map(Step::Scale));
+    weight.or(pause).or(measured).or(mirror).or(scale).or_else(matched)
+}
+
+fn resolve_analysis(written: &api::Analysis, interval: Option<Duration>) -> Analysis {
     Analysis {
         provider: written.provider.clone().unwrap_or_else(|| PROVIDER.to_owned()),
         metrics: written.metrics.clone(),

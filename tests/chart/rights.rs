@@ -86,6 +86,7 @@ fn rights_are_the_least() {
     allow(operator, &["microservice-operator.dev/analysisproviders"], &["list", "watch"]);
     allow(operator, &["microservice-operator.dev/microservices/finalizers"], &["update"]);
     allow(operator, &children, &["list", "watch", "create", "patch", "delete"]);
+    allow(operator, &["/configmaps"], &["get", "list", "watch", "create", "patch", "delete"]);
     allow(operator, &["/pods"], &["list", "watch"]);
     allow(operator, &["events.k8s.io/events"], &["create"]);
     allow(operator, &[istio], &["list", "watch"]);

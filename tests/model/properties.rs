@@ -111,7 +111,7 @@ impl Transition<'_> {
         let step = usize::try_from(rollout.step).unwrap();
         let weights = steps.iter().take(step + 1).filter_map(|step| match step {
             Step::Weight(percent) => Some(*percent),
-            Step::Pause(_) => None,
+            _ => None,
         });
         let percent = match rollout.step_since {
             None => 0,

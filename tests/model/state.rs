@@ -97,9 +97,11 @@ impl Last {
 
     fn of(kind: Kind) -> Self {
         match kind {
-            Kind::ControllerRevision | Kind::ServiceAccount | Kind::PodDisruptionBudget | Kind::Deployment => {
-                Self::Deployments
-            }
+            Kind::ControllerRevision
+            | Kind::ServiceAccount
+            | Kind::ConfigMap
+            | Kind::PodDisruptionBudget
+            | Kind::Deployment => Self::Deployments,
             Kind::DestinationRule => Self::DestinationRule,
             Kind::VirtualService | Kind::Service => Self::VirtualService,
         }

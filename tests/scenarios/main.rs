@@ -2,14 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod analysis;
+mod back;
+mod configuration;
 mod disturbances;
 mod gates;
+mod lanes;
 mod losses;
 mod mesh;
 mod others;
 mod parking;
 mod revisions;
 mod rollouts;
+mod scaling;
 mod sizes;
 mod webhooks;
 mod weights;

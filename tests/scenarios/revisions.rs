@@ -198,6 +198,77 @@ fn a_revision_is_kept_as_long_as_the_policy_wants_to_go_back_to_it() {
     assert_eq!(world.condition("Ready").0, "True");
 }
 
+/// A service that was promoted from image to image, the last of which is at its first step; with their revisions.
+fn promoted_over(images: &[&str], more: &str) -> (World, Vec<String>) {
+    let mut world = World::new(&service(images[0], more));
+    world.settle();
+    let mut names = vec![newest(&world)];
+    for image in &images[1..] {
+        world.pass(600);
+        names.push(edit(&mut world, &service(image, more)));
+        world.settle();
+        world.pass(5);
+        assert!(world.ask(Verb::PromoteFull).is_ok());
+    }
+    world.pass(600);
+    assert_eq!(world.routed(), format!("{}=100", names.last().unwrap()));
+    (world, names)
+}
+
+#[test]
+fn what_served_within_the_window_is_back_without_steps_as_soon_as_it_is_ready() {
+    let windowed = |window: &str| STEPS.replace("{steps", &format!("{{rollbackWindow: {window}, steps"));
+    for (window, image, skips) in [
+        ("{revisions: 2}", 2, true),
+        ("{revisions: 2}", 1, true),
+        ("{revisions: 2}", 0, false),
+        ("{duration: 15m}", 2, true),
+        ("{duration: 15m}", 1, false),
+        ("{revisions: 3, duration: 15m}", 1, false),
+        ("{revisions: 1, duration: 2h}", 1, false),
+    ] {
+        let more = windowed(window);
+        let (mut world, names) = promoted_over(&["1", "2", "3", "4"], &more);
+        let back = names[image].clone();
+        assert!(!world.has(Kind::Deployment, &deployment(&back)));
+        world.pods.insert(back.clone(), Pods::Ready(2));
+        assert_eq!(edit(&mut world, &service(&format!("{}", image + 1), &more)), back);
+        world.settle();
+        world.pass(30);
+        assert_eq!(world.routed(), format!("{}=100", names[3]), "{window}: {image} is not complete");
+        world.pods.insert(back.clone(), Pods::Healthy);
+        world.settle();
+        world.pass(5);
+        let stepwise = format!("{back}=5 {}=95", names[3]);
+        assert_eq!(world.routed(), if skips { format!("{back}=100") } else { stepwise }, "{window}: {image}");
+    }
+}
+
+#[test]
+fn the_window_counts_what_served_and_forgets_what_was_never_promoted() {
+    let more = STEPS.replace("{steps", "{rollbackWindow: {revisions: 1}, steps");
+    let (mut world, names) = promoted_over(&["1", "2"], &more);
+    let three = edit(&mut world, &service("3", &more));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {}=95", names[1]));
+    let served = |world: &World| -> Vec<String> {
+        world.status().rollout.as_ref().unwrap().served.iter().map(|it| it.revision.clone()).collect()
+    };
+    assert_eq!(served(&world), [names[0].as_str()], "the second serves still");
+    // From the middle of a rollout, too.
+    world.edit(&service("1", &more));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{}=100", names[0]));
+    assert_eq!(served(&world), [names[1].as_str()]);
+    world.pass(60);
+    world.edit(&service("3", &more));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {}=95", names[0]), "it never served");
+}
+
 #[test]
 fn a_third_image_on_the_way_starts_from_the_stable_revision() {
     let (mut world, one, two) = promoting();

@@ -224,3 +224,17 @@ fn nobody_is_asked_while_the_rollout_is_held() {
         ([Moment::BeforeRollout].as_slice(), "v1=95 v2=5")
     );
 }
+
+#[test]
+fn a_step_without_requests_is_no_traffic_yet() {
+    let scaled = |text: &str| text.replace("steps: [", "steps: [{scale: {replicas: 1}}, ");
+    let mut world = World::new(&scaled(&service(100, 0, "[BeforeTraffic]")));
+    world.webhook = |_| Ok(Verdict::Refused("closed today".into()));
+    world.settle();
+    world.pass(600);
+    world.edit(&scaled(&service(0, 100, "[BeforeTraffic]")));
+    world.settle();
+    world.pass(60);
+    assert_eq!((rollout(&world).step, rollout(&world).state), (1, RolloutState::Paused), "the first step has passed");
+    assert_eq!((moments(&world).as_slice(), world.routed().as_str()), ([Moment::BeforeTraffic].as_slice(), "v1=100"));
+}

@@ -10,13 +10,14 @@ use kube::{core::DynamicObject, runtime::watcher::Event};
 use microservice_operator::{
     api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb, VersionTraffic},
     apply::Applied,
-    controller::accept::{Accepted, accept},
+    controller::accept::{Accepted, accept, settle},
     observe::{
         Caches, Key, Mesh, Observed,
         views::{Child, PodView},
     },
     plan::{
         Plan, Settings,
+        configuration::{Content, Source, Sources, contents},
         inquiry::{Call, Finding, Inquiry, Measure, Question, Reading, Reply, Verdict},
         object::Kind,
         plan,
@@ -43,6 +44,8 @@ pub struct World {
     pub now: Timestamp,
     pub caches: Caches,
     pub pods: BTreeMap<String, Pods>,
+    /// Entries of ConfigMaps that users have made; None for one that cannot be read.
+    pub config_maps: BTreeMap<String, Option<BTreeMap<String, String>>>,
     /// When a container of a version's first pod last ended.
     pub crashes: BTreeMap<String, Timestamp>,
     pub settings: Settings,
@@ -81,6 +84,7 @@ impl World {
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             caches,
             pods: BTreeMap::new(),
+            config_maps: BTreeMap::new(),
             crashes: BTreeMap::new(),
             settings: Settings {
                 provider: Provider::Istio,
@@ -230,7 +234,14 @@ impl World {
         let identity = microservice_operator::validate::resolve::resolve(&self.microservice, Provider::Istio).identity;
         let accepted =
             accept(&self.microservice, self.settings.provider, || self.caches.accepted_spec(&identity, &old));
-        let (new, changed) = match accepted {
+        let last = || self.caches.accepted_spec(&identity, &old);
+        let mut sources = Sources::new();
+        let settled = accepted.and_then(|accepted| {
+            let needed = self.caches.configuration(&accepted.service, &old);
+            sources = needed.keys().map(|name| (name.clone(), self.source(name))).collect();
+            settle(accepted, &self.microservice, self.settings.provider, (&needed, &sources), last)
+        });
+        let (new, changed) = match settled {
             Err(invalid) => {
                 let subject = Subject { generation: identity.generation, service: None, observed: None, now: self.now };
                 (status::compute(&old, subject, &Outcome::Refused { invalid: &invalid }), false)
@@ -240,6 +251,7 @@ impl World {
                 let mut observed = self.caches.observe(&service, old.clone());
                 observed.orders.clone_from(&self.orders);
                 observed.replies.clone_from(&self.replies);
+                observed.contents = contents(&identity, sources);
                 let planned = plan(&service, &spec, &observed, &self.settings, self.now);
                 self.check_order(&planned, &observed);
                 let applied = self.apply(&planned);
@@ -288,6 +300,17 @@ impl World {
         !new.is_empty()
     }
 
+    fn source(&self, name: &str) -> Source {
+        match self.config_maps.get(name) {
+            None => Source::Absent,
+            Some(None) => Source::Unread("forbidden".into()),
+            Some(Some(data)) => {
+                let content = Content { data: data.clone(), ..Content::default() };
+                Source::Known { digest: content.digest(), content: Some(content) }
+            }
+        }
+    }
+
     fn apply(&mut self, planned: &Plan) -> Applied {
         let mut applied = Applied::default();
         for object in &planned.objects {
@@ -299,8 +322,12 @@ impl World {
                     wanted["metadata"][kept] = value.clone();
                 }
             }
-            let status = before.as_ref().map(|before| before["status"].clone()).unwrap_or_default();
-            wanted["status"] = status;
+            let content: &[&str] = if object.kind.by_metadata() { &["data", "immutable"] } else { &[] };
+            for kept in ["status"].iter().chain(content) {
+                if let Some(value) = before.as_ref().and_then(|before| before.get(*kept)) {
+                    wanted[*kept] = value.clone();
+                }
+            }
             let same = before.as_ref().is_some_and(|before| without_version(before) == without_version(&wanted));
             if same {
                 continue;

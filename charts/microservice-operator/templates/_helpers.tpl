@@ -101,6 +101,10 @@ capabilities:
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [list, watch, create, patch, delete]
+# To copy the ConfigMaps that revisions are made of.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]

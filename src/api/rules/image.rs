@@ -40,5 +40,14 @@ pub(super) fn revisions() -> Vec<Placed> {
                 "revisionHistoryLimit is about the revisions of an image: remove it, as versions keep no history",
             ),
         ),
+        told_at(
+            ".configRevisions",
+            rule(
+                "spec",
+                "!has(self.configRevisions) || has(self.image)",
+                "configRevisions is about the revisions of an image: remove it, as the pods of versions use the \
+                 ConfigMaps themselves",
+            ),
+        ),
     ]
 }

@@ -1,6 +1,6 @@
 //! Rules of rollout policies.
 
-use super::{Placed, one_of, rule, told, told_at};
+use super::{Placed, first, none, one_of, rule, told, told_at};
 
 pub(in super::super) fn policy() -> Vec<Placed> {
     const WEIGHTS: &str = "self.steps.filter(s, has(s.weight)).map(s, s.weight)";
@@ -14,6 +14,20 @@ pub(in super::super) fn policy() -> Vec<Placed> {
                 "!has(self.rollout) || (has(self.ports) && self.ports.size() > 0)",
                 "a worker has no ports, and so no requests whose weights could travel: remove rollout",
             ),
+        ),
+        told_at(
+            ".rollout.rollbackWindow",
+            rule(
+                "spec",
+                "!has(self.rollout) || !has(self.rollout.rollbackWindow) || has(self.image)",
+                "rollbackWindow is about the revisions of an image: remove it, as the weights of versions say where they \
+                 go",
+            ),
+        ),
+        rule(
+            "spec.rollout.rollbackWindow",
+            "has(self.revisions) || has(self.duration)",
+            "say how far back the window reaches: give revisions, duration, or both",
         ),
         rule(
             "spec.rollout",
@@ -65,8 +79,8 @@ pub(in super::super) fn policy() -> Vec<Placed> {
         ),
         rule(
             "spec.rollout.steps[]",
-            one_of(&["weight", "pause", "analysis"]),
-            "a step is one thing: give one of weight, pause and analysis",
+            one_of(&["weight", "pause", "analysis", "match", "mirror", "scale"]),
+            "a step is one thing: give exactly one of weight, pause, analysis, match, mirror and scale",
         ),
         told_at(
             ".analysis.count",
@@ -76,5 +90,51 @@ pub(in super::super) fn policy() -> Vec<Placed> {
                 "count belongs to an analysis that is a step; this one goes on all along the way: remove it",
             ),
         ),
+        rule(
+            "spec.rollout.steps[].scale",
+            one_of(&["replicas", "percent"]),
+            "a number of pods is given in one way: either replicas or percent",
+        ),
     ]
+}
+
+/// Rules of what steps do with requests, which only HTTP has.
+pub(in super::super) fn requests() -> Vec<Placed> {
+    const CONCERNED: &str = "s, has(s.match) || has(s.mirror)";
+    const PORT: &str = "s, has(s.match) && s.match.exists(m, has(m.port) && \
+                        (!has(self.ports) || !self.ports.exists(p, p.port == m.port && p.protocol != 'TCP')))";
+    let http = "(has(self.ports) && self.ports.exists(p, p.protocol != 'TCP'))";
+    let at_steps = |placed| told_at(".rollout.steps", placed);
+    let affinity = [
+        told_at(
+            ".rollout.sessionAffinity",
+            rule(
+                "spec",
+                format!("!has(self.rollout) || !has(self.rollout.sessionAffinity) || {http}"),
+                "cookies need at least one port whose protocol is HTTP, HTTP2 or GRPC: remove sessionAffinity",
+            ),
+        ),
+        rule(
+            "spec.rollout.sessionAffinity.cookie",
+            "!has(self.maxAge) || duration(self.maxAge) >= duration('1s')",
+            "clients count the age of a cookie in seconds: maxAge must be 1s or more",
+        ),
+    ];
+    [
+        rule(
+            "spec",
+            format!("!has(self.rollout) || {} || {http}", none("rollout.steps", CONCERNED)),
+            "steps that match or mirror requests need at least one port whose protocol is HTTP, HTTP2 or GRPC",
+        ),
+        told(
+            "spec",
+            format!("!has(self.rollout) || {}", none("rollout.steps", PORT)),
+            "a step matches port %d, which is not an HTTP, HTTP2 or GRPC port of the service",
+            &[&format!("{}.match.filter(m, has(m.port))[0].port", first("rollout.steps", PORT))],
+        ),
+    ]
+    .into_iter()
+    .map(at_steps)
+    .chain(affinity)
+    .collect()
 }

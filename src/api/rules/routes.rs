@@ -76,30 +76,35 @@ pub(super) fn entries() -> Vec<Placed> {
     ]
 }
 
-/// Rules of what a route matches.
+/// Rules of what a route and a step of a rollout match.
 pub(super) fn matches() -> Vec<Placed> {
+    ["spec.routes[].match[]", "spec.rollout.steps[].match[]"].into_iter().flat_map(entry).collect()
+}
+
+/// Rules of one entry of a match.
+fn entry(place: &str) -> Vec<Placed> {
     const METHODS: &str = "['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE']";
     let mut rules = vec![
         rule(
-            "spec.routes[].match[]",
+            place,
             "(has(self.headers) && self.headers.size() > 0) || has(self.path) || has(self.method) || \
              (has(self.query) && self.query.size() > 0) || has(self.port)",
             "a match needs at least one of headers, path, method, query and port: empty, it would take every request",
         ),
         told(
-            "spec.routes[].match[].path",
+            format!("{place}.path"),
             "!has(self.exact) || self.exact.startsWith('/')",
             "a path starts with /, but this is %s",
             &["self.exact"],
         ),
         told(
-            "spec.routes[].match[].path",
+            format!("{place}.path"),
             "!has(self.prefix) || self.prefix.startsWith('/')",
             "a path starts with /, but this is %s",
             &["self.prefix"],
         ),
         told(
-            "spec.routes[].match[].method",
+            format!("{place}.method"),
             format!("!has(self.exact) || self.exact in {METHODS}"),
             "%s is not an HTTP method in upper case",
             &["self.exact"],
@@ -107,7 +112,7 @@ pub(super) fn matches() -> Vec<Placed> {
     ];
     rules.extend(["path", "method", "headers{}", "query{}"].map(|value| {
         rule(
-            format!("spec.routes[].match[].{value}"),
+            format!("{place}.{value}"),
             one_of(&["exact", "prefix", "regex"]),
             "a value is matched by exactly one of exact, prefix and regex",
         )

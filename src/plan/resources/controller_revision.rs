@@ -2,18 +2,28 @@
 //! revisions of an image are made of.
 
 use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Stamp, child_meta, digest::digest};
-use crate::{api::MicroserviceSpec, validate::Validated};
+use crate::{
+    api::MicroserviceSpec,
+    validate::{Copies, Validated},
+};
 
 /// Digits of the digest in a revision's name.
 const HASH_LENGTH: usize = 8;
 
+/// Beside the fields of the spec: the copies that its revision uses, by the names of their ConfigMaps.
+const COPIES: &str = "configMapCopies";
+
 /// Keeps a spec, without the weights of its versions and without the size that an autoscaler may change: they change
 /// often, and are recovered from the status.
 pub fn controller_revision(service: &Validated, spec: &MicroserviceSpec, stamp: &Stamp) -> ControllerRevision {
-    let data = kept(spec);
+    let mut data = kept(spec);
+    let copies = service.newest_revision().map(|newest| &newest.copies).filter(|copies| !copies.is_empty());
+    if let (Some(copies), Some(fields)) = (copies, data.as_object_mut()) {
+        fields.insert(COPIES.to_owned(), json!(copies));
+    }
     let name = format!("{}-accepted-{}", service.identity.name, digest(&data, HASH_LENGTH));
     ControllerRevision {
         metadata: child_meta(service, stamp, name, None),
@@ -30,6 +40,12 @@ pub fn restore(revision: &ControllerRevision) -> Option<MicroserviceSpec> {
     (spec.image.is_some() || !spec.versions.is_empty()).then_some(spec)
 }
 
+/// The copies that the revision of the kept spec uses.
+pub fn kept_copies(revision: &ControllerRevision) -> Copies {
+    let copies = revision.data.0.get(COPIES).cloned().unwrap_or_default();
+    serde_json::from_value(copies).unwrap_or_default()
+}
+
 fn kept(spec: &MicroserviceSpec) -> Value {
     let mut spec = spec.clone();
     for version in &mut spec.versions {
@@ -44,8 +60,6 @@ fn kept(spec: &MicroserviceSpec) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::{
         super::testing::{self, stamp},
         *,
@@ -89,6 +103,19 @@ mod tests {
         assert_eq!(built.revision, Some(1));
         assert_eq!(built.data.0.get("replicas"), None);
         assert_eq!(built.data.0.pointer("/versions/0/weight"), None);
+    }
+
+    #[test]
+    fn it_keeps_which_copies_a_revision_uses() {
+        let spec = testing::spec(json!({"versions": [], "image": "a:1"}));
+        let mut service = testing::resolved(&spec);
+        let plain = controller_revision(&service, &spec, &stamp());
+        assert_eq!(kept_copies(&plain), Copies::new());
+        service.versions[0].copies = Copies::from([("settings".to_owned(), "settings-1".to_owned())]);
+        let built = controller_revision(&service, &spec, &stamp());
+        assert_ne!(built.metadata.name, plain.metadata.name, "another configuration is another accepted spec");
+        assert_eq!(kept_copies(&built), service.versions[0].copies);
+        assert_eq!(restore(&built), restore(&plain));
     }
 
     #[test]

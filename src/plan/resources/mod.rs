@@ -5,6 +5,7 @@
 //! because they are applied server-side and compared with the live ones: no empty lists, no zero that the API server
 //! would drop.
 
+mod config_map;
 mod container;
 mod controller_revision;
 mod deployment;
@@ -30,7 +31,8 @@ use crate::{
 };
 
 pub use crate::validate::digest;
-pub use controller_revision::{controller_revision, restore};
+pub use config_map::config_map;
+pub use controller_revision::{controller_revision, kept_copies, restore};
 pub use deployment::deployment;
 pub use disruption_budget::disruption_budget;
 pub use pod::pod_template;

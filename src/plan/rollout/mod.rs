@@ -1,11 +1,12 @@
 //! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
 //!
 //! [`version`] judges each version, [`parking`] says who takes the weight of those that are to have no pods,
-//! [`mod@walk`] how far on the way there to aim, [`mod@held`] what to say of what holds it, [`mod@settle`] gives no version
-//! more than it can carry, [`size`] decides how many pods run meanwhile.
+//! [`mod@walk`] how far on the way there to aim, [`mod@held`] what to say of what holds it, [`mod@settle`] gives no version more than it can carry, [`lanes`] are the
+//! routes of its own, [`size`] decides how many pods run meanwhile.
 
 pub mod analysis;
 pub mod held;
+pub mod lanes;
 pub mod line;
 pub mod orders;
 pub mod parking;
@@ -15,11 +16,14 @@ pub mod version;
 pub mod walk;
 pub mod windows;
 
-use std::collections::BTreeSet;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     api::{OnUnready, RolloutStatus, Route},
-    observe::{Observed, Weights},
+    observe::{LiveRoutes, Observed, Weights},
     validate::Validated,
 };
 
@@ -34,8 +38,13 @@ pub struct Rollout<'a> {
     pub standings: Vec<Standing<'a>>,
     /// Effective weights of the requests that no route takes.
     pub weights: Weights,
-    /// The spec's routes in their order, with the weights they carry; None for one that is left out.
-    pub routes: Vec<(&'a Route, Option<Weights>)>,
+    /// The spec's routes in their order, then those of the rollout's own, with the weights they carry; None for one that
+    /// is left out.
+    pub routes: Vec<(Cow<'a, Route>, Option<Weights>)>,
+    /// The version that gets copies of the requests that no route takes, and of how many percent of them.
+    pub mirror: Option<(String, i32)>,
+    /// What answers to the requests that no route takes set as a cookie, by the version that gives them.
+    pub cookies: BTreeMap<String, String>,
     /// No version can serve anywhere: the last weights stand.
     pub stranded: bool,
     /// Versions that lost their weight just now.
@@ -91,12 +100,16 @@ pub fn advance<'a>(
         orders: &observed.orders,
         replies: &observed.replies,
         now: around.now,
+        propagation: around.propagation,
     });
     let walked =
         situation.as_ref().and_then(|it| if frozen || !routed { walk::stay(it) } else { Some(walk::walk(it)) });
     let current = current.clone().unwrap_or_else(|| first_weights(&standings, observed.adopting));
     if let Some(Walk { aims, .. }) = &walked {
         standings.iter_mut().for_each(|standing| standing.aim = weight_of(aims, standing.name));
+    }
+    if let (Some(situation), Some(walked)) = (&situation, &walked) {
+        standings.iter_mut().for_each(|standing| standing.scale(situation.pods_of(standing.name, &walked.status)));
     }
     let candidates: Vec<Candidate> =
         standings.iter().map(|standing| standing.candidate(standing.aim, weight_of(&current, standing.name))).collect();
@@ -110,14 +123,24 @@ pub fn advance<'a>(
         (Some(situation), Some(walked)) if !frozen && routed => Some(walk::written(situation, walked, &weights)),
         (_, walked) => walked,
     };
-    let routes: Vec<_> = service
-        .routes
-        .iter()
-        .map(|route| {
-            let live = observed.routes.as_ref().and_then(|routes| routes.named.get(&route.name));
-            (route, if routed { route_weights(route, live, &standings, creating) } else { None })
-        })
-        .collect();
+    // They were judged by the step that began with this plan; they are sized for the one that it ends with.
+    if let (Some(situation), Some(walked)) = (&situation, &walked) {
+        standings.iter_mut().for_each(|standing| standing.part = situation.pods_of(standing.name, &walked.status));
+    }
+    let beside = situation.as_ref().zip(walked.as_ref()).map(|(it, walked)| it.beside(&walked.status));
+    let beside = beside.filter(|_| routed).unwrap_or_default();
+    let of_spec = service.routes.iter().map(|route| {
+        let live = observed.routes.as_ref().and_then(|routes| routes.named.get(&route.name));
+        (Cow::Borrowed(route), if routed { route_weights(route, live, &standings, creating) } else { None })
+    });
+    let own = lanes::routes(&beside).into_iter().map(|route| {
+        let live = lanes::live(&route, observed.routes.as_ref());
+        let weights = route_weights(&route, live.as_ref(), &standings, creating);
+        (Cow::Owned(route), weights)
+    });
+    let routes: Vec<_> = of_spec.chain(own).collect();
+    let mirror = lanes::mirror(&beside, &standings, observed.routes.as_ref());
+    let cookies = lanes::cookies(&beside);
     let lost = note_losses(&mut standings, observed, (&current, &weights), &routes, around);
     for standing in &mut standings {
         let effective = weight_of(&weights, standing.name);
@@ -126,7 +149,8 @@ pub fn advance<'a>(
             !kept && weights.as_ref().is_some_and(|w| weight_of(w, standing.name) > 0)
         });
         let runs = observed.versions.get(standing.name);
-        standing.advance(effective, effective > 0 || in_route, runs, around.now);
+        let mirrored = mirror.as_ref().is_some_and(|(version, _)| version == standing.name);
+        standing.advance(effective, effective > 0 || in_route || mirrored, runs, around.now);
     }
     let arrived = standings.iter().all(|standing| standing.target == weight_of(&current, standing.name));
     let (progress, answers, outlook) = match walked {
@@ -139,7 +163,7 @@ pub fn advance<'a>(
             (None, orders::refuse(&observed.orders, why), Outlook::default())
         }
     };
-    Rollout { standings, weights, routes, stranded, lost, arrived, progress, answers, outlook }
+    Rollout { standings, weights, routes, mirror, cookies, stranded, lost, arrived, progress, answers, outlook }
 }
 
 fn judge_all<'a>(
@@ -160,7 +184,10 @@ fn judge_all<'a>(
         .chain(memories.filter(|name| weighted(name)))
         .filter(|name| service.version(name).is_none())
         .collect();
-    let named = |name: &str| observed.routes.iter().any(|live| live.named.values().any(|to| weight_of(to, name) > 0));
+    let referred = |live: &LiveRoutes, name: &str| {
+        live.mirrors.contains(name) || live.named.values().any(|to| weight_of(to, name) > 0)
+    };
+    let named = |name: &str| observed.routes.iter().any(|live| referred(live, name));
     // A route may stay with a parked version, which drains all the same.
     let routed = |name: &str| weighted(name) || (service.version(name).is_none() && named(name));
     let old = |name: &str| {
@@ -255,7 +282,7 @@ fn note_losses(
     standings: &mut [Standing<'_>],
     observed: &Observed,
     default: (&Weights, &Weights),
-    routes: &[(&Route, Option<Weights>)],
+    routes: &[(Cow<'_, Route>, Option<Weights>)],
     around: &Circumstances<'_>,
 ) -> Vec<String> {
     let live = |name: &str| observed.routes.as_ref().and_then(|routes| routes.named.get(name));

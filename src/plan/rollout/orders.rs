@@ -120,6 +120,10 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             (status.state, status.message) = (Aborted, Some(format!("aborted{by}")));
             Ok("the weights go back to those before the rollout".to_owned())
         }
+        (Verb::Abort, Aborted) if status.back.is_some() => {
+            status.back = None;
+            Ok("the weights go back at once".to_owned())
+        }
         (Verb::Abort, Aborted) => Ok("it is aborted already".to_owned()),
         (Verb::Retry, Aborted) => {
             status.state = Progressing;

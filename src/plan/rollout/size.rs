@@ -1,5 +1,7 @@
 //! How many pods each version runs while the weights travel. Pure.
 
+use crate::validate::model::part;
+
 use super::{Rollout, Standing};
 
 /// What decides about the sizes beside the weights.
@@ -18,8 +20,15 @@ pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, rule: SizeRule, 
     if rule.idle_without_weight && effective == 0 && standing.target == 0 {
         return Some(0);
     }
-    let wanted = if effective > spec.weight { spec.replicas.max(covered(rollout)) } else { spec.replicas };
+    let wanted = match standing.part {
+        _ if effective > spec.weight => spec.replicas.max(covered(rollout)),
+        Some(pods) => pods.max(part(spec.replicas, effective, standing.target)),
+        None => spec.replicas,
+    };
     let shrinks = wanted < standing.replicas;
+    if standing.part.is_some() && shrinks && standing.exists {
+        return Some(if effective > 0 || !drained { standing.replicas } else { wanted });
+    }
     // Deployments are written before routes: what shrinks with a step loses pods while it still has its weight.
     let early = !rollout.arrived || (standing.parked && !drained);
     Some(if shrinks && early && standing.exists { standing.replicas } else { wanted })

@@ -31,8 +31,12 @@ pub struct Standing<'a> {
     pub ready: i32,
     /// Pods that the Deployment has been told to run.
     pub replicas: i32,
-    /// All pods are of the wanted template and available, and as many as wanted.
+    /// All pods that the Deployment has been told to run are of the wanted template and available.
+    pub fit: bool,
+    /// It is fit, and has as many pods as it should.
     pub complete: bool,
+    /// Pods that the rollout's step wants of it; None for its whole size.
+    pub part: Option<i32>,
     /// Too many pods of an unproven version restarted.
     pub restarting: bool,
     /// The last restart that is held against it.
@@ -74,7 +78,7 @@ impl<'a> Standing<'a> {
         let ready = observed.map_or(0, ObservedVersion::ready);
         let current_template = template.is_none() || deployment.is_some_and(|facts| facts.template == template);
         let sized = spec.is_none_or(|spec| deployment.is_some_and(|facts| facts.replicas >= spec.replicas));
-        let complete = deployment.is_some_and(|facts| facts.complete) && current_template && sized;
+        let fit = deployment.is_some_and(|facts| facts.complete) && current_template && ready > 0;
         let mut memory = remember(name, old, observed, template.or_else(|| deployment?.template.clone()));
         let held = memory.held_until.as_ref().is_some_and(|until| until.0 > around.now);
         if memory.unreferenced_since.is_some() && !held {
@@ -91,7 +95,9 @@ impl<'a> Standing<'a> {
             exists: deployment.is_some(),
             ready,
             replicas: deployment.map_or(0, |facts| facts.replicas),
-            complete: complete && ready > 0,
+            fit,
+            complete: fit && sized,
+            part: None,
             restarting: !proven && restarted >= pods.div_ceil(10).max(1),
             restarted_at: last_restart(observed).filter(|at| counted_since.is_none_or(|since| *at > since)),
             held,
@@ -118,6 +124,17 @@ impl<'a> Standing<'a> {
         self.complete && self.serving() && !self.held && self.routable
     }
 
+    /// Pods that it should have now.
+    pub fn wanted(&self) -> i32 {
+        self.part.or(self.spec.map(|spec| spec.replicas)).unwrap_or(self.replicas)
+    }
+
+    /// Judges it by the pods that the rollout's step wants of it.
+    pub fn scale(&mut self, pods: Option<i32>) {
+        self.part = pods;
+        self.complete = self.fit && self.replicas >= self.wanted();
+    }
+
     pub fn requested(&self) -> i32 {
         self.spec.map_or(0, |spec| spec.weight)
     }
@@ -133,7 +150,9 @@ impl<'a> Standing<'a> {
             changed: known.is_some() && template.is_some() && known != template,
             template,
             exists: self.exists,
-            admitted: self.admitted(),
+            admitted: self.fit && self.serving() && !self.held && self.routable,
+            pods: self.replicas,
+            whole: self.spec.map_or(0, |spec| spec.replicas),
             fault: self.fault(),
             trouble: self.trouble.clone(),
         }

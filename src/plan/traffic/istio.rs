@@ -7,9 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::{
     api::{self, CircuitBreaker, Duration, MatchValue, RouteMatch, labels},
     foreign::istio::{
-        ConnectionPool, Destination, DestinationRule, DestinationRuleSpec, HttpMatch, HttpRetry, HttpRoute,
-        HttpSettings, L4Match, OutlierDetection, PortSelector, PortTrafficPolicy, RouteDestination, StringMatch,
-        Subset, TcpRoute, TcpSettings, TrafficPolicy, VirtualService, VirtualServiceSpec,
+        ConnectionPool, Destination, DestinationRule, DestinationRuleSpec, HeaderOperations, Headers, HttpMatch,
+        HttpRetry, HttpRoute, HttpSettings, L4Match, OutlierDetection, Percent, PortSelector, PortTrafficPolicy,
+        RouteDestination, StringMatch, Subset, TcpRoute, TcpSettings, TrafficPolicy, VirtualService,
+        VirtualServiceSpec,
     },
 };
 
@@ -26,7 +27,9 @@ pub fn virtual_service(intent: &RouteIntent, metadata: ObjectMeta) -> VirtualSer
             .map(|route| HttpRoute {
                 name: Some(route.name.clone()),
                 matches: route.matches.iter().map(http_match).collect(),
-                route: destinations(&intent.host, &route.backends, None),
+                route: with_cookies(destinations(&intent.host, &route.backends, None), &route.cookies),
+                mirror: route.mirror.as_ref().map(|(version, _)| destination(&intent.host, version, None)),
+                mirror_percentage: route.mirror.as_ref().map(|(_, percent)| Percent { value: (*percent).into() }),
                 timeout: route.timeout.map(Duration::to_proto),
                 retries: route.retries.as_ref().map(http_retry),
             })
@@ -66,14 +69,27 @@ fn destinations(host: &str, backends: &[(String, i32)], port: Option<i32>) -> Ve
     backends
         .iter()
         .map(|(version, weight)| RouteDestination {
-            destination: Destination {
-                host: host.to_owned(),
-                subset: Some(version.clone()),
-                port: port.map(|number| PortSelector { number }),
-            },
+            destination: destination(host, version, port),
             weight: several.then_some(*weight),
+            headers: None,
         })
         .collect()
+}
+
+fn with_cookies(to: Vec<RouteDestination>, cookies: &BTreeMap<String, String>) -> Vec<RouteDestination> {
+    let set = |cookie: &String| Headers {
+        response: Some(HeaderOperations { add: BTreeMap::from([("set-cookie".to_owned(), cookie.clone())]) }),
+    };
+    let of = |it: &RouteDestination| cookies.get(it.destination.subset.as_ref()?).map(set);
+    to.into_iter().map(|it| RouteDestination { headers: of(&it), ..it }).collect()
+}
+
+fn destination(host: &str, version: &str, port: Option<i32>) -> Destination {
+    Destination {
+        host: host.to_owned(),
+        subset: Some(version.to_owned()),
+        port: port.map(|number| PortSelector { number }),
+    }
 }
 
 fn http_match(entry: &RouteMatch) -> HttpMatch {

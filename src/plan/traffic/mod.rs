@@ -5,6 +5,8 @@
 pub mod istio;
 pub mod provider;
 
+use std::collections::BTreeMap;
+
 use crate::{
     api::{CircuitBreaker, Duration, Protocol, Retries, Route, RouteMatch},
     observe::Weights,
@@ -39,6 +41,10 @@ pub struct HttpIntent {
     pub matches: Vec<RouteMatch>,
     /// Versions with their weights, in the order of the spec, none of them 0.
     pub backends: Vec<(String, i32)>,
+    /// The version that gets copies of the requests, and of how many percent of them.
+    pub mirror: Option<(String, i32)>,
+    /// What answers set as a cookie, by the version that gives them.
+    pub cookies: BTreeMap<String, String>,
     pub timeout: Option<Duration>,
     pub retries: Option<Retries>,
 }
@@ -96,7 +102,7 @@ fn port_groups(service: &Validated) -> Vec<PortGroup<'_>> {
 
 fn http_of(group: &PortGroup<'_>, several: bool, rollout: &Rollout<'_>, default: &[(String, i32)]) -> Vec<HttpIntent> {
     let suffix = group.ports.first().filter(|_| several).map(|port| format!("/{}", port.name)).unwrap_or_default();
-    let carried = rollout.routes.iter().filter_map(|(route, weights)| Some((*route, weights.as_ref()?)));
+    let carried = rollout.routes.iter().filter_map(|(route, weights)| Some((route.as_ref(), weights.as_ref()?)));
     let mut routes: Vec<HttpIntent> = carried
         .filter_map(|(route, weights)| {
             let matches = matches_of(route, group, several);
@@ -104,6 +110,8 @@ fn http_of(group: &PortGroup<'_>, several: bool, rollout: &Rollout<'_>, default:
                 name: format!("{}{suffix}", route.name),
                 matches,
                 backends: backends(rollout, weights),
+                mirror: None,
+                cookies: BTreeMap::new(),
                 timeout: route.timeout.or(group.timeout),
                 retries: route.retries.clone().or_else(|| group.retries.clone()),
             })
@@ -113,6 +121,8 @@ fn http_of(group: &PortGroup<'_>, several: bool, rollout: &Rollout<'_>, default:
         name: format!("{DEFAULT_ROUTE}{suffix}"),
         matches: if several { group.ports.iter().map(|port| only_port(port.port)).collect() } else { Vec::new() },
         backends: default.to_vec(),
+        mirror: rollout.mirror.clone(),
+        cookies: rollout.cookies.clone(),
         timeout: group.timeout,
         retries: group.retries.clone(),
     });

@@ -13,7 +13,7 @@ fn analyses(resolved: &Validated) -> Vec<(String, &Analysis)> {
     let Some(policy) = &resolved.rollout else { return Vec::new() };
     let of_steps = policy.steps.iter().enumerate().filter_map(|(index, step)| match step {
         Step::Analysis(analysis) => Some((format!("spec.rollout.steps[{index}].analysis"), analysis)),
-        Step::Weight(_) | Step::Pause(_) => None,
+        _ => None,
     });
     let background = policy.analysis.iter().map(|analysis| ("spec.rollout.analysis".to_owned(), analysis));
     background.chain(of_steps).collect()

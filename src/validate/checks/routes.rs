@@ -1,4 +1,4 @@
-//! Routes: what they match with.
+//! Routes, and steps of rollouts: what they match with.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,14 @@ use crate::{
 /// Bytes that a compiled expression may have, well above what Envoy takes.
 const COMPILED_BYTES: usize = 1 << 20;
 
-/// Every match of every route with its path.
+/// Every match of every route and step with its path.
 fn matches(spec: &MicroserviceSpec) -> impl Iterator<Item = (String, &RouteMatch)> {
-    let within = |route: &Route, index: usize| format!("spec.routes[{}].match[{index}]", route.name);
-    spec.routes.iter().flat_map(move |route| {
-        route.matches.iter().enumerate().map(move |(index, entry)| (within(route, index), entry))
+    let of_route = |route: &Route| format!("spec.routes[{}]", route.name);
+    let routes = spec.routes.iter().map(move |route| (of_route(route), &route.matches));
+    let steps = spec.rollout.iter().flat_map(|rollout| rollout.steps.iter().enumerate());
+    let steps = steps.map(|(index, step)| (format!("spec.rollout.steps[{index}]"), &step.matches));
+    routes.chain(steps).flat_map(|(place, matches)| {
+        matches.iter().enumerate().map(move |(index, entry)| (format!("{place}.match[{index}]"), entry))
     })
 }
 

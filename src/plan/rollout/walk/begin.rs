@@ -65,7 +65,7 @@ impl Situation<'_> {
         let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
         let promoted = old.state == RolloutState::Completed;
         let back = promoted && self.returns && requested == old.previous && requested.keys().all(exists);
-        if back || stable == requested {
+        if back || stable == requested || self.in_window(&requested) {
             return completed();
         }
         let superseded = self.parties.iter().any(|party| {

@@ -75,8 +75,9 @@ impl Situation<'_> {
         if status.promoted_fully {
             return Vec::new();
         }
-        let first = status.step_since.is_none();
-        let last = !self.policy.steps.iter().skip(usize::try_from(status.step).unwrap_or_default()).any(is_partial);
+        let done = self.policy.steps.iter().take(usize::try_from(status.step).unwrap_or_default());
+        let first = !done.into_iter().any(gives_requests);
+        let last = matches!(self.step(status), None | Some(Step::Weight(100..)));
         let moments = [(Moment::BeforeRollout, first), (Moment::BeforeTraffic, first), (Moment::BeforePromotion, last)];
         let come = moments.into_iter().filter(|(_, come)| *come).map(|(moment, _)| moment);
         let missing = |moment| {
@@ -182,8 +183,9 @@ impl Situation<'_> {
     }
 }
 
-fn is_partial(step: &Step) -> bool {
-    matches!(step, Step::Weight(percent) if *percent < 100)
+/// Whether new versions got requests with this step.
+fn gives_requests(step: &Step) -> bool {
+    matches!(step, Step::Weight(1..) | Step::Match(_) | Step::Mirror(1..))
 }
 
 /// Whether the webhook is only told of the moment.

@@ -21,7 +21,7 @@ impl Situation<'_> {
             let limit = self.policy.progress_deadline;
             let late: Vec<String> = self
                 .raised(status)
-                .filter(|party| !party.admitted)
+                .filter(|party| !self.ready(party, status))
                 .map(|party| match &party.trouble {
                     Some(trouble) => format!("{} is not ready: {trouble}", party.name),
                     None => format!("{} is not ready", party.name),
@@ -37,6 +37,11 @@ impl Situation<'_> {
             OnFailure::Rollback => {
                 status.state = RolloutState::Aborted;
                 status.message = Some(why);
+            }
+            OnFailure::RollbackBySteps => {
+                status.state = RolloutState::Aborted;
+                status.message = Some(why);
+                self.turn_back(status);
             }
             OnFailure::Pause if status.state == RolloutState::Progressing => self.pause(status, why),
             OnFailure::Pause => {}

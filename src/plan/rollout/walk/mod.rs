@@ -3,16 +3,21 @@
 //!
 //! It only says what to aim at: [`mod@super::settle`] still gives no version more than it can carry.
 
+mod back;
 mod begin;
+mod beside;
 mod calls;
 mod failure;
 mod gates;
 mod held;
 mod measures;
 mod pause;
+mod session;
+mod sizes;
 mod steps;
+mod window;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{Duration, RolloutState, RolloutStatus},
@@ -22,6 +27,7 @@ use crate::{
 };
 
 use super::{line, orders, weight_of};
+pub use beside::{Beside, Session};
 pub use orders::{Answer, Order};
 
 /// A version as the walk sees it.
@@ -35,8 +41,12 @@ pub struct Party<'a> {
     pub changed: bool,
     /// It has a Deployment.
     pub exists: bool,
-    /// It may be raised.
+    /// It may be raised, if it has the pods that it needs for it.
     pub admitted: bool,
+    /// Pods that its Deployment has been told to run.
+    pub pods: i32,
+    /// Pods that it runs without a step about them.
+    pub whole: i32,
     /// Why it cannot carry what it has; None while it can.
     pub fault: Option<String>,
     /// Why it is not ready yet, in the cluster's words.
@@ -58,6 +68,8 @@ pub struct Situation<'a> {
     /// What was found outside the cluster's API.
     pub replies: &'a [Reply],
     pub now: Timestamp,
+    /// Time that the mesh is given to learn of a change.
+    pub propagation: SignedDuration,
 }
 
 /// What to aim at, and how far that is.
@@ -120,7 +132,10 @@ impl Situation<'_> {
         if status.held.is_none() && status.state == RolloutState::Progressing {
             self.advance(status);
         }
+        self.go_back(status);
         self.tell(status);
+        self.keep_session(status);
+        status.served = self.served(&status.stable);
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
         let status = &walk.status;
@@ -128,12 +143,13 @@ impl Situation<'_> {
             None => pause_ends,
             Some(_) => pause_ends.filter(|end| self.held_until(status).is_some_and(|until| until < *end)),
         };
-        let held = self.held(status).filter(|_| status.waits_for.is_some());
+        let gate = self.held(status).filter(|_| status.waits_for.is_some()).and_then(|held| held.until);
         let next = [
             pause_ends,
             self.deadline(status),
+            self.back_at(status),
             self.next_measurement(status),
-            held.and_then(|held| held.until),
+            gate,
             self.held_until(status),
             self.window_closes(status),
             self.next_call(status),
@@ -167,12 +183,17 @@ impl Situation<'_> {
     fn aims(&self, status: &RolloutStatus) -> Weights {
         match status.state {
             RolloutState::Completed => self.requested(),
-            RolloutState::Aborted => status.stable.clone(),
+            RolloutState::Aborted => match status.back {
+                Some(percent) => self.point(status, percent),
+                None => status.stable.clone(),
+            },
             RolloutState::Progressing | RolloutState::Paused if !status.kept.is_empty() => status.kept.clone(),
-            RolloutState::Progressing | RolloutState::Paused => {
-                line::point(&status.from, &self.requested(), self.percent(status))
-            }
+            RolloutState::Progressing | RolloutState::Paused => self.point(status, self.percent(status)),
         }
+    }
+
+    fn point(&self, status: &RolloutStatus, percent: i32) -> Weights {
+        line::point(&status.from, &self.requested(), percent)
     }
 
     /// How much of the way the current step asks for.

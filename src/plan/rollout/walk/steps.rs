@@ -12,7 +12,7 @@ impl Situation<'_> {
     /// Goes on for as many steps as are reached already.
     pub(super) fn advance(&self, status: &mut RolloutStatus) {
         if status.step_since.is_none() {
-            if !self.raised(status).all(|party| party.admitted) {
+            if !self.ready_for_it(status) {
                 return;
             }
             self.enter(status);
@@ -24,6 +24,7 @@ impl Situation<'_> {
         {
             let done = match step {
                 Step::Weight(_) => self.reached(status),
+                Step::Match(_) | Step::Mirror(_) | Step::Scale(_) => self.ready_for_it(status),
                 Step::Pause(Some(_)) => self.pause_ends(status).is_some_and(|at| at <= self.now),
                 Step::Pause(None) => {
                     status.state = RolloutState::Paused;
@@ -52,6 +53,11 @@ impl Situation<'_> {
         }
     }
 
+    /// Every version that is being raised may be, with the pods that it is to have now.
+    fn ready_for_it(&self, status: &RolloutStatus) -> bool {
+        self.raised(status).all(|party| self.ready(party, status))
+    }
+
     /// Ends the current step.
     pub(in super::super) fn pass(&self, status: &mut RolloutStatus) {
         if matches!(self.step(status), Some(Step::Weight(1..))) {
@@ -63,9 +69,12 @@ impl Situation<'_> {
         self.enter(status);
     }
 
-    /// Begins the current step, unless it raises the weights and a gate holds them.
+    /// Begins the current step, unless it gives requests to new versions and a gate holds it.
     fn enter(&self, status: &mut RolloutStatus) {
-        let raises = matches!(self.step(status), None | Some(Step::Weight(_)));
+        let raises = match self.step(status) {
+            None | Some(Step::Weight(_) | Step::Match(_) | Step::Mirror(1..)) => true,
+            Some(Step::Pause(_) | Step::Analysis(_) | Step::Mirror(_) | Step::Scale(_)) => false,
+        };
         let held = if raises { self.held(status) } else { None };
         status.waits_for = held.map(|held| held.waits_for);
         if status.waits_for.is_none() {

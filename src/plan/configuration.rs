@@ -1,0 +1,186 @@
+//! ConfigMaps as a part of a revision: what the newest one is made of, when its pods use copies of them. Pure.
+//!
+//! The name of a copy tells its content, and pods refer to the copy. So a changed ConfigMap is a changed pod, and every
+//! rule about revisions holds for configuration, too.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
+use serde_json::{Value, json};
+
+use crate::validate::{
+    Copies, Identity, Invalid, Problem, Validated, Version,
+    digest::digest,
+    references::{Reference, references, renamed},
+    template_hash,
+};
+
+/// Digits of the digest in a copy's name.
+const HASH_LENGTH: usize = 10;
+/// Longest name of a ConfigMap.
+const MAX_NAME: usize = 253;
+
+/// What a ConfigMap holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    pub data: BTreeMap<String, String>,
+    pub binary_data: BTreeMap<String, ByteString>,
+}
+
+impl Content {
+    /// What it holds, without anything else about it.
+    pub fn of(config_map: ConfigMap) -> Self {
+        let ConfigMap { data, binary_data, immutable: _, metadata: _ } = config_map;
+        Self { data: data.unwrap_or_default(), binary_data: binary_data.unwrap_or_default() }
+    }
+
+    /// Digest of all entries.
+    pub fn digest(&self) -> String {
+        digest(&json!({"data": self.data, "binaryData": self.binary_data}), 64)
+    }
+}
+
+/// A ConfigMap that a service refers to, as far as it could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Absent,
+    /// Why it could not be read.
+    Unread(String),
+    /// The digest of its content, and the content itself if a copy is yet to be made.
+    Known {
+        digest: String,
+        content: Option<Content>,
+    },
+}
+
+/// ConfigMaps by name.
+pub type Sources = BTreeMap<String, Source>;
+
+/// The ConfigMaps whose content makes the newest revision, which has its name without them. `runs` tells whether a
+/// revision of a name runs already, as those do that were made without copies.
+pub fn needed(service: &Validated, runs: impl FnOnce(&str) -> bool) -> BTreeMap<String, Reference> {
+    let newest = service.versions.first().filter(|_| service.by_image());
+    let copied = |version: &&Version| service.config_revisions.unwrap_or_else(|| !runs(&version.name));
+    newest.filter(copied).map(|version| references(&version.pod)).unwrap_or_default()
+}
+
+/// Makes the newest revision use copies of the ConfigMaps as they are now. One that is gone or cannot be read is used as
+/// it is kept in `last`, the copies of the last accepted spec.
+///
+/// # Errors
+/// ConfigMaps without which pods cannot start, and of which there is no copy.
+pub fn settle(
+    mut service: Validated,
+    needed: &BTreeMap<String, Reference>,
+    sources: &Sources,
+    last: &Copies,
+) -> Result<Validated, Invalid> {
+    let mut copies = Copies::new();
+    let mut problems = Vec::new();
+    for (name, reference) in needed {
+        let source = sources.get(name).unwrap_or(&Source::Absent);
+        let nothing = copy_name(&service.identity, name, None);
+        let (what, cure) = match source {
+            Source::Known { digest, .. } => {
+                copies.insert(name.clone(), copy_name(&service.identity, name, Some(digest)));
+                continue;
+            }
+            Source::Absent if !reference.required => {
+                copies.insert(name.clone(), nothing);
+                continue;
+            }
+            Source::Absent => ("does not exist".to_owned(), "create it, or make the reference optional"),
+            Source::Unread(why) => (format!("cannot be read: {why}"), "it is tried again"),
+        };
+        if let Some(copy) = last.get(name).filter(|copy| **copy != nothing) {
+            copies.insert(name.clone(), copy.clone());
+            service
+                .configuration
+                .push(format!("the ConfigMap {name} {what}: its last copy {copy} stays in use; {cure}"));
+        } else {
+            problems.push(Problem::new(&reference.place, format!("the ConfigMap {name} {what}: {cure}")));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Invalid { problems, waits: true });
+    }
+    let identity = service.identity.clone();
+    if let Some(newest) = service.versions.first_mut() {
+        *newest = with_copies(newest.clone(), copies, &identity);
+    }
+    Ok(service)
+}
+
+/// The revision whose pods use copies, which gives it another name.
+pub fn with_copies(revision: Version, copies: Copies, identity: &Identity) -> Version {
+    if copies.is_empty() {
+        return revision;
+    }
+    let renamed = Version { pod: renamed(&revision.pod, &copies), copies, ..revision };
+    Version { name: format!("r-{}", template_hash(identity, &renamed)), ..renamed }
+}
+
+/// What the copies hold that are to be made, by the name of the copy.
+pub fn contents(identity: &Identity, sources: Sources) -> BTreeMap<String, Content> {
+    let content = |(name, source): (String, Source)| match source {
+        Source::Known { digest, content } => Some((copy_name(identity, &name, Some(&digest)), content?)),
+        Source::Absent | Source::Unread(_) => None,
+    };
+    sources.into_iter().filter_map(content).collect()
+}
+
+/// `<ConfigMap>-<hash>`. Each service has copies of its own, and a ConfigMap that does not exist has a name that nothing
+/// ever gets, so that pods which started without it go on without it.
+pub fn copy_name(identity: &Identity, name: &str, content: Option<&str>) -> String {
+    let subject =
+        json!({"digest": "v1", "service": identity.name, "content": content.map_or(Value::Null, Value::from)});
+    let most = MAX_NAME - HASH_LENGTH - 1;
+    let stem = name.get(..most).unwrap_or(name).trim_end_matches(['-', '.']);
+    format!("{stem}-{}", digest(&subject, HASH_LENGTH))
+}
+
+/// The name of the ConfigMap that a copy of this name may be of.
+pub fn copied_name(copy: &str) -> Option<&str> {
+    let (name, hash) = copy.rsplit_once('-')?;
+    let hexadecimal = hash.len() == HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hexadecimal.then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(name: &str) -> Identity {
+        Identity { name: name.to_owned(), ..Identity::default() }
+    }
+
+    fn content(value: &str) -> Content {
+        Content { data: BTreeMap::from([("key".to_owned(), value.to_owned())]), ..Content::default() }
+    }
+
+    #[test]
+    fn a_copys_name_tells_its_content_and_its_service_in_every_release() {
+        let name =
+            |service: &str, value: &str| copy_name(&identity(service), "settings", Some(&content(value).digest()));
+        assert_eq!(name("a", "1"), "settings-10431d7bb1");
+        assert_eq!(copied_name(&name("a", "1")), Some("settings"));
+        for other in [name("a", "2"), name("b", "1"), copy_name(&identity("a"), "settings", None)] {
+            assert_ne!(other, name("a", "1"));
+        }
+        let binary = Content {
+            binary_data: BTreeMap::from([("key".to_owned(), ByteString(b"1".to_vec()))]),
+            ..Content::default()
+        };
+        assert_ne!(binary.digest(), content("1").digest());
+    }
+
+    #[test]
+    fn the_longest_name_has_a_copy() {
+        let long = format!("{}.{}", "a".repeat(241), "b".repeat(11));
+        let copy = copy_name(&identity("a"), &long, None);
+        assert!(copy.len() <= MAX_NAME && copy.starts_with(&format!("{}-", "a".repeat(241))), "{copy}");
+        for other in ["settings", "settings-1", "settings-abcdefghij"] {
+            assert_eq!(copied_name(other), None, "{other}");
+        }
+    }
+}
