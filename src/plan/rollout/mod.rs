@@ -1,8 +1,8 @@
 //! Rollout: the one state machine that moves the effective weights towards the requested ones. Pure.
 //!
 //! [`version`] judges each version, [`parking`] says who takes the weight of those that are to have no pods,
-//! [`mod@walk`] how far on the way there to aim, [`mod@held`] what to say of what holds it, [`mod@settle`] gives no version more than it can carry, [`lanes`] are the
-//! routes of its own, [`size`] decides how many pods run meanwhile.
+//! [`mod@walk`] how far on the way there to aim, [`mod@held`] what to say of what holds it, [`mod@settle`] gives no version
+//! more than it can carry, [`lanes`] are the routes of its own, [`size`] decides how many pods run meanwhile.
 
 pub mod analysis;
 pub mod held;
