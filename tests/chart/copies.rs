@@ -92,5 +92,6 @@ fn kustomize_gives_the_same_objects() {
         }
     }
     let samples = documents(&stdout(&run(&KUBECTL, &["kustomize", "config/samples"])));
-    assert_eq!(ids(&samples), ["AnalysisProvider default".to_owned(), "Microservice hello".to_owned()].into());
+    let expected = ["AnalysisProvider default", "Microservice hello", "RolloutWebhook load-test"];
+    assert_eq!(ids(&samples), expected.map(str::to_owned).into());
 }
