@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 OPERATOR := cargo run --quiet --locked --package microservice-operator --bin microservice-operator --
 DEVCLUSTER := cargo run --quiet --locked --package devcluster --
 # The CustomResourceDefinitions, and where their text is kept: to apply, in the chart, and for kustomize.
-CRDS := microservices microserviceactions analysisproviders
+CRDS := microservices microserviceactions analysisproviders rolloutwebhooks
 CRD_FOLDERS := crds charts/microservice-operator/files config/crd
 IMAGE ?= microservice-operator:0.1.0
 

@@ -6,12 +6,15 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use kube::core::cel::{Validator, compile_schema};
 use microservice_operator::{
-    api::{Provider, crd, schema::open_api_schema},
+    api::{
+        Provider, crd,
+        schema::{open_api_schema, webhook_schema},
+    },
     input::{self, Document},
     offline::Checker,
     validate::Problem,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A manifest with what its first comments say of it.
 struct Case {
@@ -113,6 +116,35 @@ fn every_rule_is_broken_by_a_manifest() {
         }
     }
     assert_none(&untested.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_webhook_is_refused_that_anybody_could_answer() {
+    let compiled = compile_schema(&webhook_schema().unwrap());
+    let validator = Validator::new();
+    let told = |spec: Value| {
+        let object = json!({"metadata": {"name": "tests"}, "spec": spec});
+        let broken = validator.validate_compiled(&compiled, &object, None).err().into_iter().flatten();
+        broken.map(|broken| broken.message.clone()).collect::<Vec<_>>().join("; ")
+    };
+    for spec in [
+        json!({"url": "https://ci.example/hook?team=shop"}),
+        json!({"url": "http://ci.ci.svc:8080/hook", "allowHttp": true, "timeout": "1m", "retries": 5}),
+    ] {
+        assert_eq!(told(spec.clone()), "", "{spec}");
+    }
+    for (spec, expected) in [
+        (json!({"url": "http://ci.example"}), "use https://, or set allowHttp"),
+        (json!({"url": "http://ci.example", "allowHttp": false}), "use https://, or set allowHttp"),
+        (json!({"url": "ftp://ci.example"}), "an address begins with https://"),
+        (json!({"url": "https://me:secret@ci.example"}), "has no credentials in it"),
+        (json!({"url": "https:///hook"}), "an address begins with https://"),
+        (json!({"url": "https://ci.example", "timeout": "2m"}), "timeout must be from 100ms to 1m"),
+        (json!({"url": "https://ci.example", "timeout": "10ms"}), "timeout must be from 100ms to 1m"),
+    ] {
+        let told = told(spec.clone());
+        assert!(told.contains(expected), "{spec}: {told}");
+    }
 }
 
 /// `kubectl apply` keeps the whole manifest in an annotation, as Go writes JSON, and annotations have 256 KiB.

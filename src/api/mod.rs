@@ -19,6 +19,7 @@ mod rules;
 pub mod schema;
 pub mod status;
 pub mod traffic;
+pub mod webhook;
 pub mod window;
 
 pub use action::{ActionResult, MicroserviceAction, MicroserviceActionSpec, MicroserviceActionStatus, Verb};
@@ -38,6 +39,7 @@ pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};
 pub use status::{LimitedBy, MicroserviceStatus, Phase, RouteMarks, Scaled, VersionTraffic};
 pub use traffic::{CircuitBreaker, ConnectionPool, OutlierDetection, PortTraffic, Provider, Retries, Traffic};
+pub use webhook::{CallResult, Hook, HookCall, Moment, RolloutWebhook, RolloutWebhookSpec};
 pub use window::{Day, Window, WindowKind};
 
 /// API group of the operator's resources.

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ActionResult, Analysis, AnalysisRun, Duration, RouteMatch, Window};
+use super::{ActionResult, Analysis, AnalysisRun, Duration, Hook, HookCall, RouteMatch, Window};
 
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,10 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub windows: Vec<Window>,
+    /// Webhooks that are asked before the weights go up, or told what happened. What somebody promotes fully is not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub webhooks: Vec<Hook>,
     /// Clients that a new version has served stay with it during the rollout. Only where a mesh carries the routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<SessionAffinity>,
@@ -229,7 +233,14 @@ pub struct RolloutStatus {
     /// Why it is paused or aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Somebody promoted it fully: time windows do not hold it any more.
+    /// When the rollout began, with its first step or again after a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<MicroTime>,
+    /// What the webhooks of this rollout answered, and whom they are yet to tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub calls: Vec<HookCall>,
+    /// Somebody promoted it fully: neither time windows nor webhooks hold it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub promoted_fully: bool,
     /// What holds it although nothing failed and nobody paused it.
@@ -239,16 +250,6 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub handled: Vec<HandledAction>,
-}
-
-/// A revision that served.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Served {
-    /// Name of the revision.
-    pub revision: String,
-    /// When another one took its place.
-    pub until: MicroTime,
 }
 
 /// What holds a rollout although nothing failed and nobody paused it.
@@ -274,6 +275,16 @@ pub enum HeldBy {
     Suspended,
     /// A time window that is not open.
     Window,
+}
+
+/// A revision that served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Served {
+    /// Name of the revision.
+    pub revision: String,
+    /// When another one took its place.
+    pub until: MicroTime,
 }
 
 /// What came of an action.

@@ -9,6 +9,7 @@ mod pods;
 mod providers;
 mod rollouts;
 mod routes;
+mod webhooks;
 
 use kube::core::{Message, Rule};
 
@@ -16,6 +17,7 @@ use kube::core::{Message, Rule};
 type Placed = (String, Rule);
 
 pub(super) use providers::provider;
+pub(super) use webhooks::webhook;
 
 /// All rules of a Microservice, in groups.
 pub(super) const RULES: &[fn() -> Vec<Placed>] = &[

@@ -5,7 +5,7 @@ use kube::{CustomResourceExt, core::Rule};
 use serde_json::{Map, Value, json};
 
 use super::{
-    AnalysisProvider, Microservice, MicroserviceAction, duration, embedded,
+    AnalysisProvider, Microservice, MicroserviceAction, RolloutWebhook, duration, embedded,
     rules::{self, RULES},
 };
 
@@ -15,6 +15,7 @@ const LIST_MAPS: &[(&str, &[&str])] = &[
     ("spec.versions", &["name"]),
     ("spec.versions[].ports", &["name"]),
     ("spec.traffic.ports", &["name"]),
+    ("spec.rollout.webhooks", &["webhook"]),
     ("spec.rollout.analysis.metrics", &["name"]),
     ("spec.rollout.steps[].analysis.metrics", &["name"]),
     ("status.conditions", &["type"]),
@@ -126,13 +127,26 @@ pub fn provider_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
     serde_json::from_value(crd)
 }
 
+/// The CustomResourceDefinition of `RolloutWebhook`, as it is installed.
+///
+/// # Errors
+/// As [`crd`].
+pub fn webhook_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = serde_json::to_value(RolloutWebhook::crd())?;
+    if let Some(root) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        walk(root);
+        place(root, rules::webhook());
+    }
+    serde_json::from_value(crd)
+}
+
 /// All CustomResourceDefinitions, by the plural name of what they define.
 ///
 /// # Errors
 /// As [`crd`].
 pub fn crds() -> Result<Vec<(String, CustomResourceDefinition)>, serde_json::Error> {
     let named = |crd: CustomResourceDefinition| (crd.spec.names.plural.clone(), crd);
-    Ok(vec![named(crd()?), named(action_crd()?), named(provider_crd()?)])
+    Ok(vec![named(crd()?), named(action_crd()?), named(provider_crd()?), named(webhook_crd()?)])
 }
 
 /// The schema of `Microservice` alone, as JSON, for checks without a cluster.
@@ -149,6 +163,14 @@ pub fn open_api_schema() -> Result<Value, serde_json::Error> {
 /// As [`crd`].
 pub fn provider_schema() -> Result<Value, serde_json::Error> {
     schema_of(provider_crd()?)
+}
+
+/// The schema of `RolloutWebhook` alone.
+///
+/// # Errors
+/// As [`crd`].
+pub fn webhook_schema() -> Result<Value, serde_json::Error> {
+    schema_of(webhook_crd()?)
 }
 
 fn schema_of(crd: CustomResourceDefinition) -> Result<Value, serde_json::Error> {

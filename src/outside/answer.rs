@@ -1,6 +1,6 @@
 //! Answering one inquiry: which provider it goes to, and whether it may.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::{
     api::provider::{AnalysisProviderSpec, OwnQueries},
     observe::Providers,
-    plan::inquiry::{Asked, Finding, Inquiry, Measure, Question, Reply},
+    plan::inquiry::{Asked, Call, Finding, Inquiry, Measure, Question, Reply, Verdict},
     telemetry::Metrics,
 };
 
@@ -20,10 +20,13 @@ use super::{
     json::Json,
     prometheus::Prometheus,
     provider::{Measured, measure},
+    webhook::{Fault, Webhook, Webhooks},
 };
 
 /// Inquiries under way at once.
 const SLOTS: usize = 32;
+/// Time before a webhook is called a second time.
+const PAUSE: Duration = Duration::from_secs(1);
 const DATADOG_SITE: &str = "datadoghq.com";
 
 /// What all desks of the process share.
@@ -33,12 +36,28 @@ pub struct Office {
     providers: Arc<Providers>,
     secrets: Arc<dyn Secrets>,
     metrics: Arc<Metrics>,
+    webhooks: Option<Arc<dyn Webhooks>>,
+    /// Time before a webhook is called a second time.
+    pause: Duration,
 }
 
 impl Office {
     /// An office that knows these providers and takes their credentials from there.
     pub fn new(providers: Arc<Providers>, secrets: Arc<dyn Secrets>, metrics: Arc<Metrics>) -> Self {
-        Self { http: Http::default(), slots: Semaphore::new(SLOTS), providers, secrets, metrics }
+        Self {
+            http: Http::default(),
+            slots: Semaphore::new(SLOTS),
+            providers,
+            secrets,
+            metrics,
+            webhooks: None,
+            pause: PAUSE,
+        }
+    }
+
+    /// The same, with webhooks that can be called, the second time after this pause.
+    pub fn with_webhooks(self, webhooks: Arc<dyn Webhooks>, pause: Option<Duration>) -> Self {
+        Self { webhooks: Some(webhooks), pause: pause.unwrap_or(PAUSE), ..self }
     }
 
     /// Asks, once there is a free slot. An error is a reply, too.
@@ -49,10 +68,19 @@ impl Office {
         let (query, finding) = match &inquiry.question {
             Question::Measure(asked) => {
                 let Measured { query, reading } = self.measure(asked, at).await;
-                (query, reading.map(Finding::Measured))
+                (query, reading.map(Finding::Measured).map_err(|error| error.to_string()))
+            }
+            Question::Call(call) => {
+                (None, self.call(call).await.map(Finding::Called).map_err(|fault| fault.to_string()))
             }
         };
-        Reply { id: inquiry.id.clone(), at, finding: finding.map_err(|error| error.to_string()), query }
+        Reply { id: inquiry.id.clone(), at, finding, query }
+    }
+
+    async fn call(&self, call: &Call) -> Result<Verdict, Fault> {
+        let unread = || Fault::Unseen { name: call.webhook.clone(), why: "none are read here".to_owned() };
+        let spec = self.webhooks.as_ref().ok_or_else(unread)?.get(&call.webhook).await?;
+        Webhook::of(call, &spec, self.secrets.as_ref(), &self.http, self.pause).await?.call(call).await
     }
 
     async fn measure(&self, asked: &Measure, at: Timestamp) -> Measured {

@@ -110,7 +110,7 @@ fn add(access: &mut Access, name: &str, value: &str, field: &str) -> Result<(), 
     Ok(())
 }
 
-async fn entry(secrets: &dyn Secrets, key: &SecretKey) -> Result<Vec<u8>, Error> {
+pub(super) async fn entry(secrets: &dyn Secrets, key: &SecretKey) -> Result<Vec<u8>, Error> {
     let why = |why| Error::SecretKey { name: key.name.clone(), key: key.key.clone(), why };
     let mut entries = secrets.read(&key.name).await?;
     let value = entries.remove(&key.key).ok_or_else(|| why("is not there: add it"))?;
@@ -118,7 +118,7 @@ async fn entry(secrets: &dyn Secrets, key: &SecretKey) -> Result<Vec<u8>, Error>
 }
 
 /// An entry as text, without the line break that editors leave at the end.
-async fn text(secrets: &dyn Secrets, key: &SecretKey) -> Result<String, Error> {
+pub(super) async fn text(secrets: &dyn Secrets, key: &SecretKey) -> Result<String, Error> {
     let value = entry(secrets, key).await?;
     let text = String::from_utf8(value).map_err(|_| Error::SecretKey {
         name: key.name.clone(),

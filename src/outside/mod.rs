@@ -14,11 +14,13 @@ mod json;
 mod prometheus;
 mod provider;
 mod query;
+mod webhook;
 
 pub use answer::Office;
 pub use credentials::{ClusterSecrets, Secrets};
 pub use desk::Desk;
 pub use error::Error;
+pub use webhook::{ClusterWebhooks, Webhooks};
 
 #[cfg(test)]
 mod tests;

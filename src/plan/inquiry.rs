@@ -1,9 +1,14 @@
 //! What the plan wants to know from outside the cluster's API. A worker asks between two reconciliations, and a later one
 //! observes the reply. Plain data.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
-use crate::api::{Duration, MetricKind};
+use crate::{
+    api::{Duration, MetricKind, Moment},
+    observe::Weights,
+};
 
 /// One thing to be asked. The same id is asked once, however often it is planned; a reply is kept until a plan no
 /// longer asks for it.
@@ -18,6 +23,7 @@ pub struct Inquiry {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Question {
     Measure(Measure),
+    Call(Box<Call>),
 }
 
 /// A measurement of one metric of one version.
@@ -64,6 +70,7 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
     Measured(Reading),
+    Called(Verdict),
 }
 
 /// The numbers of a measurement; None where there is no data, such as without requests.
@@ -74,4 +81,39 @@ pub struct Reading {
     pub baseline: Option<f64>,
     /// Requests that the version got in the window; None when they were not counted.
     pub requests: Option<f64>,
+}
+
+/// A call of a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Name of the RolloutWebhook.
+    pub webhook: String,
+    /// The same for each attempt at the same call, so that who gets it twice can know.
+    pub key: String,
+    pub moment: Moment,
+    /// Namespace and name of the Microservice.
+    pub namespace: String,
+    pub service: String,
+    pub uid: String,
+    /// What the rollout leads to.
+    pub target: String,
+    /// Number of steps that are done.
+    pub step: i32,
+    /// Weights in force.
+    pub weights: Weights,
+    /// Weights that the rollout leads to.
+    pub requested: Weights,
+    /// Weights that an abort goes back to.
+    pub stable: Weights,
+    /// Why the rollout ended, of one that did.
+    pub message: Option<String>,
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// What a webhook decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    /// In its own words: one short line of text.
+    Refused(String),
 }

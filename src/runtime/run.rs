@@ -13,7 +13,7 @@ use crate::{
     api::Provider,
     controller::{self, watches::feed_providers},
     observe::{Caches, Providers},
-    outside::{ClusterSecrets, Office},
+    outside::{ClusterSecrets, ClusterWebhooks, Office},
     plan::{Settings, resources::Stamp},
     telemetry::Metrics,
 };
@@ -118,7 +118,9 @@ async fn work(
         watching.spawn(feed_providers(client.clone(), providers.clone()));
     }
     let secrets = Arc::new(ClusterSecrets::new(client.clone(), &options.home));
-    let office = Arc::new(Office::new(providers, secrets, metrics.clone()));
+    let webhooks = Arc::new(ClusterWebhooks::new(client.clone()));
+    let office = Office::new(providers, secrets, metrics.clone()).with_webhooks(webhooks, None);
+    let office = Arc::new(office);
     let (stop, stopping) = watch::channel(false);
     let shared = controller::Options {
         settings: Settings {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    BoundedContext, CircuitBreaker, Duration, Metric, OnFailure, OnNoData, PodSettings, Port, Protocol, Provider,
+    BoundedContext, CircuitBreaker, Duration, Hook, Metric, OnFailure, OnNoData, PodSettings, Port, Protocol, Provider,
     Retries, RollbackWindow, Route, RouteMatch,
 };
 
@@ -149,6 +149,8 @@ pub struct Policy {
     pub suspend: bool,
     /// When a rollout may go on; empty for always.
     pub windows: Vec<Window>,
+    /// Whom a rollout asks and tells.
+    pub webhooks: Vec<Hook>,
     pub rollback_window: Option<RollbackWindow>,
     /// The cookie by which clients stay with a new version that served them.
     pub affinity: Option<Affinity>,

@@ -95,13 +95,14 @@ fn policy(written: &RolloutPolicy) -> Policy {
         on_failure: written.on_failure,
         progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
         scale_down_delay: written.scale_down_delay,
+        suspend: written.suspend,
+        windows: written.windows.iter().map(window).collect(),
+        webhooks: written.webhooks.clone(),
         rollback_window: written.rollback_window.clone(),
         affinity: written.session_affinity.as_ref().map(|affinity| Affinity {
             cookie: affinity.cookie.name.clone(),
             max_age: affinity.cookie.max_age.unwrap_or(COOKIE_AGE),
         }),
-        suspend: written.suspend,
-        windows: written.windows.iter().map(window).collect(),
     }
 }
 

@@ -30,7 +30,7 @@ fn floats(value: &Value) -> Value {
 fn the_crds_are_the_generated_ones() {
     let keep = "/metadata/annotations/helm.sh~1resource-policy";
     let objects = template(&[]);
-    for plural in ["microservices", "microserviceactions", "analysisproviders"] {
+    for plural in ["microservices", "microserviceactions", "analysisproviders", "rolloutwebhooks"] {
         let path = format!("crds/{plural}.yaml");
         let source = file(&path);
         for folder in [&format!("{CHART}/files"), "config/crd"] {
@@ -92,5 +92,6 @@ fn kustomize_gives_the_same_objects() {
         }
     }
     let samples = documents(&stdout(&run(&KUBECTL, &["kustomize", "config/samples"])));
-    assert_eq!(ids(&samples), ["AnalysisProvider default".to_owned(), "Microservice hello".to_owned()].into());
+    let expected = ["AnalysisProvider default", "Microservice hello", "RolloutWebhook load-test"];
+    assert_eq!(ids(&samples), expected.map(str::to_owned).into());
 }

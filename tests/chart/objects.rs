@@ -17,6 +17,7 @@ fn default_values_give_a_small_installation() {
         "CustomResourceDefinition analysisproviders.microservice-operator.dev",
         "CustomResourceDefinition microserviceactions.microservice-operator.dev",
         "CustomResourceDefinition microservices.microservice-operator.dev",
+        "CustomResourceDefinition rolloutwebhooks.microservice-operator.dev",
         "Deployment microservice-operator-system/microservice-operator",
         "Pod microservice-operator-system/microservice-operator-readyz",
         "Role microservice-operator-system/microservice-operator-lease",

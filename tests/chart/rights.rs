@@ -47,7 +47,11 @@ fn named_namespaces_need_no_rights_in_the_cluster() {
     let one = strip(rights(&objects), "Role shop/microservice-operator");
     let all = strip(rights(&template(&[])), "ClusterRole microservice-operator");
     let rest: Vec<_> = all.difference(&one).collect();
-    let of_cluster = ["apiextensions.k8s.io/", "microservice-operator.dev/analysisproviders"];
+    let of_cluster = [
+        "apiextensions.k8s.io/",
+        "microservice-operator.dev/analysisproviders",
+        "microservice-operator.dev/rolloutwebhooks",
+    ];
     let known = |right: &&&String| of_cluster.iter().any(|prefix| right.starts_with(prefix));
     assert!(one.is_subset(&all) && rest.iter().all(|right| known(&right)), "{rest:?}");
     assert!(args.contains(&"--analysis-providers=false"), "{args:?}");
@@ -84,6 +88,7 @@ fn rights_are_the_least() {
     allow(operator, &["microservice-operator.dev/microserviceactions"], &["list", "watch", "delete"]);
     allow(operator, &["microservice-operator.dev/microserviceactions/status"], &["patch"]);
     allow(operator, &["microservice-operator.dev/analysisproviders"], &["list", "watch"]);
+    allow(operator, &["microservice-operator.dev/rolloutwebhooks"], &["get"]);
     allow(operator, &["microservice-operator.dev/microservices/finalizers"], &["update"]);
     allow(operator, &children, &["list", "watch", "create", "patch", "delete"]);
     allow(operator, &["/configmaps"], &["get", "list", "watch", "create", "patch", "delete"]);

@@ -69,7 +69,7 @@ async fn measured(office: &Arc<Office>, space: &Space, metric: Asked, since: Ins
     let inquiry = Inquiry { id: "1".to_owned(), question: Question::Measure(asked) };
     let office = office.clone();
     let reply = stage().inside.spawn(async move { office.answer(&inquiry).await }).await.unwrap();
-    let Finding::Measured(reading) = reply.finding.unwrap_or_else(|error| panic!("{metric:?}: {error}"));
+    let Ok(Finding::Measured(reading)) = reply.finding else { panic!("{metric:?}: {:?}", reply.finding) };
     println!("{metric:?} over {window}: {reading:?}");
     reading
 }

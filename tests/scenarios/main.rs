@@ -15,6 +15,7 @@ mod revisions;
 mod rollouts;
 mod scaling;
 mod sizes;
+mod webhooks;
 mod weights;
 mod world;
 

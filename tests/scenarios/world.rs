@@ -19,7 +19,7 @@ use microservice_operator::{
     plan::{
         Plan, Settings,
         configuration::{Content, Source, Sources, contents},
-        inquiry::{Finding, Inquiry, Measure, Question, Reading, Reply},
+        inquiry::{Call, Finding, Inquiry, Measure, Question, Reading, Reply, Verdict},
         object::Kind,
         plan,
         resources::Stamp,
@@ -52,6 +52,10 @@ pub struct World {
     pub settings: Settings,
     /// What the provider of analyses answers.
     pub provider: fn(&Measure) -> Result<Reading, String>,
+    /// What webhooks answer.
+    pub webhook: fn(&Call) -> Result<Verdict, String>,
+    /// The calls that were made.
+    pub calls: Vec<Call>,
     /// What people asked of the rollout.
     pub orders: Vec<Order>,
     /// What came of it.
@@ -89,6 +93,8 @@ impl World {
                 stamp: Stamp { operator_version: "test".into(), chart: None },
             },
             provider: |_| Err("nobody answers".into()),
+            webhook: |_| Ok(Verdict::Passed),
+            calls: Vec::new(),
             orders: Vec::new(),
             answers: Vec::new(),
             notices: Vec::new(),
@@ -298,9 +304,15 @@ impl World {
         let known: Vec<String> = self.replies.iter().map(|reply| reply.id.clone()).collect();
         let new: Vec<&Inquiry> = inquiries.iter().filter(|inquiry| !known.contains(&inquiry.id)).collect();
         for inquiry in &new {
-            let Question::Measure(measure) = &inquiry.question;
-            let finding = (self.provider)(measure).map(Finding::Measured);
-            let query = Some(format!("{:?}", measure.metric));
+            let (finding, query) = match &inquiry.question {
+                Question::Measure(measure) => {
+                    ((self.provider)(measure).map(Finding::Measured), Some(format!("{:?}", measure.metric)))
+                }
+                Question::Call(call) => {
+                    self.calls.push((**call).clone());
+                    ((self.webhook)(call).map(Finding::Called), None)
+                }
+            };
             self.replies.push(Reply { id: inquiry.id.clone(), at: self.now, finding, query });
         }
         !new.is_empty()

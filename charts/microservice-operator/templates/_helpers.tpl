@@ -74,6 +74,10 @@ capabilities:
 - apiGroups: [microservice-operator.dev]
   resources: [analysisproviders]
   verbs: [list, watch]
+# Whom rollouts call.
+- apiGroups: [microservice-operator.dev]
+  resources: [rolloutwebhooks]
+  verbs: [get]
 {{- end -}}
 
 {{- /* What the operator does in every namespace that it serves. */ -}}

@@ -71,6 +71,12 @@ pub(in super::super) fn policy() -> Vec<Placed> {
             "a day is listed more than once: %s",
             &["self.days"],
         ),
+        told(
+            "spec.rollout.webhooks[]",
+            "self.at.all(m, self.at.exists_one(n, n == m))",
+            "a moment is listed more than once: %s",
+            &["self.at"],
+        ),
         rule(
             "spec.rollout.steps[]",
             one_of(&["weight", "pause", "analysis", "match", "mirror", "scale"]),

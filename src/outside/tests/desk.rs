@@ -72,7 +72,7 @@ async fn what_is_no_longer_asked_for_ends() {
     };
     timeout(PATIENCE, arrived).await.unwrap();
     let mut quick = asking("b");
-    let crate::plan::inquiry::Question::Measure(measure) = &mut quick.question;
+    let crate::plan::inquiry::Question::Measure(measure) = &mut quick.question else { panic!("no measurement") };
     measure.version = "v9".to_owned();
     desk.ask(&key, vec![quick]);
     assert_eq!(timeout(PATIENCE, replied.recv()).await.unwrap(), Some(key.clone()));

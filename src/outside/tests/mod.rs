@@ -5,6 +5,7 @@ mod http;
 mod json;
 mod prometheus;
 mod server;
+mod webhook;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -89,7 +90,7 @@ async fn reply(provider: Value, measure: Measure) -> Reply {
 
 async fn reading(provider: Value, measure: Measure) -> Result<Reading, String> {
     reply(provider, measure).await.finding.map(|finding| {
-        let Finding::Measured(reading) = finding;
+        let Finding::Measured(reading) = finding else { panic!("{finding:?} is no measurement") };
         reading
     })
 }

@@ -102,6 +102,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             }
             (status.state, status.message) = (Progressing, None);
             status.progressed_at = Some(time(situation.now));
+            situation.overrule(status);
             if pausing {
                 situation.pass(status);
             }
@@ -134,6 +135,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             status.state = Progressing;
             status.message = None;
             status.promoted_fully = false;
+            status.began = Some(time(situation.now));
             (status.step, status.step_since) = (0, None);
             (status.waits_for, status.weights_since) = (None, None);
             (status.analysis, status.step_analysis) = (None, None);

@@ -24,6 +24,7 @@ pub(super) fn of(due: &Due, policy: &Analysis, baseline: Option<&str>, reply: &R
     let reading = match &reply.finding {
         Err(error) => return verdict(MeasurementResult::Error, error.clone()),
         Ok(Finding::Measured(reading)) => reading,
+        Ok(Finding::Called(_)) => return verdict(MeasurementResult::Error, "the answer is no number".to_owned()),
     };
     let value = match enough(due, policy, reading) {
         Ok(value) => value,

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    api::{RolloutState, RolloutStatus},
+    api::{HookCall, RolloutState, RolloutStatus},
     observe::Weights,
     plan::{
         resources::digest::digest,
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::Situation;
+use super::{Situation, calls::untold};
 
 /// Digits of a target's digest.
 const TARGET_LENGTH: usize = 10;
@@ -30,20 +30,24 @@ impl Situation<'_> {
         let requested = self.requested();
         let current = self.current();
         let handled = self.old.map(|old| old.handled.clone()).unwrap_or_default();
+        let calls: Vec<HookCall> = self.old.into_iter().flat_map(untold).cloned().collect();
         let completed = || RolloutStatus {
             state: RolloutState::Completed,
             target: target.clone(),
             step: self.steps(),
             stable: requested.clone(),
             handled: handled.clone(),
+            calls: calls.clone(),
             ..RolloutStatus::default()
         };
         let started = |from: Weights, stable: Weights| RolloutStatus {
             target: target.clone(),
             progressed_at: Some(time(self.now)),
+            began: Some(time(self.now)),
             from,
             stable,
             handled: handled.clone(),
+            calls: calls.clone(),
             ..RolloutStatus::default()
         };
         let Some(old) = self.old else {

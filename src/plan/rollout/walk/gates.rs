@@ -18,6 +18,11 @@ pub(super) struct Held {
 impl Situation<'_> {
     /// The first gate that holds the next raise of the weights.
     pub(super) fn held(&self, status: &RolloutStatus) -> Option<Held> {
+        self.other_gates(status).or_else(|| self.webhook_gate(status))
+    }
+
+    /// The first gate that holds it, but for webhooks, which are asked last.
+    pub(super) fn other_gates(&self, status: &RolloutStatus) -> Option<Held> {
         let gates: [fn(&Self, &RolloutStatus) -> Option<Held>; 1] = [Self::analysis_gate];
         gates.iter().find_map(|gate| gate(self, status))
     }

@@ -6,6 +6,7 @@
 mod back;
 mod begin;
 mod beside;
+mod calls;
 mod failure;
 mod gates;
 mod held;
@@ -102,6 +103,7 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
     let mut status = situation.begin();
     let answers = orders::obey(&mut status, situation);
     situation.hold(&mut status);
+    situation.hear(&mut status);
     if matches!(status.state, RolloutState::Progressing | RolloutState::Paused) {
         situation.measure(&mut status);
     }
@@ -135,6 +137,7 @@ impl Situation<'_> {
             self.advance(status);
         }
         self.go_back(status);
+        self.tell(status);
         self.keep_session(status);
         status.served = self.served(&status.stable);
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
@@ -144,18 +147,19 @@ impl Situation<'_> {
             None => pause_ends,
             Some(_) => pause_ends.filter(|end| self.held_until(status).is_some_and(|until| until < *end)),
         };
-        let held = self.held(status).filter(|_| status.waits_for.is_some());
+        let gate = self.held(status).filter(|_| status.waits_for.is_some()).and_then(|held| held.until);
         let next = [
             pause_ends,
             self.deadline(status),
             self.back_at(status),
             self.next_measurement(status),
-            held.and_then(|held| held.until),
+            gate,
             self.held_until(status),
             self.window_closes(status),
+            self.next_call(status),
         ];
         let waits_for = status.waits_for.clone().or_else(|| self.uncounted(status));
-        let inquiries = self.inquiries(status);
+        let inquiries = self.inquiries(status).into_iter().chain(self.called(status)).collect();
         let outlook = Outlook { pause_ends, waits_for, inquiries, next: next.into_iter().flatten().min() };
         Walk { outlook, ..walk }
     }
