@@ -130,3 +130,16 @@ fn a_change_of_replicas_reaches_a_part_as_well() {
     assert_eq!((world.replicas("v1"), world.replicas("v2")), (16, 4));
     assert!(world.has(Kind::PodDisruptionBudget, "order-service-v2"));
 }
+
+#[test]
+fn a_weight_waits_for_the_pods_that_it_needs() {
+    let mut world = rolling(STEPS);
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(at(&world), ("v1=95 v2=5".into(), 3));
+    world.pods.insert("v2".into(), Pods::Ready(3));
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(at(&world), ("v1=95 v2=5".into(), 4), "half of the weight needs four pods, and three are ready");
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(at(&world), ("v1=50 v2=50".into(), 4));
+}

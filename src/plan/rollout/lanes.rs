@@ -1,15 +1,15 @@
 //! What the rollout's steps give the versions that are being raised beside their weights: routes of its own, and copies of
 //! requests. Pure.
 
-use crate::{
-    api::{MatchValue, Route, RouteMatch, WeightedVersion},
-    observe::{LiveRoutes, Weights},
-};
-
 use std::collections::BTreeMap;
 
+use crate::{
+    api::{MatchValue, Route, RouteMatch, WeightedVersion},
+    observe::LiveRoutes,
+};
+
 use super::{
-    Standing, requested_of,
+    Standing,
     walk::{Beside, Session},
     weight_of,
 };
@@ -58,14 +58,6 @@ fn cookie(session: &Session, version: &str) -> String {
 fn brings(session: &Session, version: &str) -> MatchValue {
     let wanted = cookie(session, version).replace('.', "[.]");
     MatchValue { regex: Some(format!("(.*; *)?{wanted}(;.*)?")), ..MatchValue::default() }
-}
-
-/// What such a route carries now, of the versions that it is for: those of an earlier rollout lose it at once.
-pub fn live(route: &Route, live: Option<&LiveRoutes>) -> Option<Weights> {
-    let mut weights = live?.named.get(&route.name)?.clone();
-    let wanted = requested_of(route);
-    weights.retain(|version, _| wanted.contains_key(version));
-    (!weights.is_empty()).then_some(weights)
 }
 
 /// Whether a route of the rollout's own, or copies of requests, lead to a version now.

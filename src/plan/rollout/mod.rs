@@ -130,16 +130,12 @@ pub fn advance<'a>(
     }
     let beside = situation.as_ref().zip(walked.as_ref()).map(|(it, walked)| it.beside(&walked.status));
     let beside = beside.filter(|_| routed).unwrap_or_default();
-    let of_spec = service.routes.iter().map(|route| {
+    let carried = |route: &Route| {
         let live = observed.routes.as_ref().and_then(|routes| routes.named.get(&route.name));
-        (Cow::Borrowed(route), if routed { route_weights(route, live, &standings, creating) } else { None })
-    });
-    let own = lanes::routes(&beside).into_iter().map(|route| {
-        let live = lanes::live(&route, observed.routes.as_ref());
-        let weights = route_weights(&route, live.as_ref(), &standings, creating);
-        (Cow::Owned(route), weights)
-    });
-    let routes: Vec<_> = of_spec.chain(own).collect();
+        if routed { route_weights(route, live, &standings, creating) } else { None }
+    };
+    let all = service.routes.iter().map(Cow::Borrowed).chain(lanes::routes(&beside).into_iter().map(Cow::Owned));
+    let routes: Vec<_> = all.map(|route| (route.clone(), carried(&route))).collect();
     let mirror = lanes::mirror(&beside, &standings, observed.routes.as_ref());
     let cookies = lanes::cookies(&beside);
     let lost = note_losses(&mut standings, observed, (&current, &weights), &routes, around);
