@@ -170,9 +170,13 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     };
     let new = status::compute(&old, subject, &outcome);
     let routed = failed.as_ref().is_none_or(apply::Error::is_local);
-    let again =
+    let concluded =
         conclude(context, newest, &identity, (&old, &new), Some(&planned).filter(|_| routed), &applied, now).await?;
-    context.desk.ask(&key, std::mem::take(&mut planned.inquiries));
+    // What was to be asked under a status that nobody will read must not be asked.
+    if routed && concluded != Concluded::Lost {
+        context.desk.ask(&key, std::mem::take(&mut planned.inquiries));
+    }
+    let again = if let Concluded::Due(at) = concluded { Some(at) } else { None };
     if routed {
         actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await;
     }
@@ -185,8 +189,18 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     }
 }
 
-/// Writes the status, unless nothing changed or the change can wait, and tells the events. Answers when a change that
-/// waits is due.
+/// What became of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Concluded {
+    /// It says what it should.
+    Written,
+    /// A change that can wait is due then.
+    Due(Timestamp),
+    /// The Microservice has changed or is gone: it will be looked at anew.
+    Lost,
+}
+
+/// Writes the status, unless nothing changed or the change can wait, and tells the events.
 async fn conclude(
     context: &Context,
     newest: &Microservice,
@@ -195,9 +209,9 @@ async fn conclude(
     plan: Option<&Plan>,
     applied: &Applied,
     now: Timestamp,
-) -> Result<Option<Timestamp>, Error> {
+) -> Result<Concluded, Error> {
     if old == new {
-        return Ok(None);
+        return Ok(Concluded::Written);
     }
     let key = Key::of(newest);
     let last = context.written.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
@@ -205,12 +219,12 @@ async fn conclude(
     if let Some(due) = due
         && status::compute::counts_only(old, new)
     {
-        return Ok(Some(due));
+        return Ok(Concluded::Due(due));
     }
     let round = context.caches.rounds(observe::Source::Microservices);
     let resource_version = match status::write::write(&context.client, identity, new).await {
         Ok(version) => version,
-        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(None),
+        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(Concluded::Lost),
         Err(source) => return Err(Error::Status(Box::new(source))),
     };
     context.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
@@ -219,7 +233,7 @@ async fn conclude(
     for notice in status::notices(old, new, plan, applied) {
         publish(context, newest, notice).await;
     }
-    Ok(None)
+    Ok(Concluded::Written)
 }
 
 /// An event that is lost harms nobody; it is only logged.
