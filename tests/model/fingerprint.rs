@@ -27,6 +27,9 @@ impl State {
         for (name, Seen { subset, forgotten, idle }) in &self.seen {
             (name, subset.map(age), forgotten.map(age), idle.map(age)).hash(&mut hasher);
         }
+        let (dated, marks) = (&self.status.routes, self.marks());
+        (dated.virtual_service == marks.virtual_service, dated.destination_rule == marks.destination_rule)
+            .hash(&mut hasher);
         for order in &self.orders {
             (format!("{:?}", order.verb), &order.uid, &order.target, order.step).hash(&mut hasher);
         }

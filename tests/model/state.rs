@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::{
-    api::{MicroserviceStatus, labels},
+    api::{MicroserviceStatus, RouteMarks, labels},
     observe::{ChildRef, DeploymentFacts, LiveRoutes, LiveService, Observed, ObservedVersion, PodFacts, Weights},
     plan::{
         Plan,
@@ -79,6 +79,8 @@ pub struct State {
     pub mirrors: BTreeSet<String>,
     pub orders: Vec<Order>,
     pub seen: BTreeMap<String, Seen>,
+    /// How often the DestinationRule and the VirtualService were changed.
+    pub changes: BTreeMap<Kind, u32>,
     /// Target of the rollout that the route was last written for.
     pub target: Option<String>,
     /// When the route was last written for a loss, or for a rollout that a crash made forgotten.
@@ -133,6 +135,7 @@ impl State {
             mirrors: BTreeSet::new(),
             orders: Vec::new(),
             seen: BTreeMap::new(),
+            changes: BTreeMap::new(),
             target: None,
             unrest: None,
         }
@@ -181,6 +184,7 @@ impl State {
             children: self.children.iter().map(child).collect(),
             routes: self.route.as_ref().map(routes),
             subsets: self.subsets.clone(),
+            marks: self.marks(),
             service: self.children.keys().any(|(kind, _)| *kind == Kind::Service).then(LiveService::default),
             orders: self.orders.clone(),
             ..Observed::default()
@@ -218,11 +222,10 @@ impl State {
             let forgotten = last < Last::Status && target != self.target;
             self.unrest = if lossy || forgotten { Some(self.now) } else { self.unrest };
             self.target = target;
-            self.forget_secrets(last);
         }
         if last == Last::Status {
             // No plan depends on the conditions, and they are most of a status.
-            let status = MicroserviceStatus { conditions: Vec::new(), ..decision.status.clone() };
+            let status = MicroserviceStatus { conditions: Vec::new(), routes: self.marks(), ..decision.status.clone() };
             changed |= self.status != status;
             self.status = status;
             self.orders.retain(|order| !decision.plan.answers.iter().any(|answer| answer.uid == order.uid));
@@ -230,17 +233,10 @@ impl State {
         changed
     }
 
-    /// Two crashes in a row between the route and the status leave no trace of a weight that came and went. Nothing
-    /// could tell the operator, so this is not held against it.
-    fn forget_secrets(&mut self, last: Last) {
-        let told = |name: &str| {
-            let mut known = self.status.traffic.iter();
-            known.any(|entry| entry.version == name && (entry.effective > 0 || entry.unreferenced_since.is_none()))
-        };
-        for (name, seen) in &mut self.seen {
-            let untold = last < Last::Status && !told(name);
-            seen.idle = seen.idle.filter(|at| *at != self.now || !untold);
-        }
+    /// As the cluster's uids and generations tell the states of the two objects apart.
+    pub fn marks(&self) -> RouteMarks {
+        let mark = |kind| Some(format!("uid/{}", self.changes.get(&kind)?));
+        RouteMarks { virtual_service: mark(Kind::VirtualService), destination_rule: mark(Kind::DestinationRule) }
     }
 
     fn put(&mut self, object: &Object) -> bool {
@@ -261,6 +257,9 @@ impl State {
                 changed |= before != (self.route.clone(), self.lanes.clone(), self.mirrors.clone());
             }
             _ => {}
+        }
+        if changed && matches!(kind, Kind::DestinationRule | Kind::VirtualService) {
+            *self.changes.entry(*kind).or_default() += 1;
         }
         changed
     }
