@@ -5,10 +5,14 @@ mod support;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use axum::{Router, http::HeaderMap, routing::post};
 use devcluster::{AuditEvent, AuditMark};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
 use microservice_operator::{
-    api::{ActionResult, MicroserviceAction},
+    api::{ActionResult, MicroserviceAction, RolloutWebhook},
     plan::object::Kind,
 };
 use serde_json::{Value, json};
@@ -84,6 +88,40 @@ async fn many_actions(space: &Space) {
     cleared.await.expect("old actions are cleared");
 }
 
+/// A rollout that asks a webhook, whose calls are signed with a Secret of the operator's namespace.
+async fn a_webhook(space: &Space) {
+    let signed = |headers: HeaderMap| async move {
+        let signature = headers.get("x-microservice-signature").map(|it| it.to_str().unwrap().to_owned());
+        assert!(signature.is_some_and(|it| it.contains(",v1=")), "the call is signed");
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move { axum::serve(listener, Router::new().route("/", post(signed))).await });
+    let secret = "--from-literal=signing-key=secret";
+    kubectl(cluster(), &["create", "secret", "generic", "webhooks", secret, "--namespace=ops"]);
+    let spec = json!({"url": url, "allowHttp": true, "signingSecret": {"name": "webhooks", "key": "signing-key"},
+                      "namespaces": [space.name]});
+    let webhook = json!({"apiVersion": "microservice-operator.dev/v1alpha1", "kind": "RolloutWebhook",
+                         "metadata": {"name": space.name}, "spec": spec});
+    let api: Api<RolloutWebhook> = Api::all(space.client.clone());
+    api.create(&PostParams::default(), &serde_json::from_value(webhook).unwrap()).await.unwrap();
+    let asking = |v1: i32, v2: i32| {
+        let rollout = format!(
+            "{{rollout: {{steps: [{{weight: 50}}], webhooks: [{{webhook: {}, at: [BeforeTraffic]}}]}}, ",
+            space.name
+        );
+        let weights =
+            TWO.replace("weight: 10", &format!("weight: {v2}")).replace("weight: 90", &format!("weight: {v1}"));
+        weights.replacen('{', &rollout, 1)
+    };
+    space.apply("c", &asking(100, 0)).await;
+    space.ready("c").await;
+    space.apply("c", &asking(0, 100)).await;
+    space.weights("c", "v1=0 v2=100").await;
+    api.delete(&space.name, &DeleteParams::default()).await.unwrap();
+    server.abort();
+}
+
 /// Everything that can happen to a service, so that each kind of child is made, changed and deleted.
 async fn a_whole_life(space: &Space) {
     space.put(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}})).await;
@@ -92,6 +130,7 @@ async fn a_whole_life(space: &Space) {
     space.ready("a").await;
     space.ready("b").await;
     many_actions(space).await;
+    a_webhook(space).await;
     let drift = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
     for kind in Kind::ALL {
         for name in space.snapshot().await.into_keys() {
@@ -108,7 +147,7 @@ async fn a_whole_life(space: &Space) {
     space.gone(Kind::ConfigMap, &copy.expect("a copy")).await;
     for (v1, v2) in [(0, 100), (90, 10), (0, 100)] {
         let weights =
-            TWO.replace("weight: 90", &format!("weight: {v1}")).replace("weight: 10", &format!("weight: {v2}"));
+            TWO.replace("weight: 10", &format!("weight: {v2}")).replace("weight: 90", &format!("weight: {v1}"));
         space.apply("a", &weights).await;
         space.weights("a", &format!("v1={v1} v2={v2}")).await;
     }
@@ -147,6 +186,7 @@ fn every_right_is_used_and_none_is_missing() {
                 "--namespace=ops",
                 "--create-namespace",
                 "--set=crds.enabled=false",
+                "--set=analysisProviders.secrets={webhooks}",
             ],
         );
         let (operator, _kubeconfig) = operator().await;

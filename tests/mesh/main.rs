@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod analyses;
 mod analysis;
 mod calls;
 mod ground;

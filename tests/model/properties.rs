@@ -209,11 +209,15 @@ impl Transition<'_> {
         if !self.goes_on(rollout) || self.after_a_loss() || rollout.state == RolloutState::Aborted {
             return Ok(());
         }
-        let mut raised = self.raised(rollout);
+        let raised = self.raised(rollout);
         // One that has not begun goes to where its steps begin, as soon as the pods allow it.
-        let begun = self.before.status.rollout.as_ref().is_some_and(|old| old.step_since.is_some());
+        let old = self.before.status.rollout.as_ref();
+        let begun = old.is_some_and(|old| old.step_since.is_some());
         let start = |name: &str| if begun { i32::MAX } else { of(&rollout.from, name) };
+        // One that is tried again begins with its first step, wherever the weights are.
+        let anew = old.is_some_and(|old| old.target == rollout.target && old.step > rollout.step);
         let floor = |name: &str| self.was(name).min(self.requested(name)).min(start(name));
+        let mut raised = raised.filter(|_| !anew);
         let fallen = raised.find(|name| self.is(name) < floor(name));
         ensure(fallen.is_none(), || format!("{fallen:?} is being raised and fell, though nothing was lost"))
     }
@@ -251,7 +255,10 @@ impl Transition<'_> {
         if !rests || !self.goes_on(rollout) || self.after_a_loss() {
             return Ok(());
         }
-        let moved = self.names().find(|name| self.is(name) != self.was(name));
+        // Before its first step, the weight of what it superseded still goes back to where its steps begin.
+        let begun = rollout.step_since.is_some();
+        let starts = |name: &str| !begun && self.is(name) == of(&rollout.from, name);
+        let moved = self.names().find(|name| self.is(name) != self.was(name) && !starts(name));
         ensure(moved.is_none(), || format!("the weight of {moved:?} moved, though the rollout is paused"))
     }
 }

@@ -131,6 +131,12 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             Ok("the weights go back at once".to_owned())
         }
         (Verb::Abort, Aborted) => Ok("it is aborted already".to_owned()),
+        (Verb::Retry, Aborted) if situation.arrived() => {
+            (status.state, status.message, status.back) = (Progressing, None, None);
+            (status.step, status.step_since) = (situation.steps(), Some(time(situation.now)));
+            status.progressed_at = Some(time(situation.now));
+            Ok("the requested weights are still in force: they stay".to_owned())
+        }
         (Verb::Retry, Aborted) => {
             status.state = Progressing;
             status.message = None;

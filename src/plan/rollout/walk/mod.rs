@@ -170,6 +170,11 @@ impl Situation<'_> {
         asked.map(|party| (party.name.to_owned(), party.requested)).collect()
     }
 
+    /// The weights in force are those that the spec asks for.
+    pub(super) fn arrived(&self) -> bool {
+        self.current() == self.requested()
+    }
+
     fn current(&self) -> Weights {
         let current = self.current.into_iter().flatten().filter(|(_, weight)| **weight > 0);
         current.map(|(name, weight)| (name.clone(), *weight)).collect()
