@@ -16,7 +16,9 @@ use super::version::time;
 use verdict::Verdict;
 
 /// Characters of a query that the status keeps.
-const MAX_QUERY: usize = 1_024;
+const MAX_QUERY: usize = 2_048;
+/// Characters of a query that a message has.
+const MAX_TOLD: usize = 120;
 
 /// One analysis on its way.
 pub struct Course<'a> {
@@ -61,7 +63,7 @@ impl Course<'_> {
             let Some(reply) = replies.iter().find(|reply| reply.id == due.id) else { continue };
             let entry = record(run, &due, reply, verdict::of(&due, self.policy, self.baseline, reply));
             let MetricRun { name, version, message, taken, failed: failures, consecutive_errors: errors, .. } = &entry;
-            let query = entry.query.as_ref().map(|query| format!("; query: {query}")).unwrap_or_default();
+            let query = entry.query.as_deref().map(told).unwrap_or_default();
             if entry.result == MeasurementResult::Failed && failures > failure_limit {
                 failed.get_or_insert(format!(
                     "{version} fails its analysis: {name} {message} ({failures} of {taken} measurements{query})"
@@ -151,6 +153,12 @@ impl Course<'_> {
 
 fn entry<'a>(run: &'a AnalysisRun, metric: &Metric, version: &str) -> Option<&'a MetricRun> {
     run.metrics.iter().find(|entry| entry.name == metric.name && entry.version == version)
+}
+
+/// A query as messages tell it; the status has more of it.
+fn told(query: &str) -> String {
+    let head: String = query.chars().take(MAX_TOLD).collect();
+    format!("; query: {head}{}", if head.len() < query.len() { "…" } else { "" })
 }
 
 /// Notes what a measurement came to. Answers the whole of what is known of the metric.
