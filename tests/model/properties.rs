@@ -209,15 +209,14 @@ impl Transition<'_> {
         if !self.goes_on(rollout) || self.after_a_loss() || rollout.state == RolloutState::Aborted {
             return Ok(());
         }
-        let raised = self.raised(rollout);
+        let mut raised = self.raised(rollout);
         // One that has not begun goes to where its steps begin, as soon as the pods allow it.
         let old = self.before.status.rollout.as_ref();
         let begun = old.is_some_and(|old| old.step_since.is_some());
         let start = |name: &str| if begun { i32::MAX } else { of(&rollout.from, name) };
-        // One that is tried again begins with its first step, wherever the weights are.
-        let anew = old.is_some_and(|old| old.target == rollout.target && old.step > rollout.step);
-        let floor = |name: &str| self.was(name).min(self.requested(name)).min(start(name));
-        let mut raised = raised.filter(|_| !anew);
+        // One that begins while another's weights have not come back yet falls to what its steps give.
+        let given = |name: &str| self.given(rollout, name) / 100;
+        let floor = |name: &str| self.was(name).min(self.requested(name)).min(start(name)).min(given(name));
         let fallen = raised.find(|name| self.is(name) < floor(name));
         ensure(fallen.is_none(), || format!("{fallen:?} is being raised and fell, though nothing was lost"))
     }

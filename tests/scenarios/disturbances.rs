@@ -4,7 +4,7 @@ use microservice_operator::plan::object::Kind;
 use serde_json::json;
 
 use crate::{
-    running, two,
+    one, running, two,
     world::{Pods, World},
 };
 
@@ -104,4 +104,31 @@ fn a_crash_before_the_status_was_written_loses_nothing() {
     world.pass(10);
     assert_eq!(world.routed(), "v2=100");
     assert_eq!(world.condition("Ready").0, "True");
+}
+
+#[test]
+fn a_subset_that_left_and_came_back_in_two_crashes_is_young() {
+    let mut world = World::new(&two(100, 0));
+    world.settle();
+    world.pass(600);
+    assert_eq!(world.subsets(), ["v1", "v2"]);
+    world.edit(&one("v1"));
+    while world.subsets().contains(&"v2".to_owned()) {
+        world.now = world.now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+        let before = world.microservice.status.clone();
+        world.reconcile();
+        if !world.subsets().contains(&"v2".to_owned()) {
+            world.microservice.status = before;
+        }
+    }
+    world.edit(&two(0, 100));
+    let before = world.microservice.status.clone();
+    world.reconcile();
+    assert_eq!(world.subsets(), ["v1", "v2"]);
+    world.microservice.status = before;
+    world.settle();
+    world.pass(4);
+    assert_eq!(world.routed(), "v1=100", "the mesh has not had its time");
+    world.pass(1);
+    assert_eq!(world.routed(), "v2=100");
 }

@@ -505,3 +505,22 @@ fn a_version_that_came_back_before_a_crash_leaves_the_mesh_before_its_pods_go() 
     world.pass(5);
     assert!(!world.has(Kind::Deployment, "order-service-v2"));
 }
+
+#[test]
+fn a_retry_before_an_undo_has_moved_anything_leaves_the_weights() {
+    let mut world = running();
+    world.edit(&service("v1=0 v2=100", STEPS));
+    world.settle();
+    world.ask(Verb::PromoteFull).unwrap();
+    world.pass(600);
+    assert_eq!(world.routed(), "v2=100");
+    world.pods.insert("v1".into(), Pods::Broken("CrashLoopBackOff"));
+    world.settle();
+    world.ask(Verb::Undo).unwrap();
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Aborted, "v2=100"));
+    assert_eq!(world.ask(Verb::Retry), Ok("the requested weights are still in force: they stay".into()));
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Completed, "v2=100"));
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.pass(3_600);
+    assert_eq!(world.routed(), "v2=100");
+}
