@@ -19,7 +19,7 @@ use crate::{
     rollouts::{rollout, two},
     service::{Version, known, ready_at, spec, version},
     stage::{Stage, stage},
-    support::{RUNTIME, Space, eventually, message, run, told},
+    support::{RUNTIME, Space, message, run, told},
 };
 
 const NAME: &str = "web";
