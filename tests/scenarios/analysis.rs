@@ -1,8 +1,11 @@
 //! Analyses along a rollout: what they hold, what ends them, and what they say, in a world made of data.
 
-use crate::world::World;
+use crate::{
+    read::{message, rollout, service_of},
+    world::World,
+};
 use microservice_operator::{
-    api::{MeasurementResult, RolloutState, RolloutStatus, Verb},
+    api::{MeasurementResult, RolloutState, Verb},
     plan::inquiry::{Asked, Measure, Reading},
 };
 
@@ -11,12 +14,8 @@ fn policy(analysis: &str) -> String {
     format!("{{steps: [{{weight: 5}}, {{weight: 50}}], analysis: {{interval: 30s, {analysis}}}}}")
 }
 
-fn service(weights: (i32, i32), rollout: &str) -> String {
-    format!(
-        "{{ports: [{{name: http, port: 80}}], replicas: 3, rollout: {rollout}, versions: \
-         [{{name: v1, image: 'x:1', weight: {}}}, {{name: v2, image: 'x:2', weight: {}}}]}}",
-        weights.0, weights.1
-    )
+fn service((v1, v2): (i32, i32), rollout: &str) -> String {
+    service_of(&format!("v1={v1} v2={v2}"), 3, rollout)
 }
 
 const SUCCESS: &str = "metrics: [{name: success-rate, kind: SuccessRate, min: 99}]";
@@ -33,15 +32,7 @@ fn promoting(rollout: &str, provider: fn(&Measure) -> Result<Reading, String>) -
     world
 }
 
-fn rollout(world: &World) -> &RolloutStatus {
-    world.status().rollout.as_ref().expect("a rollout in the status")
-}
-
-fn message(world: &World) -> &str {
-    world.status().message.as_deref().unwrap_or_default()
-}
-
-fn told(world: &World, reason: &str) -> Vec<String> {
+fn notes(world: &World, reason: &str) -> Vec<String> {
     world.notices.iter().filter(|notice| notice.reason == reason).map(|notice| notice.note.clone()).collect()
 }
 
@@ -86,9 +77,9 @@ fn a_failed_measurement_rolls_back_and_the_message_has_the_value() {
         message(&world),
         format!("rolled back: {why}; traffic stays at v1 100; change the spec, or: kubectl ms retry order-service")
     );
-    assert_eq!(told(&world, "RolloutAborted"), [format!("{why}; effective weights: v1=100 v2=0")]);
+    assert_eq!(notes(&world, "RolloutAborted"), [format!("{why}; effective weights: v1=100 v2=0")]);
     world.pass(600);
-    assert_eq!(told(&world, "RolloutAborted").len(), 1);
+    assert_eq!(notes(&world, "RolloutAborted").len(), 1);
     world.provider = |_| of(100.0);
     world.ask(Verb::Retry).unwrap();
     assert_eq!(world.routed(), "v1=95 v2=5", "the measurements before the retry count no more");

@@ -1,22 +1,18 @@
 //! A rollout that failed and goes back by the weights of its steps, in a world made of data.
 
-use microservice_operator::api::{RolloutState, RolloutStatus, Verb};
+use microservice_operator::api::{RolloutState, Verb};
 
-use crate::world::{Pods, World};
+use crate::{
+    read::{rollout, service_of},
+    world::{Pods, World},
+};
 
 const POLICY: &str = "{onFailure: RollbackBySteps, progressDeadline: 1m, steps: [{weight: 5}, {pause: {duration: 10s}}, \
                       {weight: 25}, {pause: {duration: 10s}}, {weight: 50}, {pause: {}}, {weight: 80}]}";
 
 /// A service with four pods a version.
 fn service(v1: i32, v2: i32) -> String {
-    format!(
-        "{{ports: [{{name: http, port: 80}}], replicas: 4, versions: [{{name: v1, image: 'x:1', weight: {v1}}}, \
-         {{name: v2, image: 'x:2', weight: {v2}}}], rollout: {POLICY}}}"
-    )
-}
-
-fn rollout(world: &World) -> &RolloutStatus {
-    world.status().rollout.as_ref().unwrap()
+    service_of(&format!("v1={v1} v2={v2}"), 4, POLICY)
 }
 
 /// At 50, and on the way to 80 with a pod short, until just before the deadline.

@@ -1,13 +1,13 @@
 //! What holds a rollout although nothing failed and nobody paused it.
 
-use crate::world::{Pods, World};
-use microservice_operator::api::{HeldBy, RolloutState, RolloutStatus, Verb};
+use crate::{
+    read::{rollout, service_of, told},
+    world::{Pods, World},
+};
+use microservice_operator::api::{HeldBy, RolloutState, Verb};
 
 fn service(v1: i32, v2: i32, rollout: &str) -> String {
-    format!(
-        "{{ports: [{{name: http, port: 80}}], replicas: 3, rollout: {rollout}, versions: [\
-         {{name: v1, image: 'x:1', weight: {v1}}}, {{name: v2, image: 'x:2', weight: {v2}}}]}}"
-    )
+    service_of(&format!("v1={v1} v2={v2}"), 3, rollout)
 }
 
 fn policy(gate: &str) -> String {
@@ -26,16 +26,8 @@ fn running(gate: &str) -> World {
     world
 }
 
-fn rollout(world: &World) -> &RolloutStatus {
-    world.status().rollout.as_ref().expect("a rollout in the status")
-}
-
 fn held_by(world: &World) -> Option<HeldBy> {
     rollout(world).held.as_ref().map(|held| held.by)
-}
-
-fn told(world: &World, reason: &str) -> usize {
-    world.notices.iter().filter(|notice| notice.reason == reason).count()
 }
 
 #[test]

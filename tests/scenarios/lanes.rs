@@ -6,21 +6,14 @@ use microservice_operator::{
 };
 use serde_json::Value;
 
-use crate::world::{Pods, World, weights_of};
+use crate::{
+    read::{service_of, weights_of},
+    world::{Pods, World},
+};
 
 /// A service with three pods a version: `v1=90 v2=10`.
 fn service(versions: &str, rollout: &str) -> String {
-    let versions: Vec<String> = versions
-        .split_whitespace()
-        .map(|version| {
-            let (name, weight) = version.split_once('=').unwrap();
-            format!("{{name: {name}, image: 'x:{name}', weight: {weight}}}")
-        })
-        .collect();
-    format!(
-        "{{ports: [{{name: http, port: 80}}], replicas: 3, versions: [{}], rollout: {rollout}}}",
-        versions.join(", ")
-    )
+    service_of(versions, 3, rollout)
 }
 
 const MATCH: &str = "{match: [{headers: {x-beta: {exact: '1'}}}]}";

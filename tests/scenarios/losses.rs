@@ -1,7 +1,9 @@
 //! Versions lose their weight, are held out, and come back.
 
 use crate::{
-    one, running, told, two,
+    one,
+    read::told,
+    running, two,
     world::{Pods, World},
 };
 

@@ -9,8 +9,10 @@ mod gates;
 mod lanes;
 mod losses;
 mod mesh;
+mod orders;
 mod others;
 mod parking;
+mod read;
 mod revisions;
 mod rollouts;
 mod scaling;
@@ -39,8 +41,4 @@ fn running() -> World {
     world.pass(5);
     assert_eq!(world.routed(), "v1=90 v2=10");
     world
-}
-
-fn told(world: &World, reason: &str) -> usize {
-    world.notices.iter().filter(|notice| notice.reason == reason).count()
 }

@@ -1,7 +1,10 @@
 //! What happens where a Microservice meets objects, names and sizes that somebody else has a hand in, in a world made of
 //! data.
 
-use crate::world::{Pods, World};
+use crate::{
+    read::told,
+    world::{Pods, World},
+};
 use microservice_operator::plan::object::Kind;
 use serde_json::{Value, json};
 
@@ -199,10 +202,6 @@ fn scale(world: &mut World, replicas: i64, by: &str, with_operator: bool) {
         true
     });
     world.settle();
-}
-
-fn told(world: &World, reason: &str) -> usize {
-    world.notices.iter().filter(|notice| notice.reason == reason).count()
 }
 
 #[test]

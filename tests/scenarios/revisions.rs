@@ -1,7 +1,7 @@
 //! The form with a single image: each change of what runs is a revision, and a rollout leads to the newest.
 
 use crate::{
-    told,
+    read::told,
     world::{Pods, World},
 };
 use microservice_operator::{

@@ -2,19 +2,14 @@
 
 use microservice_operator::{api::Verb, plan::object::Kind};
 
-use crate::world::{Pods, World};
+use crate::{
+    read::service_of,
+    world::{Pods, World},
+};
 
 /// A service with eight pods a version.
 fn service(versions: &str, steps: &str) -> String {
-    let versions: Vec<String> = versions
-        .split_whitespace()
-        .map(|version| {
-            let (name, weight) = version.split_once('=').unwrap();
-            format!("{{name: {name}, image: 'x:{name}', weight: {weight}}}")
-        })
-        .collect();
-    let versions = versions.join(", ");
-    format!("{{ports: [{{name: http, port: 80}}], replicas: 8, versions: [{versions}], rollout: {{steps: [{steps}]}}}}")
+    service_of(versions, 8, &format!("{{steps: [{steps}]}}"))
 }
 
 const STEPS: &str = "{scale: {replicas: 1}}, {weight: 5}, {pause: {}}, {scale: {percent: 30}}, {pause: {}}, {weight: 50}, \

@@ -1,18 +1,20 @@
 //! Webhooks of a rollout: what they hold, what a refusal does, and who is told of the end.
 
-use crate::world::{Pods, World};
+use crate::{
+    read::{message, rollout, service_of},
+    world::{Pods, World},
+};
 use microservice_operator::{
-    api::{CallResult, Moment, RolloutState, RolloutStatus, Verb},
+    api::{CallResult, Moment, RolloutState, Verb},
     plan::inquiry::{Call, Verdict},
 };
 
 fn service(v1: i32, v2: i32, at: &str) -> String {
-    format!(
-        "{{ports: [{{name: http, port: 80}}], replicas: 3, rollout: {{progressDeadline: 2m, steps: [{{weight: 5}}, \
-         {{pause: {{duration: 60s}}}}, {{weight: 50}}, {{pause: {{duration: 60s}}}}], webhooks: [{{webhook: tests, at: \
-         {at}, parameters: {{suite: smoke}}}}]}}, versions: [{{name: v1, image: 'x:1', weight: {v1}}}, {{name: v2, image: \
-         'x:2', weight: {v2}}}]}}"
-    )
+    let policy = format!(
+        "{{progressDeadline: 2m, steps: [{{weight: 5}}, {{pause: {{duration: 60s}}}}, {{weight: 50}}, {{pause: {{duration: \
+         60s}}}}], webhooks: [{{webhook: tests, at: {at}, parameters: {{suite: smoke}}}}]}}"
+    );
+    service_of(&format!("v1={v1} v2={v2}"), 3, &policy)
 }
 
 type Webhook = fn(&Call) -> Result<Verdict, String>;
@@ -27,14 +29,6 @@ fn promoting(at: &str, webhook: Webhook) -> World {
     world.edit(&service(0, 100, at));
     world.settle();
     world
-}
-
-fn rollout(world: &World) -> &RolloutStatus {
-    world.status().rollout.as_ref().expect("a rollout in the status")
-}
-
-fn message(world: &World) -> &str {
-    world.status().message.as_deref().unwrap_or_default()
 }
 
 fn moments(world: &World) -> Vec<Moment> {

@@ -3,7 +3,8 @@
 use microservice_operator::plan::object::Kind;
 
 use crate::{
-    running, told, two,
+    read::told,
+    running, two,
     world::{Pods, World},
 };
 

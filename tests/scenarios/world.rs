@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use microservice_operator::{
-    api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb, VersionTraffic},
+    api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb},
     apply::Applied,
     controller::accept::{Accepted, accept, settle},
     observe::{
@@ -152,49 +152,6 @@ impl World {
             ActionResult::Done => Ok(answer.message.clone()),
             ActionResult::Refused => Err(answer.message.clone()),
         }
-    }
-
-    pub fn status(&self) -> &MicroserviceStatus {
-        self.microservice.status.as_ref().expect("a status was written")
-    }
-
-    pub fn traffic(&self, version: &str) -> &VersionTraffic {
-        let found = self.status().traffic.iter().find(|entry| entry.version == version);
-        found.unwrap_or_else(|| panic!("{version} is not in {:?}", self.status().traffic))
-    }
-
-    pub fn condition(&self, type_: &str) -> (String, String, String) {
-        let found = self.status().conditions.iter().find(|condition| condition.type_ == type_);
-        let found = found.unwrap_or_else(|| panic!("no condition {type_}"));
-        (found.status.clone(), found.reason.clone(), found.message.clone())
-    }
-
-    /// Effective weights as the VirtualService carries them, such as `v1=90 v2=10`.
-    pub fn routed(&self) -> String {
-        let route =
-            self.object(Kind::VirtualService, "order-service")["spec"]["http"].as_array().unwrap().last().cloned();
-        weights_of(&route.unwrap())
-    }
-
-    /// The names of the http routes, in their order.
-    pub fn route_names(&self) -> Vec<String> {
-        let routes = &self.object(Kind::VirtualService, "order-service")["spec"]["http"];
-        routes.as_array().unwrap().iter().map(|route| route["name"].as_str().unwrap().to_owned()).collect()
-    }
-
-    pub fn subsets(&self) -> Vec<String> {
-        let subsets = &self.object(Kind::DestinationRule, "order-service")["spec"]["subsets"];
-        subsets.as_array().unwrap().iter().map(|subset| subset["name"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// What the Service selects: a version, or all of them.
-    pub fn pinned(&self) -> Option<String> {
-        let selector = &self.object(Kind::Service, "order-service")["spec"]["selector"];
-        selector["version"].as_str().map(str::to_owned)
-    }
-
-    pub fn replicas(&self, version: &str) -> i64 {
-        self.object(Kind::Deployment, &format!("order-service-{version}"))["spec"]["replicas"].as_i64().unwrap()
     }
 
     pub fn has(&self, kind: Kind, name: &str) -> bool {
@@ -498,15 +455,6 @@ fn without_version(object: &Value) -> Value {
         meta.remove("resourceVersion");
     }
     object
-}
-
-pub fn weights_of(route: &Value) -> String {
-    let destinations = route["route"].as_array().unwrap();
-    let parts = destinations.iter().map(|to| {
-        let weight = to["weight"].as_i64().unwrap_or(100);
-        format!("{}={weight}", to["destination"]["subset"].as_str().unwrap())
-    });
-    parts.collect::<Vec<_>>().join(" ")
 }
 
 fn pod_of(version: &str, index: i64, ready: bool, reason: Option<&str>, crashed: Option<Timestamp>) -> Pod {

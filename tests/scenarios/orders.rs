@@ -1,0 +1,299 @@
+//! What people ask of a rollout, and what comes of it, in a world made of data.
+
+use crate::{
+    read::{rollout, told},
+    rollouts::{STEPS, promoting, running, service, waiting_in_a_step},
+    world::{Pods, World},
+};
+use microservice_operator::{
+    api::{RolloutState, Verb},
+    plan::{object::Kind, rollout::orders::Order},
+};
+
+#[test]
+fn a_good_version_walks_the_steps_and_is_promoted() {
+    let mut world = promoting();
+    let (promoted, reason, _) = world.condition("Promoted");
+    assert_eq!((promoted.as_str(), reason.as_str()), ("False", "RolloutProgressing"));
+    assert_eq!(rollout(&world).progress.as_deref(), Some("1/4"));
+    assert_eq!(
+        world.status().message.as_deref(),
+        Some("step 2 of 4 of the rollout pauses until 00:11:00 UTC; traffic stays at v1 95, v2 5")
+    );
+    world.pass(59);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    world.pass(1);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    assert_eq!(world.condition("Paused").0, "True");
+    world.pass(36_000);
+    assert_eq!(world.routed(), "v1=50 v2=50", "a pause without an end waits for a person");
+    assert_eq!(
+        world.status().message.as_deref(),
+        Some(
+            "step 4 of 4 of the rollout waits for a promotion; traffic stays at v1 50, v2 50; go on with: \
+             kubectl ms promote order-service, or: kubectl ms abort order-service"
+        )
+    );
+    assert_eq!(world.ask(Verb::Promote), Ok("the rollout goes on".into()));
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(rollout(&world).state, RolloutState::Completed);
+    for condition in ["Ready", "Promoted"] {
+        assert_eq!(world.condition(condition).0, "True", "{condition}");
+    }
+    assert_eq!(world.condition("Paused").0, "False");
+    for reason in ["RolloutStarted", "RolloutPaused", "RolloutCompleted"] {
+        assert_eq!(told(&world, reason), 1, "{reason}");
+    }
+}
+
+#[test]
+fn a_version_that_fails_is_rolled_back_and_stays_so() {
+    let mut world = promoting();
+    world.crashes.insert("v2".into(), world.now);
+    world.settle();
+    assert_eq!(world.routed(), "v1=100");
+    let (promoted, reason, message) = world.condition("Promoted");
+    assert_eq!((promoted.as_str(), reason.as_str()), ("False", "RolloutAborted"));
+    assert!(message.starts_with("v2 cannot serve: its pods restart"), "{message}");
+    assert_eq!(world.condition("Available").0, "True", "its users are well");
+    assert_eq!(world.condition("Stalled").0, "True");
+    let message = world.status().message.clone().unwrap();
+    assert!(message.starts_with("rolled back: v2 cannot serve"), "{message}");
+    assert!(message.ends_with("traffic stays at v1 100; change the spec, or: kubectl ms retry order-service"));
+    assert_eq!(told(&world, "RolloutAborted"), 1);
+    world.pass(36_000);
+    assert_eq!(world.routed(), "v1=100", "nothing tries again by itself");
+    assert_eq!(world.ask(Verb::Retry), Ok("the rollout starts again with its first step".into()));
+    assert_eq!(world.routed(), "v1=95 v2=5");
+}
+
+#[test]
+fn a_failure_may_pause_instead() {
+    let mut world = running();
+    let steps = STEPS.replace("{steps", "{onFailure: Pause, steps");
+    world.edit(&service("v1=0 v2=100", &steps));
+    world.settle();
+    world.pods.insert("v2".into(), Pods::Broken("CrashLoopBackOff"));
+    world.settle();
+    assert_eq!(world.routed(), "v1=100", "a version that cannot serve gets nothing all the same");
+    assert_eq!(world.condition("Paused").0, "True");
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=95 v2=5", "the weights stay where the step had them");
+    assert_eq!(rollout(&world).state, RolloutState::Paused);
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), "v1=50 v2=50");
+}
+
+#[test]
+fn weights_edited_on_the_way_are_walked_to_from_where_it_is() {
+    let mut world = promoting();
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.edit(&service("v1=10 v2=90", STEPS));
+    world.settle();
+    assert_eq!(world.routed(), "v1=48 v2=52", "5 % of the way from 50 to 90");
+    assert_eq!(rollout(&world).stable, [("v1".to_owned(), 100)].into(), "an abort still goes back to the beginning");
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), "v1=100");
+}
+
+#[test]
+fn sizes_neither_restart_nor_retry_a_rollout() {
+    let mut world = promoting();
+    let before = rollout(&world).clone();
+    world.edit(&service("v1=0 v2=100", STEPS).replace("replicas: 3", "replicas: 5"));
+    world.settle();
+    assert_eq!((&rollout(&world).target, rollout(&world).step), (&before.target, before.step));
+    assert!(world.ask(Verb::Abort).is_ok());
+    world.edit(&service("v1=0 v2=100", STEPS).replace("replicas: 3", "replicas: 6"));
+    world.settle();
+    assert_eq!(rollout(&world).state, RolloutState::Aborted);
+    world.edit(&service("v1=0 v2=100", STEPS).replace("x:v2", "x:v2-fixed"));
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5", "another image is another rollout");
+}
+
+#[test]
+fn a_completed_rollout_can_be_undone() {
+    let mut world = promoting();
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    assert_eq!(world.routed(), "v2=100");
+    assert!(world.ask(Verb::Undo).is_ok());
+    assert_eq!(world.routed(), "v1=100");
+    assert_eq!(rollout(&world).message.as_deref(), Some("undone by mia"));
+    assert!(world.ask(Verb::Retry).is_ok());
+    assert_eq!(world.routed(), "v1=95 v2=5");
+}
+
+#[test]
+fn a_sick_stable_version_does_not_hold_its_successor_up() {
+    let mut world = promoting();
+    world.pods.insert("v1".into(), Pods::Broken("CrashLoopBackOff"));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    world.pass(60);
+    assert_eq!(world.condition("Paused").0, "True", "the steps go on");
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(rollout(&world).state, RolloutState::Completed);
+}
+
+#[test]
+fn a_removed_version_keeps_its_share_until_the_steps_take_it() {
+    let mut world = World::new(&service("v1=100", STEPS));
+    world.settle();
+    world.edit(&service("v2=100", STEPS));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v2=5 v1=95");
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), "v1=100");
+    world.pass(3_600);
+    assert!(world.has(Kind::Deployment, "order-service-v1"), "what serves is not removed");
+}
+
+#[test]
+fn orders_are_about_what_their_author_saw() {
+    let mut world = promoting();
+    let order = |uid: &str, target: Option<&str>, step: Option<i32>| Order {
+        uid: uid.into(),
+        name: uid.into(),
+        verb: Verb::Abort,
+        target: target.map(str::to_owned),
+        step,
+        revision: None,
+        expires: None,
+        actor: None,
+    };
+    let refused = world.order(order("a", Some("elsewhere"), None)).unwrap_err();
+    assert!(refused.starts_with("the spec has changed since"), "{refused}");
+    let refused = world.order(order("b", None, Some(3))).unwrap_err();
+    assert_eq!(refused, "the rollout was at step 3 and is now at step 1: look again");
+    let expired = Order { expires: Some(world.now), ..order("c", None, None) };
+    assert_eq!(world.order(expired).unwrap_err(), "it expired before it was seen");
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    let handled = |world: &World| rollout(world).handled.iter().map(|it| it.uid.clone()).collect::<Vec<_>>();
+    assert_eq!(handled(&world), ["a", "b", "c"]);
+    world.orders.clear();
+    assert!(!world.reconcile(), "forgetting is no reason to write");
+    assert!(world.order(order("d", None, None)).is_ok());
+    assert_eq!(handled(&world), ["d"], "what is gone need not be remembered");
+}
+
+#[test]
+fn a_person_may_hold_any_step() {
+    let mut world = promoting();
+    assert!(world.ask(Verb::Pause).is_ok());
+    world.pass(3_600);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    assert_eq!(world.condition("Paused").2, "paused by mia");
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), "v1=50 v2=50");
+}
+
+#[test]
+fn a_version_that_nothing_asks_for_is_scaled_down_after_the_delay_and_comes_back_first() {
+    let policy = STEPS.replace("{steps", "{scaleDownDelay: 5m, steps");
+    let mut world = World::new(&service("v1=100 v2=0", &policy));
+    world.settle();
+    world.pass(299);
+    assert_eq!((world.replicas("v1"), world.replicas("v2")), (3, 3));
+    world.pass(1);
+    assert_eq!((world.replicas("v1"), world.replicas("v2")), (3, 0));
+    assert_eq!(world.condition("Ready").0, "True");
+    world.pods.insert("v2".into(), Pods::Ready(2));
+    world.edit(&service("v1=0 v2=100", &policy));
+    world.settle();
+    assert_eq!((world.replicas("v2"), world.routed().as_str()), (3, "v1=100"), "pods come before the weight");
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.pass(299);
+    assert_eq!(world.replicas("v1"), 3, "not before the delay");
+    world.pass(1);
+    assert_eq!(world.replicas("v1"), 0);
+    assert!(world.ask(Verb::Undo).is_ok());
+    assert_eq!(world.replicas("v1"), 3);
+    world.pass(600);
+    assert_eq!((world.routed().as_str(), world.replicas("v2")), ("v1=100", 3), "what was undone waits for a retry");
+}
+
+#[test]
+fn a_version_that_served_again_before_a_crash_drains_anew() {
+    let mut world = running();
+    world.edit(&service("v2=100", STEPS));
+    world.settle();
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    assert_eq!(world.routed(), "v2=100");
+    world.pass(10);
+    world.pods.insert("v2".into(), Pods::Broken("Error"));
+    let before = world.microservice.status.clone();
+    world.reconcile();
+    assert_eq!(world.routed(), "v1=100", "it has not drained yet, and rescues");
+    world.microservice.status = before;
+    world.now = world.now.checked_add(jiff::SignedDuration::from_secs(60)).unwrap();
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(world.subsets(), ["v2", "v1"], "requests were on their way to v1 until now");
+    world.pass(29);
+    assert_eq!(world.subsets(), ["v2", "v1"]);
+    world.pass(1);
+    assert_eq!(world.subsets(), ["v2"]);
+}
+
+#[test]
+fn a_pause_in_mid_step_keeps_the_weights_when_the_pods_come() {
+    let mut world = waiting_in_a_step(STEPS);
+    assert!(world.ask(Verb::Pause).is_ok());
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5", "it is paused");
+    world.pods.insert("v1".into(), Pods::Broken("Error"));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100", "a loss moves the weights all the same");
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(30);
+    assert_eq!(world.routed(), "v1=95 v2=5", "and they come back to where the pause keeps them");
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), "v1=50 v2=50", "the step goes on");
+    assert!(rollout(&world).kept.is_empty());
+}
+
+#[test]
+fn an_abort_does_not_go_back_to_weights_that_somebody_was_leaving() {
+    let mut world = promoting();
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.pods.insert("v1".into(), Pods::Ready(2));
+    world.edit(&service("v1=100 v2=0", STEPS));
+    world.settle();
+    assert_eq!(world.routed(), "v1=50 v2=50", "v1 cannot take all back yet");
+    world.edit(&service("v1=0 v2=0 v3=100", STEPS));
+    world.settle();
+    world.pods.insert("v1".into(), Pods::Healthy);
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), "v1=100");
+}
+
+#[test]
+fn a_retry_before_an_undo_has_moved_anything_leaves_the_weights() {
+    let mut world = running();
+    world.edit(&service("v1=0 v2=100", STEPS));
+    world.settle();
+    world.ask(Verb::PromoteFull).unwrap();
+    world.pass(600);
+    assert_eq!(world.routed(), "v2=100");
+    world.pods.insert("v1".into(), Pods::Broken("CrashLoopBackOff"));
+    world.settle();
+    world.ask(Verb::Undo).unwrap();
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Aborted, "v2=100"));
+    assert_eq!(world.ask(Verb::Retry), Ok("the requested weights are still in force: they stay".into()));
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Completed, "v2=100"));
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.pass(3_600);
+    assert_eq!(world.routed(), "v2=100");
+}
