@@ -124,6 +124,13 @@ pub struct AnalysisRun {
     pub metrics: Vec<MetricRun>,
 }
 
+impl AnalysisRun {
+    /// One without measurements yet.
+    pub fn new(since: MicroTime) -> Self {
+        Self { since, metrics: Vec::new() }
+    }
+}
+
 /// The measurements of one metric of one version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -312,3 +312,10 @@ pub enum RolloutState {
     /// The requested weights are in force.
     Completed,
 }
+
+impl RolloutState {
+    /// It has begun, and has not ended.
+    pub fn is_under_way(self) -> bool {
+        matches!(self, Self::Progressing | Self::Paused)
+    }
+}

@@ -21,14 +21,14 @@ pub use metadata::{is_provider, name_of};
 /// Checks manifests against the CRDs of this build.
 #[derive(Debug)]
 pub struct Checker {
-    schema: Value,
-    rules: rules::Rules,
-    providers: Providers,
+    microservices: Definition,
+    providers: Definition,
 }
 
-/// Checks AnalysisProviders.
+/// What the API server asks of one kind.
 #[derive(Debug)]
-struct Providers {
+struct Definition {
+    kind: &'static str,
     schema: Value,
     rules: rules::Rules,
 }
@@ -57,32 +57,21 @@ impl Checker {
     /// # Errors
     /// When the generated CRD is not one, which a test excludes.
     pub fn new() -> Result<Self, serde_json::Error> {
-        let schema = schema::open_api_schema()?;
-        let rules = rules::Rules::new(&schema);
-        let of_providers = schema::provider_schema()?;
-        let providers = Providers { rules: rules::Rules::new(&of_providers), schema: of_providers };
-        Ok(Self { schema, rules, providers })
+        let microservices = Definition::new(metadata::KIND, schema::open_api_schema()?);
+        let providers = Definition::new(metadata::PROVIDER, schema::provider_schema()?);
+        Ok(Self { microservices, providers })
     }
 
     /// Checks one manifest; `provider` carries the traffic of a Microservice that does not say.
     pub fn check(&self, manifest: &Value, provider: Provider) -> Verdict {
         if is_provider(manifest) {
-            return Verdict { refused: self.providers.check(manifest), ..Verdict::default() };
+            return Verdict { refused: self.providers.check(manifest).0, ..Verdict::default() };
         }
         if let Some(problem) = metadata::other_kind(manifest) {
             return Verdict { refused: vec![problem], ..Verdict::default() };
         }
-        let mut refused = metadata::check(manifest, metadata::KIND);
-        let mut manifest = structure::stored(&self.schema, manifest);
-        metadata::give_name(&mut manifest);
-        let unknown = unknown::prune(&self.schema, &mut manifest);
-        let structure = structure::check(&self.schema, &manifest);
-        let whole = structure.is_empty();
-        refused.extend(structure.into_iter().chain(unknown));
-        if !whole {
-            return Verdict { refused, ..Verdict::default() };
-        }
-        refused.extend(self.rules.check(&manifest));
+        let (refused, whole) = self.microservices.check(manifest);
+        let Some(manifest) = whole else { return Verdict { refused, ..Verdict::default() } };
         match serde_json::from_value::<Microservice>(manifest) {
             Ok(microservice) => {
                 let resolved = resolve::resolve(&microservice, provider);
@@ -97,19 +86,24 @@ impl Checker {
     }
 }
 
-impl Providers {
-    /// Why the API server refuses it.
-    fn check(&self, manifest: &Value) -> Vec<Problem> {
-        let mut refused = metadata::check(manifest, metadata::PROVIDER);
+impl Definition {
+    fn new(kind: &'static str, schema: Value) -> Self {
+        Self { kind, rules: rules::Rules::new(&schema), schema }
+    }
+
+    /// Why the API server refuses a manifest; and the manifest as it would store it, unless it is too broken for that.
+    fn check(&self, manifest: &Value) -> (Vec<Problem>, Option<Value>) {
+        let mut refused = metadata::check(manifest, self.kind);
         let mut manifest = structure::stored(&self.schema, manifest);
         metadata::give_name(&mut manifest);
         let unknown = unknown::prune(&self.schema, &mut manifest);
         let structure = structure::check(&self.schema, &manifest);
         let whole = structure.is_empty();
         refused.extend(structure.into_iter().chain(unknown));
-        if whole {
-            refused.extend(self.rules.check(&manifest));
+        if !whole {
+            return (refused, None);
         }
-        refused
+        refused.extend(self.rules.check(&manifest));
+        (refused, Some(manifest))
     }
 }

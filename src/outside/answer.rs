@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    Error,
+    Error, admits,
     credentials::{Secrets, access},
     datadog::Datadog,
     http::Http,
@@ -132,7 +132,7 @@ fn kind(spec: &AnalysisProviderSpec) -> &'static str {
 
 fn allowed(spec: &AnalysisProviderSpec, asked: &Measure) -> Result<(), Error> {
     let name = || asked.provider.clone();
-    if !spec.namespaces.is_empty() && !spec.namespaces.contains(&asked.namespace) {
+    if !admits(&spec.namespaces, &asked.namespace) {
         return Err(Error::OtherNamespaces { name: name(), namespace: asked.namespace.clone() });
     }
     if matches!(asked.metric, Asked::Query(_)) && spec.own_queries == OwnQueries::Deny {

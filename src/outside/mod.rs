@@ -22,5 +22,10 @@ pub use desk::Desk;
 pub use error::Error;
 pub use webhook::{ClusterWebhooks, Webhooks};
 
+/// Whether a list of namespaces has this one; an empty list has all.
+fn admits(namespaces: &[String], namespace: &str) -> bool {
+    namespaces.is_empty() || namespaces.iter().any(|admitted| admitted == namespace)
+}
+
 #[cfg(test)]
 mod tests;

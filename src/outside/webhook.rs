@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    Error,
+    Error, admits,
     credentials::{Secrets, entry, text},
     http::{Access, Http, Request, excerpt, shown},
 };
@@ -144,7 +144,7 @@ impl<'a> Webhook<'a> {
         pause: Duration,
     ) -> Result<Self, Fault> {
         let name = || call.webhook.clone();
-        if !spec.namespaces.is_empty() && !spec.namespaces.contains(&call.namespace) {
+        if !admits(&spec.namespaces, &call.namespace) {
             return Err(Fault::OtherNamespaces { name: name(), namespace: call.namespace.clone() });
         }
         let url = Url::parse(&spec.url).map_err(|_| Fault::Address(name()))?;

@@ -100,15 +100,16 @@ fn rollout(old: &MicroserviceStatus, new: &MicroserviceStatus, tell: &mut impl F
     let state = before.filter(|_| same).map(|before| before.state);
     let weights = new.weights.as_deref().unwrap_or_default();
     let why = after.message.as_deref().unwrap_or("a step waits until somebody promotes");
-    let under_way = |rollout: &RolloutStatus| matches!(rollout.state, RolloutState::Progressing | RolloutState::Paused);
-    if !same && before.is_some_and(under_way) {
+    if !same && before.is_some_and(|before| before.state.is_under_way()) {
         tell(false, "RolloutSuperseded", format!("the spec changed on the way; effective weights: {weights}"));
     }
     let by = |rollout: &RolloutStatus| rollout.held.as_ref().map(|held| held.by);
     if by(after) != before.filter(|_| same).and_then(by) {
         match &after.held {
             Some(it) => tell(false, held::reason(it.by), format!("{}; effective weights: {weights}", it.message)),
-            None if under_way(after) => tell(false, "RolloutReleased", "nothing holds the rollout any more".to_owned()),
+            None if after.state.is_under_way() => {
+                tell(false, "RolloutReleased", "nothing holds the rollout any more".to_owned())
+            }
             None => {}
         }
     }

@@ -149,7 +149,7 @@ impl Transition<'_> {
             ensure(able, || format!("{name} is favoured, and was not complete and known to the mesh"))?;
             let rollout = self.decision.plan.rollout.as_ref();
             let wanted = rollout.is_some_and(|rollout| {
-                let under_way = matches!(rollout.state, RolloutState::Progressing | RolloutState::Paused);
+                let under_way = rollout.state.is_under_way();
                 under_way && rollout.step_since.is_some() && self.requested(name) > of(&rollout.stable, name)
             });
             ensure(wanted, || format!("{name} is favoured, and no rollout raises it"))?;
@@ -232,7 +232,7 @@ impl Transition<'_> {
     }
 
     fn no_step_is_exceeded(&self, rollout: &RolloutStatus) -> Result<(), String> {
-        if !matches!(rollout.state, RolloutState::Progressing | RolloutState::Paused) {
+        if !rollout.state.is_under_way() {
             return Ok(());
         }
         for name in self.raised(rollout) {

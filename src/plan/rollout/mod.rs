@@ -191,9 +191,9 @@ fn judge_all<'a>(
         // What a crash left undated counts from now on, unless requests depend on it.
         memory.subset_since =
             memory.subset_since.filter(|_| routed(name) || seen.destination_rule == dated.destination_rule);
-        memory.unreferenced_since = memory.unreferenced_since.filter(|_| seen.virtual_service == dated.virtual_service);
         // The route may have been given to it again before a crash, and the status not: it drains anew.
-        memory.unreferenced_since = memory.unreferenced_since.filter(|_| !routed(name));
+        memory.unreferenced_since =
+            memory.unreferenced_since.filter(|_| !routed(name) && seen.virtual_service == dated.virtual_service);
         Some(memory)
     };
     let judge = |name, spec| {

@@ -1,7 +1,7 @@
 //! What the steps so far ask for beside the weights, while the rollout is under way. Pure.
 
 use crate::{
-    api::{RolloutState, RolloutStatus, RouteMatch},
+    api::{RolloutStatus, RouteMatch},
     observe::Weights,
     plan::rollout::settle::share,
     validate::{Affinity, Step},
@@ -57,7 +57,7 @@ impl Situation<'_> {
 
     /// It has begun, and has not ended.
     pub(super) fn under_way(&self, status: &RolloutStatus) -> bool {
-        status.step_since.is_some() && matches!(status.state, RolloutState::Progressing | RolloutState::Paused)
+        status.step_since.is_some() && status.state.is_under_way()
     }
 
     /// The steps that are done, and the current one unless it waits to begin.

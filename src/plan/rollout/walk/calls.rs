@@ -132,9 +132,8 @@ impl Situation<'_> {
     /// Notes whom to tell that the rollout has just ended.
     pub(super) fn tell(&self, status: &mut RolloutStatus) {
         let Some(before) = self.old.filter(|old| old.target == status.target).map(|old| old.state) else { return };
-        let under_way = matches!(before, RolloutState::Progressing | RolloutState::Paused);
         let moment = match status.state {
-            RolloutState::Completed if under_way => Moment::AfterRollout,
+            RolloutState::Completed if before.is_under_way() => Moment::AfterRollout,
             RolloutState::Aborted if before != RolloutState::Aborted => Moment::OnRollback,
             _ => return,
         };

@@ -26,8 +26,7 @@ struct Holder {
 impl Situation<'_> {
     /// Notes what holds the rollout now; when a hold ends, the time that it took counts for nothing.
     pub(super) fn hold(&self, status: &mut RolloutStatus) {
-        let under_way = matches!(status.state, RolloutState::Progressing | RolloutState::Paused);
-        let holder = if under_way { self.holder(status) } else { None };
+        let holder = if status.state.is_under_way() { self.holder(status) } else { None };
         let before = status.held.take();
         let same = before.as_ref().zip(holder.as_ref()).is_some_and(|(before, holder)| before.by == holder.by);
         if let Some(over) = before.as_ref().filter(|_| !same) {

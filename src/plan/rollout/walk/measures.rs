@@ -79,8 +79,7 @@ impl Situation<'_> {
 
     /// Until all gates are behind.
     fn is_measured(&self, status: &RolloutStatus) -> bool {
-        let under_way = matches!(status.state, RolloutState::Progressing | RolloutState::Paused);
-        under_way && (status.step < self.steps() || status.waits_for.is_some())
+        status.state.is_under_way() && (status.step < self.steps() || status.waits_for.is_some())
     }
 
     fn course<'a>(

@@ -104,10 +104,10 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
     let answers = orders::obey(&mut status, situation);
     situation.hold(&mut status);
     situation.hear(&mut status);
-    if matches!(status.state, RolloutState::Progressing | RolloutState::Paused) {
+    if status.state.is_under_way() {
         situation.measure(&mut status);
     }
-    if matches!(status.state, RolloutState::Progressing | RolloutState::Paused) {
+    if status.state.is_under_way() {
         situation.judge(&mut status);
     }
     let walk = Walk { aims: Weights::new(), status, answers, outlook: Outlook::default() };

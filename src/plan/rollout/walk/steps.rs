@@ -62,8 +62,9 @@ impl Situation<'_> {
     pub(in super::super) fn pass(&self, status: &mut RolloutStatus) {
         if matches!(self.step(status), Some(Step::Weight(1..))) {
             status.weights_since = Some(time(self.now));
-            let run = AnalysisRun { since: time(self.now), metrics: Vec::new() };
-            status.analysis = status.analysis.take().or(Some(run)).filter(|_| self.policy.analysis.is_some());
+            if self.policy.analysis.is_some() && status.analysis.is_none() {
+                status.analysis = Some(AnalysisRun::new(time(self.now)));
+            }
         }
         status.step = (status.step + 1).min(self.steps());
         self.enter(status);
@@ -85,8 +86,8 @@ impl Situation<'_> {
     fn begin_step(&self, status: &mut RolloutStatus) {
         status.step_since = Some(time(self.now));
         status.progressed_at = Some(time(self.now));
-        let run = AnalysisRun { since: time(self.now), metrics: Vec::new() };
-        status.step_analysis = Some(run).filter(|_| matches!(self.step(status), Some(Step::Analysis(_))));
+        let measures = matches!(self.step(status), Some(Step::Analysis(_)));
+        status.step_analysis = measures.then(|| AnalysisRun::new(time(self.now)));
     }
 
     /// Every version that is being raised carries what the step gives it. What the others carry may differ while

@@ -1,9 +1,9 @@
 //! What keeps a service from its spec, in words that tell a person what to do. Pure.
 
-use jiff::Timestamp;
+mod rollout;
 
 use crate::{
-    api::{LimitedBy, Provider, RolloutState, conditions::reason},
+    api::{LimitedBy, Provider, conditions::reason},
     observe::{Controller, Foreign, Mesh, Observed, views::MICROSERVICE},
     validate::{Validated, Version},
 };
@@ -12,7 +12,7 @@ use super::{
     adoption, copies,
     object::{Kind, Object},
     revisions,
-    rollout::{Rollout, Standing, held},
+    rollout::{Rollout, Standing},
     scaling::{self, Contested},
     traffic::provider::Stage,
 };
@@ -88,7 +88,7 @@ pub fn holds(
         Some(scaled.map(|message| Hold { reason: reason::CHILD_SCALED, message, ..hold.clone() }).unwrap_or(hold))
     }));
     holds.extend(of_provider(stage));
-    holds.extend(of_rollout(service, rollout));
+    holds.extend(rollout::of_rollout(service, rollout));
     let routes = routes(service, observed, rollout, stage, clashes);
     // Without a mesh nothing is on its way that would ever change this: the condition alone says it. What an adoption
     // waits for is said above.
@@ -230,57 +230,6 @@ fn of_removed(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
         message: format!("{} was removed and drains; {}", standing.name, weights_in_words(rollout)),
         severity: Severity::Progressing,
     })
-}
-
-fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
-    let status = rollout.progress.as_ref()?;
-    let steps = service.rollout.as_ref().map_or(0, |policy| policy.steps.len());
-    let name = &service.identity.name;
-    let weights = weights_in_words(rollout);
-    let at = format!("step {} of {steps}", status.step + 1);
-    if let Some(held) = held::told(status, rollout.outlook.pause_ends) {
-        let message = format!("{}; {weights}; or back: kubectl ms abort {name}", held.message);
-        return Some(Hold { reason: held::reason(held.by), message, severity: Severity::Progressing });
-    }
-    match status.state {
-        RolloutState::Completed => None,
-        RolloutState::Progressing => {
-            let until = |at: Timestamp| format!("pauses until {}", at.strftime("%H:%M:%S UTC"));
-            let message = match (&status.step_since, rollout.outlook.pause_ends) {
-                _ if rollout.outlook.waits_for.is_some() => {
-                    format!(
-                        "{at} of the rollout waits for {}; {weights}",
-                        rollout.outlook.waits_for.as_deref().unwrap_or_default()
-                    )
-                }
-                (None, _) => format!("the rollout begins once its pods are ready; {weights}"),
-                (Some(_), Some(end)) => format!("{at} of the rollout {}; {weights}", until(end)),
-                (Some(_), None) if usize::try_from(status.step).is_ok_and(|done| done >= steps) => {
-                    "all steps of the rollout are done: the requested weights follow".to_owned()
-                }
-                (Some(_), None) => format!("{at} of the rollout is under way"),
-            };
-            Some(Hold { reason: reason::ROLLOUT_PROGRESSING, message, severity: Severity::Progressing })
-        }
-        RolloutState::Paused => {
-            let why = status.message.clone().unwrap_or_else(|| format!("{at} of the rollout waits for a promotion"));
-            let message =
-                format!("{why}; {weights}; go on with: kubectl ms promote {name}, or: kubectl ms abort {name}");
-            Some(Hold { reason: reason::ROLLOUT_PAUSED, message, severity: Severity::Progressing })
-        }
-        RolloutState::Aborted => {
-            let why = status.message.as_deref().unwrap_or("the rollout was aborted");
-            if let Some(percent) = status.back {
-                let message = format!(
-                    "rolling back by steps, now at {percent} % of the way: {why}; {weights}; at once with: kubectl ms \
-                     abort {name}"
-                );
-                return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
-            }
-            let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");
-            Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Stalled })
-        }
-    }
 }
 
 fn of_provider(stage: &Stage) -> Option<Hold> {

@@ -1,0 +1,62 @@
+//! What a rollout waits for, or why it ended. Pure.
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{RolloutState, conditions::reason},
+    plan::rollout::{Rollout, held},
+    validate::Validated,
+};
+
+use super::{Hold, Severity, weights_in_words};
+
+pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
+    let status = rollout.progress.as_ref()?;
+    let steps = service.rollout.as_ref().map_or(0, |policy| policy.steps.len());
+    let name = &service.identity.name;
+    let weights = weights_in_words(rollout);
+    let at = format!("step {} of {steps}", status.step + 1);
+    if let Some(held) = held::told(status, rollout.outlook.pause_ends) {
+        let message = format!("{}; {weights}; or back: kubectl ms abort {name}", held.message);
+        return Some(Hold { reason: held::reason(held.by), message, severity: Severity::Progressing });
+    }
+    match status.state {
+        RolloutState::Completed => None,
+        RolloutState::Progressing => {
+            let until = |at: Timestamp| format!("pauses until {}", at.strftime("%H:%M:%S UTC"));
+            let message = match (&status.step_since, rollout.outlook.pause_ends) {
+                _ if rollout.outlook.waits_for.is_some() => {
+                    format!(
+                        "{at} of the rollout waits for {}; {weights}",
+                        rollout.outlook.waits_for.as_deref().unwrap_or_default()
+                    )
+                }
+                (None, _) => format!("the rollout begins once its pods are ready; {weights}"),
+                (Some(_), Some(end)) => format!("{at} of the rollout {}; {weights}", until(end)),
+                (Some(_), None) if usize::try_from(status.step).is_ok_and(|done| done >= steps) => {
+                    "all steps of the rollout are done: the requested weights follow".to_owned()
+                }
+                (Some(_), None) => format!("{at} of the rollout is under way"),
+            };
+            Some(Hold { reason: reason::ROLLOUT_PROGRESSING, message, severity: Severity::Progressing })
+        }
+        RolloutState::Paused => {
+            let why = status.message.clone().unwrap_or_else(|| format!("{at} of the rollout waits for a promotion"));
+            let message =
+                format!("{why}; {weights}; go on with: kubectl ms promote {name}, or: kubectl ms abort {name}");
+            Some(Hold { reason: reason::ROLLOUT_PAUSED, message, severity: Severity::Progressing })
+        }
+        RolloutState::Aborted => {
+            let why = status.message.as_deref().unwrap_or("the rollout was aborted");
+            if let Some(percent) = status.back {
+                let message = format!(
+                    "rolling back by steps, now at {percent} % of the way: {why}; {weights}; at once with: kubectl ms \
+                     abort {name}"
+                );
+                return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
+            }
+            let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");
+            Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Stalled })
+        }
+    }
+}
