@@ -83,7 +83,7 @@ pub struct State {
     pub changes: BTreeMap<Kind, u32>,
     /// Target of the rollout that the route was last written for.
     pub target: Option<String>,
-    /// When the route was last written for a loss, or for a rollout that a crash made forgotten.
+    /// When the route was last written for a loss.
     pub unrest: Option<Timestamp>,
 }
 
@@ -219,8 +219,7 @@ impl State {
         }
         if last >= Last::VirtualService {
             let target = decision.plan.rollout.as_ref().map(|rollout| rollout.target.clone());
-            let forgotten = last < Last::Status && target != self.target;
-            self.unrest = if lossy || forgotten { Some(self.now) } else { self.unrest };
+            self.unrest = if lossy { Some(self.now) } else { self.unrest };
             self.target = target;
         }
         if last == Last::Status {

@@ -218,3 +218,18 @@ fn a_version_that_came_back_before_a_crash_leaves_the_mesh_before_its_pods_go() 
     world.pass(5);
     assert!(!world.has(Kind::Deployment, "order-service-v2"));
 }
+
+#[test]
+fn where_a_rollout_begins_outlives_a_status_that_was_lost() {
+    let without = service("v1=100 v2=0", STEPS).replace(&format!(", rollout: {STEPS}"), "");
+    let mut world = World::new(&without);
+    world.settle();
+    world.pass(600);
+    world.edit(&service("v1=0 v2=100", STEPS));
+    let before = world.microservice.status.clone();
+    world.reconcile();
+    world.microservice.status = before;
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    assert_eq!(rollout(&world).stable, [("v1".to_owned(), 100)].into());
+}

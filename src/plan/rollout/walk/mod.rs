@@ -133,7 +133,7 @@ impl Situation<'_> {
         if status.held.is_none() && status.state != RolloutState::Paused {
             status.kept.clear();
         }
-        if status.held.is_none() && status.state == RolloutState::Progressing {
+        if status.held.is_none() && status.state == RolloutState::Progressing && !self.begins(status) {
             self.advance(status);
         }
         self.go_back(status);
@@ -187,6 +187,11 @@ impl Situation<'_> {
     /// Versions that are to get more than they have without the rollout.
     fn raised<'a>(&'a self, status: &'a RolloutStatus) -> impl Iterator<Item = &'a Party<'a>> {
         self.parties.iter().filter(|party| party.requested > weight_of(&status.stable, party.name))
+    }
+
+    /// It is not persisted yet. Until then no weight goes up: after a crash nothing else would tell where it began.
+    fn begins(&self, status: &RolloutStatus) -> bool {
+        status.state.is_under_way() && self.old.is_none_or(|old| old.target != status.target)
     }
 
     fn aims(&self, status: &RolloutStatus) -> Weights {
