@@ -159,6 +159,10 @@ fn actions_cannot_be_changed_and_the_oldest_are_cleared() {
         let change = json!({"spec": {"verb": "Abort"}});
         let refused = api.patch(&first.name_any(), &PatchParams::default(), &Patch::Merge(&change)).await.unwrap_err();
         assert!(refused.to_string().contains("an action cannot be changed: create another one"), "{refused}");
+        // The API server dates creations to the second, and those of one second have no order.
+        let next = first.metadata.creation_timestamp.clone().unwrap().0 + jiff::SignedDuration::from_secs(1);
+        let passed = eventually(|| async { (jiff::Timestamp::now() >= next).then_some(()) });
+        passed.await.expect("the second passes");
         for _ in 0..22 {
             assert_eq!(ask(&space, Verb::Retry, &ready).await.0, ActionResult::Refused);
         }
