@@ -200,6 +200,40 @@ fn a_slow_version_is_rolled_back_by_its_p99() {
 }
 
 #[test]
+fn without_requests_each_on_no_data_says_what_it_does() {
+    run(async {
+        let _shared = stage().shared().await;
+        let v2 = Version { replicas: 2, ..version("v2", 0) };
+        let (space, provider) = begin("no-data", NAME, &v2).await;
+        for service in ["fails", "passes"] {
+            resting(&space, service, &v2).await;
+        }
+        for (service, on_no_data) in [(NAME, "Wait"), ("passes", "Pass"), ("fails", "Fail")] {
+            let policy = provider.policy(success_rate(), &format!(", onNoData: {on_no_data}"));
+            raise(&space, service, &v2, &policy).await;
+        }
+        space.weights("fails", FIRST).await;
+        space.turns_round();
+        let failed = space.until("fails", "rolled back", |it| told(it, "Promoted").0 == "RolloutAborted").await;
+        let no_data = "v2 fails its analysis: success-rate no data: v2 got 0 requests in 6s, which fails by onNoData";
+        assert!(message(&failed).starts_with(&format!("rolled back: {no_data}")), "{}", message(&failed));
+        ready_at(&space, "passes", "v1=0 v2=100").await;
+        let held = space
+            .until(NAME, "held without data", |it| {
+                measurement(it).is_some_and(|run| run.taken > 1) && weights(it).is_some()
+            })
+            .await;
+        assert_eq!(weights(&held).unwrap(), FIRST);
+        let waits = "waits for its analysis: success-rate of v2: no data: v2 got 0 requests in 6s; ";
+        assert!(message(&held).contains(waits), "{}", message(&held));
+        let requests = requests(&space).await;
+        ready_at(&space, NAME, "v1=0 v2=100").await;
+        let report = requests.stop().await;
+        assert_eq!(report.failures(), 0, "{report}");
+    });
+}
+
+#[test]
 fn a_rollout_holds_while_prometheus_is_gone_and_goes_on_with_it() {
     run(async {
         let _alone = stage().alone().await;
