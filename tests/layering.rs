@@ -108,6 +108,17 @@ fn steps_know_only_of_those_before_them() {
     assert_eq!(all, Vec::<String>::new());
 }
 
+/// The clock itself, the name of a process, and signatures, whose readers have a clock of their own.
+const OWN_TIME: &[&str] = &["src/observe/clock.rs", "src/commands.rs", "src/outside/webhook.rs"];
+
+#[test]
+fn everything_else_is_by_the_clock_of_the_api_server() {
+    let all = found("src", &["Timestamp::now", "Zoned::now", "SystemTime"]);
+    let ours = |it: &&String| !OWN_TIME.iter().any(|file| it.starts_with(file));
+    assert_eq!(all.iter().filter(ours).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(all.iter().any(|it| it.starts_with("src/observe/clock.rs")), "{all:?}");
+}
+
 #[test]
 fn the_search_finds_what_it_looks_for() {
     assert!(!found("src/controller", IMPURE).is_empty());

@@ -25,7 +25,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     api::Microservice,
-    observe::{Caches, views::Peer},
+    observe::{Caches, Clock, views::Peer},
     outside::{Desk, Office},
     plan::Settings,
     telemetry::Metrics,
@@ -43,6 +43,8 @@ pub struct Options {
     /// Identity of this process in events.
     pub instance: String,
     pub metrics: Arc<Metrics>,
+    /// The time that decisions are made by.
+    pub clock: Clock,
     /// Who asks AnalysisProviders.
     pub office: Arc<Office>,
 }

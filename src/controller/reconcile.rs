@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::{
     api::{MANAGER, Microservice, MicroserviceStatus},
     apply::{self, Applied, Applier},
-    observe::{self, Caches, Key, Observed, Written},
+    observe::{self, Caches, Clock, Key, Observed, Written},
     outside::Desk,
     plan::{
         Plan, Settings,
@@ -57,6 +57,7 @@ pub struct Context {
     reporter: Reporter,
     backoff: Backoff,
     metrics: Arc<Metrics>,
+    clock: Clock,
     desk: Desk,
     /// When each status was last written.
     written: Mutex<HashMap<Key, Timestamp>>,
@@ -70,6 +71,7 @@ impl Context {
             reporter,
             settings: options.settings.clone(),
             metrics: options.metrics.clone(),
+            clock: options.clock.clone(),
             backoff: Backoff::default(),
             written: Mutex::default(),
             desk,
@@ -121,7 +123,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     if !context.caches.served() || !context.caches.have_seen_writes(&key) {
         return Ok(Action::requeue(CACHE_WAIT));
     }
-    let now = Timestamp::now();
+    let now = context.clock.now();
     let identity = resolve::resolve(newest, context.settings.provider).identity;
     let old = newest.status.clone().unwrap_or_default();
     let accepted = accept(newest, context.settings.provider, || context.caches.accepted_spec(&identity, &old));
@@ -160,7 +162,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
         other => other,
     };
     if !applied.is_empty() {
-        planned.written_at(now, Timestamp::now());
+        planned.written_at(now, context.clock.now());
         planned.marked(&applied.marks);
     }
     let subject = Subject { generation: identity.generation, service: Some(&service), observed: Some(&observed), now };

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod caches;
+pub mod clock;
 pub mod deployments;
 pub mod model;
 pub mod pods;
@@ -10,6 +11,7 @@ pub mod views;
 
 pub use cache::{Cache, Key, Written};
 pub use caches::{Caches, Source};
+pub use clock::Clock;
 pub use model::{
     ChildRef, Controller, DependencyState, DeploymentFacts, Foreign, LiveRoutes, LiveService, Mesh, Observed,
     ObservedVersion, PodFacts, Weights,

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     api::provider::{AnalysisProviderSpec, OwnQueries},
-    observe::Providers,
+    observe::{Clock, Providers},
     plan::inquiry::{Asked, Call, Finding, Inquiry, Measure, Question, Reply, Verdict},
     telemetry::Metrics,
 };
@@ -39,6 +39,7 @@ pub struct Office {
     webhooks: Option<Arc<dyn Webhooks>>,
     /// Time before a webhook is called a second time.
     pause: Duration,
+    clock: Clock,
 }
 
 impl Office {
@@ -52,6 +53,7 @@ impl Office {
             metrics,
             webhooks: None,
             pause: PAUSE,
+            clock: Clock::default(),
         }
     }
 
@@ -60,11 +62,16 @@ impl Office {
         Self { webhooks: Some(webhooks), pause: pause.unwrap_or(PAUSE), ..self }
     }
 
+    /// The same, by this clock.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Asks, once there is a free slot. An error is a reply, too.
     pub async fn answer(&self, inquiry: &Inquiry) -> Reply {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await;
-        let at = Timestamp::now();
+        let at = self.clock.now();
         let (query, finding) = match &inquiry.question {
             Question::Measure(asked) => {
                 let Measured { query, reading } = self.measure(asked, at).await;

@@ -72,7 +72,7 @@ pub async fn act(
         }
         Some(asked) => {
             let kept = revisions::kept(&microservice, &cluster.revisions(&args.name).await?);
-            match revisions::chosen(&kept, asked, Timestamp::now()) {
+            match revisions::chosen(&kept, asked, cluster.clock.now()) {
                 Ok(name) => Some(name),
                 Err(why) => return refused(&why),
             }
@@ -85,7 +85,7 @@ pub async fn act(
         eprintln!("warning: the action does not say who asked: {error}");
         None
     });
-    let mut action = action(&microservice, verb, actor, Timestamp::now());
+    let mut action = action(&microservice, verb, actor, cluster.clock.now());
     action.spec.revision = revision;
     let actions: Api<MicroserviceAction> = cluster.api();
     let params = PostParams { field_manager: Some("kubectl-ms".to_owned()), ..PostParams::default() };

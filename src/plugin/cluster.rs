@@ -13,12 +13,16 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
     api::{ListParams, PostParams},
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
     core::Status,
 };
 use serde::de::DeserializeOwned;
 
-use crate::api::{Microservice, MicroserviceAction, labels};
+use crate::{
+    api::{Microservice, MicroserviceAction, labels},
+    observe::Clock,
+};
 
 use super::{Error, cli::GlobalArgs};
 
@@ -35,6 +39,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Cluster {
     pub client: Client,
+    pub clock: Clock,
     pub namespace: String,
     pub server: String,
 }
@@ -59,8 +64,9 @@ impl Cluster {
         config.connect_timeout = Some(CONNECT);
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(Error::Client)?;
-        Ok(Self { client, namespace, server: server.trim_end_matches('/').to_owned() })
+        let clock = Clock::default();
+        let client = ClientBuilder::try_from(config).map_err(Error::Client)?.with_layer(&clock.layer()).build();
+        Ok(Self { client, clock, namespace, server: server.trim_end_matches('/').to_owned() })
     }
 
     /// The API of a kind in the namespace.

@@ -1,6 +1,5 @@
 //! `kubectl ms get`: the tree, once.
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
@@ -38,7 +37,7 @@ pub async fn get(cluster: &Cluster, out: Out, args: &GetArgs) -> Result<Exit, Er
         eprintln!("there is no Microservice in {place}");
         return Ok(Exit::Done);
     }
-    let now = Timestamp::now();
+    let now = cluster.clock.now();
     let trees: Vec<String> = views.iter().map(|view| tree(view, now, out.paint)).collect();
     out.text(&trees.join("\n"))?;
     Ok(Exit::Done)

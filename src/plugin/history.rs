@@ -39,7 +39,7 @@ pub async fn history(cluster: &Cluster, out: Out, name: &str) -> Result<Exit, Er
     cluster.microservice(name).await?;
     let actions = cluster.actions().await?;
     let events = cluster.events(&format!("involvedObject.kind=Microservice,involvedObject.name={name}")).await?;
-    let now = Timestamp::now();
+    let now = cluster.clock.now();
     let entries = entries(name, &actions, &events, now);
     if let Some(format) = out.format {
         out.value(format, &entries)?;

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{Stream, StreamExt};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt,
@@ -14,7 +13,7 @@ use kube::{
     },
 };
 
-use crate::api::Microservice;
+use crate::{api::Microservice, observe::Clock};
 
 use super::{
     Error, Exit,
@@ -48,7 +47,9 @@ pub async fn watch(cluster: &Cluster, out: Out, args: &GetArgs) -> Result<Exit, 
     let pod_changes =
         changes(reflector::reflector(writer, watcher(cluster.scope::<Pod>(all), config).default_backoff()));
     let mut changes = std::pin::pin!(futures::stream::select(service_changes, pod_changes));
-    let mut screen = Screen { out, names: &args.names, shown: String::new(), lines: BTreeMap::new(), trouble: None };
+    let clock = &cluster.clock;
+    let mut screen =
+        Screen { out, clock, names: &args.names, shown: String::new(), lines: BTreeMap::new(), trouble: None };
     let mut ended = std::pin::pin!(tokio::signal::ctrl_c());
     let mut tick = tokio::time::interval(TICK);
     let mut listed = 0;
@@ -111,6 +112,7 @@ async fn gather(changes: &mut (impl Stream<Item = Change> + Unpin), trouble: &mu
 /// What was shown so far.
 struct Screen<'a> {
     out: Out,
+    clock: &'a Clock,
     names: &'a [String],
     shown: String,
     /// The last line of each Microservice.
@@ -130,7 +132,7 @@ impl Screen<'_> {
 
     /// Draws over what was drawn before.
     fn draw(&mut self, views: &[View]) -> Result<(), Error> {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let mut trees: Vec<String> = views.iter().map(|view| tree(view, now, self.out.paint)).collect();
         if trees.is_empty() {
             trees.push("there is no Microservice\n".to_owned());
@@ -162,7 +164,7 @@ impl Screen<'_> {
                 continue;
             }
             match self.out.format {
-                None => self.out.text(&format!("{}  {line}\n", Timestamp::now().strftime("%H:%M:%S")))?,
+                None => self.out.text(&format!("{}  {line}\n", self.clock.now().strftime("%H:%M:%S")))?,
                 Some(format) => self.out.one_of_many(format, view)?,
             }
             self.lines.insert(key(view), line);
@@ -171,7 +173,7 @@ impl Screen<'_> {
             self.lines.keys().filter(|known| !views.iter().any(|view| key(view) == **known)).cloned().collect();
         for (namespace, name) in gone {
             if self.out.format.is_none() {
-                self.out.text(&format!("{}  {namespace}/{name}  deleted\n", Timestamp::now().strftime("%H:%M:%S")))?;
+                self.out.text(&format!("{}  {namespace}/{name}  deleted\n", self.clock.now().strftime("%H:%M:%S")))?;
             }
             self.lines.remove(&(namespace, name));
         }

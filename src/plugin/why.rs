@@ -1,7 +1,5 @@
 //! `kubectl ms why`: what holds a Microservice, and what to do.
 
-use jiff::Timestamp;
-
 use super::{
     Error, Exit,
     cluster::Cluster,
@@ -24,7 +22,7 @@ pub async fn why(cluster: &Cluster, out: Out, name: &str) -> Result<Exit, Error>
         }
         events => events?,
     };
-    let now = Timestamp::now();
+    let now = cluster.clock.now();
     let why = explain(&microservice, &pods, &events, now);
     match out.format {
         Some(format) => out.value(format, &why)?,

@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     api::Provider,
     controller::{self, watches::feed_providers},
-    observe::{Caches, Providers},
+    observe::{Caches, Clock, Providers},
     outside::{ClusterSecrets, ClusterWebhooks, Office},
     plan::{Settings, resources::Stamp},
     telemetry::Metrics,
@@ -70,12 +70,13 @@ pub enum Error {
 /// See [`enum@Error`]. A lost leadership is one: the process must end, since another one writes now.
 pub async fn run(options: RunOptions) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::default());
-    let client = client(&metrics).await?;
+    let clock = Clock::default();
+    let client = client(&metrics, &clock).await?;
     let caches: Vec<Arc<Caches>> = scopes(&options.namespaces).map(|scope| Arc::new(Caches::new(scope))).collect();
     let candidacy = candidacy(&client, &options).await?;
     let leads = candidacy.as_ref().map(|candidacy| candidacy.state.clone());
     let serving = server::serve(options.listen, readiness(caches.clone(), leads.clone()), metrics.clone());
-    let working = work(client, caches, &options, leads, metrics);
+    let working = work(client, caches, &options, leads, (metrics, clock));
     tokio::select! {
         ended = serving => ended.map_err(|source| Error::Serve { address: options.listen, source })?,
         ended = working => ended?,
@@ -100,7 +101,7 @@ async fn work(
     caches: Vec<Arc<Caches>>,
     options: &RunOptions,
     mut leads: Option<watch::Receiver<bool>>,
-    metrics: Arc<Metrics>,
+    (metrics, clock): (Arc<Metrics>, Clock),
 ) -> Result<(), Error> {
     let signalled = signal().map_err(Error::Signals)?;
     futures::pin_mut!(signalled);
@@ -119,7 +120,8 @@ async fn work(
     }
     let secrets = Arc::new(ClusterSecrets::new(client.clone(), &options.home));
     let webhooks = Arc::new(ClusterWebhooks::new(client.clone()));
-    let office = Office::new(providers, secrets, metrics.clone()).with_webhooks(webhooks, None);
+    let office =
+        Office::new(providers, secrets, metrics.clone()).with_webhooks(webhooks, None).with_clock(clock.clone());
     let office = Arc::new(office);
     let (stop, stopping) = watch::channel(false);
     let shared = controller::Options {
@@ -131,6 +133,7 @@ async fn work(
         concurrency: options.concurrency,
         instance: options.identity.clone(),
         metrics,
+        clock,
         office,
     };
     let controllers = future::join_all(
@@ -185,10 +188,10 @@ fn signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn client(metrics: &Metrics) -> Result<Client, Error> {
+async fn client(metrics: &Metrics, clock: &Clock) -> Result<Client, Error> {
     let mut config = Config::infer().await?;
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    Ok(ClientBuilder::try_from(config)?.with_layer(&metrics.layer()).build())
+    Ok(ClientBuilder::try_from(config)?.with_layer(&metrics.layer()).with_layer(&clock.layer()).build())
 }
 
 fn scopes(namespaces: &[String]) -> impl Iterator<Item = Option<String>> {
