@@ -9,6 +9,7 @@ use microservice_operator::{
 };
 
 use crate::{
+    desk::Says,
     lab::Lab,
     state::{Last, Runs, State},
 };
@@ -27,6 +28,8 @@ pub enum Event {
     Fails(String),
     /// A container of a version's first pod ends and is started again.
     Crashes(String),
+    /// What the operator asked about is answered.
+    Answers(String, Says),
     Passes(SignedDuration),
     Reconcile(Last),
 }
@@ -41,8 +44,10 @@ impl Event {
             Self::Wanes(version) => format!("one pod of {version} is not ready"),
             Self::Fails(version) => format!("no pod of {version} is ready"),
             Self::Crashes(version) => format!("a pod of {version} restarts"),
+            Self::Answers(about, says) => format!("{about} says {says:?}"),
             Self::Passes(time) => format!("{} s pass", time.as_secs()),
             Self::Reconcile(Last::Status) => "reconcile".to_owned(),
+            Self::Reconcile(Last::Unsaved) => "reconcile, and the status is refused".to_owned(),
             Self::Reconcile(last) => format!("reconcile, and crash after {last:?}"),
         }
     }
@@ -75,6 +80,9 @@ impl State {
             let possible = VERBS.into_iter().filter(|verb| objection(*verb, rollout.state).is_none());
             events.extend(possible.map(Event::Ask));
         }
+        for entry in self.desk.open() {
+            events.extend(entry.possible().iter().map(|says| Event::Answers(entry.about(), *says)));
+        }
         events
     }
 
@@ -87,6 +95,7 @@ impl State {
             Event::Wanes(version) => self.change(version, |runs, _| runs.ready = (runs.ready - 1).max(0)),
             Event::Fails(version) => self.change(version, |runs, _| runs.ready = 0),
             Event::Crashes(version) => self.change(version, |runs, now| runs.crashed = Some(now)),
+            Event::Answers(about, says) => self.desk.answer(about, *says),
             Event::Passes(time) => self.now += *time,
             Event::Reconcile(_) => {}
         }
@@ -115,10 +124,11 @@ impl State {
         });
     }
 
-    /// Makes all pods ready. Answers whether that changed anything.
+    /// Makes all pods ready, and answers that all is well. Tells whether that changed anything.
     pub fn heal(&mut self) -> bool {
+        let pleased = self.desk.please();
         let mut ill = self.runs.values_mut().filter(|runs| !runs.complete()).peekable();
-        let any = ill.peek().is_some();
+        let any = pleased || ill.peek().is_some();
         ill.for_each(Runs::heal);
         any
     }
@@ -143,8 +153,9 @@ impl fmt::Display for State {
             write!(to, ", {} held until {}", entry.version, until.unwrap_or_default())?;
         }
         match &self.status.rollout {
-            Some(rollout) => write!(to, ", {:?} {}", rollout.state, rollout.progress.as_deref().unwrap_or_default()),
-            None => Ok(()),
+            Some(rollout) => write!(to, ", {:?} {}", rollout.state, rollout.progress.as_deref().unwrap_or_default())?,
+            None => {}
         }
+        write!(to, "{}", self.desk)
     }
 }

@@ -61,13 +61,14 @@ pub fn breadth_first(lab: &Lab, depth: u64) -> Found {
             };
             let decision = state.decide(lab);
             let mut events = state.disturbances(lab);
-            events.extend(Last::ALL.map(Event::Reconcile));
+            let possible = Last::ALL.into_iter().filter(|last| *last != Last::Unsaved || !state.desk.is_empty());
+            events.extend(possible.map(Event::Reconcile));
             for event in events {
                 found.transitions += 1;
                 let mut after = state.clone();
                 let checked = match event {
                     Event::Reconcile(last) => {
-                        after.write(&decision, last);
+                        after.write(lab, &decision, last);
                         properties::check(lab, &state, &decision, &after, last)
                     }
                     _ => {
@@ -152,6 +153,10 @@ impl Dice {
             13..16 => {
                 let ticks = events.iter().filter(|event| matches!(event, Event::Passes(_))).cloned().collect();
                 self.one_of(ticks).unwrap()
+            }
+            16..18 => {
+                let answers = events.iter().filter(|event| matches!(event, Event::Answers(..))).cloned().collect();
+                self.one_of(answers).or_else(|| self.one_of(events)).unwrap()
             }
             _ => self.one_of(events).unwrap(),
         }

@@ -5,9 +5,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use microservice_operator::api::{RolloutStatus, VersionTraffic};
+use microservice_operator::api::{MetricRun, RolloutStatus, VersionTraffic};
 
-use crate::state::{Runs, Seen, State};
+use crate::{
+    findings::Findings,
+    state::{Runs, Seen, State},
+};
 
 /// The longest time that the state machine measures is 10 minutes.
 const HORIZON: i64 = 601;
@@ -46,7 +49,20 @@ impl State {
             (format!("{state:?}"), target, step, from, kept, stable, previous, back).hash(&mut hasher);
             [&rollout.step_since, &rollout.progressed_at].map(since).hash(&mut hasher);
             handled.iter().for_each(|handled| handled.uid.hash(&mut hasher));
+            (&rollout.waits_for, since(&rollout.weights_since), rollout.promoted_fully).hash(&mut hasher);
+            for run in [&rollout.analysis, &rollout.step_analysis].into_iter().flatten() {
+                age(run.since.0).hash(&mut hasher);
+                for MetricRun { name, version, result, at, passed, failed, consecutive_errors, .. } in &run.metrics {
+                    (name, version, format!("{result:?}"), age(at.0), passed, failed, consecutive_errors)
+                        .hash(&mut hasher);
+                }
+            }
         }
+        let target = self.status.rollout.as_ref().map(|rollout| rollout.target.as_str());
+        self.desk.print(target, age).hash(&mut hasher);
+        let Findings { height, risen, passed, failed, errors } = &self.findings;
+        (height, risen.map(age), failed, errors).hash(&mut hasher);
+        passed.iter().for_each(|(about, at)| (about, age(*at)).hash(&mut hasher));
         hasher.finish()
     }
 }

@@ -65,7 +65,7 @@ fn rest(lab: &Lab, state: &mut State, told: &mut Vec<String>) -> Result<Decision
         let healed = state.heal();
         let decision = state.decide(lab);
         let before = state.clone();
-        let changed = state.write(&decision, Last::Status);
+        let changed = state.write(lab, &decision, Last::Status);
         if changed || healed {
             told.push(format!("{state}"));
         }

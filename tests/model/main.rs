@@ -5,8 +5,10 @@
 //! `MODEL_DEPTH`, `MODEL_WALKS`, `MODEL_STEPS` and `MODEL_SEED` set how far it goes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod desk;
 mod events;
 mod explore;
+mod findings;
 mod fingerprint;
 mod lab;
 mod liveness;
@@ -31,6 +33,10 @@ const PATIENT: &str =
 const CAREFUL: &str = "{progressDeadline: 2m, onFailure: RollbackBySteps, sessionAffinity: {cookie: {name: c}}, steps: \
      [{scale: {replicas: 1}}, {match: [{method: {exact: GET}}]}, {weight: 10}, {mirror: {percent: 50}}, \
      {pause: {duration: 30s}}, {weight: 50}, {pause: {}}]}";
+
+const MEASURED: &str = "{progressDeadline: 2m, analysis: {interval: 10s, failureLimit: 1, consecutiveErrorLimit: 1, \
+     metrics: [{name: rate, query: rate, min: 99}]}, steps: [{weight: 10}, {analysis: {interval: 5s, count: 2, \
+     failureLimit: 1, consecutiveErrorLimit: 1, metrics: [{name: orders, query: orders, min: 1}]}}, {weight: 50}]}";
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -65,6 +71,11 @@ fn all_interleavings_of_a_rollout_that_starts_small_and_goes_back_by_steps() {
 }
 
 #[test]
+fn all_interleavings_of_a_rollout_that_is_measured() {
+    explore(MEASURED);
+}
+
+#[test]
 fn all_interleavings_without_a_policy() {
     explore("");
 }
@@ -82,6 +93,11 @@ fn long_walks_of_a_rollout_that_pauses() {
 #[test]
 fn long_walks_of_a_rollout_that_starts_small_and_goes_back_by_steps() {
     walk(CAREFUL);
+}
+
+#[test]
+fn long_walks_of_a_rollout_that_is_measured() {
+    walk(MEASURED);
 }
 
 #[test]

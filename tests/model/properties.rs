@@ -8,6 +8,7 @@ use microservice_operator::{
 };
 
 use crate::{
+    findings::Measured,
     lab::{DRAIN, Lab, PROPAGATION},
     state::{Decision, FORGIVEN, Last, Runs, State},
 };
@@ -26,7 +27,8 @@ pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, last
     transition.weights_are_monotonic(rollout)?;
     transition.an_aborted_rollout_rests(rollout)?;
     transition.no_step_is_exceeded(rollout)?;
-    transition.a_paused_rollout_rests(rollout)
+    transition.a_paused_rollout_rests(rollout)?;
+    transition.measurements_decide(rollout)
 }
 
 struct Transition<'a> {
@@ -109,14 +111,14 @@ impl Transition<'_> {
     /// What the rollout's step gives a version, in hundredths of a percent.
     fn given(&self, rollout: &RolloutStatus, version: &str) -> i32 {
         let steps = &self.after.spec(self.lab).service.rollout.as_ref().unwrap().steps;
-        let step = usize::try_from(rollout.step).unwrap();
-        let weights = steps.iter().take(step + 1).filter_map(|step| match step {
+        let begun = usize::try_from(rollout.step).unwrap() + usize::from(rollout.waits_for.is_none());
+        let weights = steps.iter().take(begun).filter_map(|step| match step {
             Step::Weight(percent) => Some(*percent),
             _ => None,
         });
         let percent = match rollout.step_since {
             None => 0,
-            Some(_) if step >= steps.len() => 100,
+            Some(_) if begun > steps.len() => 100,
             Some(_) => weights.max().unwrap_or_default(),
         };
         of(&rollout.from, version) * (100 - percent) + self.requested(version) * percent
@@ -259,5 +261,14 @@ impl Transition<'_> {
         let starts = |name: &str| !begun && self.is(name) == of(&rollout.from, name);
         let moved = self.names().find(|name| self.is(name) != self.was(name) && !starts(name));
         ensure(moved.is_none(), || format!("the weight of {moved:?} moved, though the rollout is paused"))
+    }
+
+    fn measurements_decide(&self, new: &RolloutStatus) -> Result<(), String> {
+        let Some(policy) = &self.after.spec(self.lab).service.rollout else { return Ok(()) };
+        let old = self.before.status.rollout.as_ref().filter(|old| old.target == new.target);
+        let Some(old) = old else { return Ok(()) };
+        let risen = self.raised(new).filter(|name| self.is(name) > self.was(name) && !self.others_fail(name)).collect();
+        let (before, after) = (self.before, self.after);
+        Measured { policy, before, after, old, new, risen }.check(self.goes_on(new))
     }
 }

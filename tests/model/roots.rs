@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use microservice_operator::api::{RolloutState, Verb};
 
 use crate::{
+    desk::{Entry, Says},
     lab::Lab,
     properties,
     state::{Last, State},
@@ -28,6 +29,7 @@ pub fn roots(lab: &Lab) -> Vec<Root> {
         aborted.ask(Verb::Abort);
         pass(lab, &mut aborted, 0);
         roots.push(Root { name: "v1=0 v2=100 was aborted", state: aborted });
+        roots.extend(measured(lab, &state));
         pass(lab, &mut state, 30);
         if state.rollout_is(RolloutState::Paused) {
             roots.push(Root { name: "v1=0 v2=100 waits for a promotion at 50", state: state.clone() });
@@ -41,6 +43,36 @@ pub fn roots(lab: &Lab) -> Vec<Root> {
     pass(lab, &mut state, 10);
     roots.push(Root { name: "v1 drains", state });
     roots
+}
+
+/// What the first step of a rollout that is measured may come to.
+fn measured(lab: &Lab, first: &State) -> Vec<Root> {
+    let after = |replies: &[Says]| {
+        let mut state = ask(lab, first);
+        for says in replies {
+            let open: Vec<String> = state.desk.open().map(Entry::about).collect();
+            open.iter().for_each(|about| state.desk.answer(about, *says));
+            state = ask(lab, &state);
+        }
+        state
+    };
+    let roots = [
+        ("the first measurements are asked for", after(&[])),
+        ("the next measurements are asked for after one that failed", after(&[Says::No])),
+        ("the next measurements are asked for after an error", after(&[Says::Error])),
+        ("the next measurements are asked for after an error and no data", after(&[Says::Error, Says::Nothing])),
+    ];
+    let roots = roots.into_iter().filter(|(_, state)| !state.desk.is_empty());
+    roots.map(|(name, state)| Root { name, state }).collect()
+}
+
+/// 10 s later, after a reconciliation.
+fn ask(lab: &Lab, from: &State) -> State {
+    let mut state = from.clone();
+    state.now += SignedDuration::from_secs(10);
+    let decision = state.decide(lab);
+    state.write(lab, &decision, Last::Status);
+    state
 }
 
 /// Lets time pass with all pods well.
@@ -60,7 +92,7 @@ fn settle(lab: &Lab, state: &mut State) -> bool {
     let healed = state.heal();
     let before = state.clone();
     let decision = state.decide(lab);
-    let changed = state.write(&decision, Last::Status);
+    let changed = state.write(lab, &decision, Last::Status);
     let checked = properties::check(lab, &before, &decision, state, Last::Status);
     assert_eq!(checked, Ok(()), "on the way to the roots:\n{before}\n{state}");
     healed || changed

@@ -17,7 +17,11 @@ use microservice_operator::{
 };
 use serde_json::Value;
 
-use crate::lab::{Lab, Spec};
+use crate::{
+    desk::Desk,
+    findings::Findings,
+    lab::{Lab, Spec},
+};
 
 /// After so long, restarts and losses are held against nobody.
 pub const FORGIVEN: SignedDuration = SignedDuration::from_mins(10);
@@ -85,6 +89,8 @@ pub struct State {
     pub target: Option<String>,
     /// When the route was last written for a loss.
     pub unrest: Option<Timestamp>,
+    pub desk: Desk,
+    pub findings: Findings,
 }
 
 /// The last write of a reconciliation before the operator dies; with `Status` it lives on.
@@ -94,12 +100,14 @@ pub enum Last {
     DestinationRule,
     VirtualService,
     Removals,
+    /// Somebody else changed the Microservice, and the status is refused; the operator lives on.
+    Unsaved,
     Status,
 }
 
 impl Last {
-    pub const ALL: [Self; 5] =
-        [Self::Deployments, Self::DestinationRule, Self::VirtualService, Self::Removals, Self::Status];
+    pub const ALL: [Self; 6] =
+        [Self::Deployments, Self::DestinationRule, Self::VirtualService, Self::Removals, Self::Unsaved, Self::Status];
 
     fn of(kind: Kind) -> Self {
         match kind {
@@ -138,6 +146,8 @@ impl State {
             changes: BTreeMap::new(),
             target: None,
             unrest: None,
+            desk: Desk::default(),
+            findings: Findings::default(),
         }
     }
 
@@ -187,6 +197,7 @@ impl State {
             marks: self.marks(),
             service: self.children.keys().any(|(kind, _)| *kind == Kind::Service).then(LiveService::default),
             orders: self.orders.clone(),
+            replies: self.desk.replies(),
             ..Observed::default()
         }
     }
@@ -202,8 +213,9 @@ impl State {
     }
 
     /// Writes what was decided, up to and including `last`. Answers whether anything changed.
-    pub fn write(&mut self, decision: &Decision, last: Last) -> bool {
+    pub fn write(&mut self, lab: &Lab, decision: &Decision, last: Last) -> bool {
         let mut changed = false;
+        let routed = self.route.clone().unwrap_or_default();
         let lossy = self.runs.iter().any(|(name, runs)| self.weight(name) > 0 && runs.ill(self.now));
         for object in decision.plan.objects.iter().filter(|object| Last::of(object.kind) <= last) {
             changed |= self.put(object);
@@ -221,12 +233,20 @@ impl State {
             let target = decision.plan.rollout.as_ref().map(|rollout| rollout.target.clone());
             self.unrest = if lossy { Some(self.now) } else { self.unrest };
             self.target = target;
+            if let Some(rollout) = decision.plan.rollout.as_ref().filter(|_| !lossy) {
+                self.note_rise(lab, &routed, rollout);
+            }
+        }
+        if last < Last::Unsaved {
+            self.desk.crash();
         }
         if last == Last::Status {
             // No plan depends on the conditions, and they are most of a status.
             let status = MicroserviceStatus { conditions: Vec::new(), routes: self.marks(), ..decision.status.clone() };
             changed |= self.status != status;
-            self.status = status;
+            let before = std::mem::replace(&mut self.status, status);
+            self.note_measurements(before.rollout.as_ref());
+            changed |= self.desk.ask(&decision.plan.inquiries, self.now);
             self.orders.retain(|order| !decision.plan.answers.iter().any(|answer| answer.uid == order.uid));
         }
         changed

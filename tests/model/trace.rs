@@ -19,7 +19,7 @@ pub fn step(lab: &Lab, state: &mut State, event: &Event) -> Result<(), Failure> 
     };
     let decision = state.decide(lab);
     let before = state.clone();
-    state.write(&decision, *last);
+    state.write(lab, &decision, *last);
     properties::check(lab, &before, &decision, state, *last).map_err(|why| Failure { why, then: Vec::new() })
 }
 
