@@ -6,6 +6,8 @@ use std::{fmt, hash::Hash};
 use jiff::Timestamp;
 use microservice_operator::plan::inquiry::{Asked, Finding, Inquiry, Question, Reading, Reply, Verdict};
 
+use crate::state::State;
+
 /// What an answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Says {
@@ -106,21 +108,8 @@ impl Desk {
         self.0.clear();
     }
 
-    /// Answers the first open inquiry about this.
-    pub fn answer(&mut self, about: &str, says: Says) {
-        let mut open = self.0.iter_mut().filter(|entry| entry.says.is_none());
-        if let Some(entry) = open.find(|entry| entry.about() == about) {
-            entry.says = Some(says);
-        }
-    }
-
-    /// All that is asked is well. Answers whether anything was.
-    pub fn please(&mut self) -> bool {
-        let mut any = false;
-        for entry in self.0.iter_mut().filter(|entry| entry.says.is_none()) {
-            (entry.says, any) = (Some(Says::Yes), true);
-        }
-        any
+    fn open_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.0.iter_mut().filter(|entry| entry.says.is_none())
     }
 
     /// What tells it apart, with times as ages.
@@ -128,6 +117,25 @@ impl Desk {
         let current = |entry: &Entry| target.is_some_and(|target| entry.inquiry.id.starts_with(target));
         let print = |entry: &Entry| (entry.about(), current(entry), age(entry.at), entry.says);
         self.0.iter().map(print).collect::<Vec<_>>()
+    }
+}
+
+impl State {
+    /// Answers the first open inquiry about this.
+    pub fn answer(&mut self, about: &str, says: Says) {
+        let Some(entry) = self.desk.open_mut().find(|entry| entry.about() == about) else { return };
+        entry.says = Some(says);
+        self.hooks.hear(entry, says);
+    }
+
+    /// All that is asked is well. Answers whether anything was.
+    pub fn please(&mut self) -> bool {
+        let mut any = false;
+        for entry in self.desk.open_mut() {
+            (entry.says, any) = (Some(Says::Yes), true);
+            self.hooks.hear(entry, Says::Yes);
+        }
+        any
     }
 }
 

@@ -95,7 +95,7 @@ impl State {
             Event::Wanes(version) => self.change(version, |runs, _| runs.ready = (runs.ready - 1).max(0)),
             Event::Fails(version) => self.change(version, |runs, _| runs.ready = 0),
             Event::Crashes(version) => self.change(version, |runs, now| runs.crashed = Some(now)),
-            Event::Answers(about, says) => self.desk.answer(about, *says),
+            Event::Answers(about, says) => self.answer(about, *says),
             Event::Passes(time) => self.now += *time,
             Event::Reconcile(_) => {}
         }
@@ -126,7 +126,7 @@ impl State {
 
     /// Makes all pods ready, and answers that all is well. Tells whether that changed anything.
     pub fn heal(&mut self) -> bool {
-        let pleased = self.desk.please();
+        let pleased = self.please();
         let mut ill = self.runs.values_mut().filter(|runs| !runs.complete()).peekable();
         let any = pleased || ill.peek().is_some();
         ill.for_each(Runs::heal);
@@ -152,9 +152,8 @@ impl fmt::Display for State {
             let until = entry.held_until.as_ref().map(|until| until.0.strftime("%T").to_string());
             write!(to, ", {} held until {}", entry.version, until.unwrap_or_default())?;
         }
-        match &self.status.rollout {
-            Some(rollout) => write!(to, ", {:?} {}", rollout.state, rollout.progress.as_deref().unwrap_or_default())?,
-            None => {}
+        if let Some(rollout) = &self.status.rollout {
+            write!(to, ", {:?} {}", rollout.state, rollout.progress.as_deref().unwrap_or_default())?;
         }
         write!(to, "{}", self.desk)
     }

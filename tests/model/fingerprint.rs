@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use microservice_operator::api::{MetricRun, RolloutStatus, VersionTraffic};
+use microservice_operator::api::{HookCall, MetricRun, RolloutStatus, VersionTraffic};
 
 use crate::{
     findings::Findings,
@@ -50,6 +50,9 @@ impl State {
             [&rollout.step_since, &rollout.progressed_at].map(since).hash(&mut hasher);
             handled.iter().for_each(|handled| handled.uid.hash(&mut hasher));
             (&rollout.waits_for, since(&rollout.weights_since), rollout.promoted_fully).hash(&mut hasher);
+            for HookCall { at, target, result, failures, again_at, .. } in &rollout.calls {
+                (format!("{at:?} {result:?}"), target, failures, since(again_at)).hash(&mut hasher);
+            }
             for run in [&rollout.analysis, &rollout.step_analysis].into_iter().flatten() {
                 age(run.since.0).hash(&mut hasher);
                 for MetricRun { name, version, result, at, passed, failed, consecutive_errors, .. } in &run.metrics {
@@ -60,6 +63,8 @@ impl State {
         }
         let target = self.status.rollout.as_ref().map(|rollout| rollout.target.as_str());
         self.desk.print(target, age).hash(&mut hasher);
+        self.hooks.answers.iter().for_each(|(moment, says)| (format!("{moment:?}"), says).hash(&mut hasher));
+        self.hooks.owed.iter().for_each(|(moment, target)| (format!("{moment:?}"), target).hash(&mut hasher));
         let Findings { height, risen, passed, failed, errors } = &self.findings;
         (height, risen.map(age), failed, errors).hash(&mut hasher);
         passed.iter().for_each(|(about, at)| (about, age(*at)).hash(&mut hasher));

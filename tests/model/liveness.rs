@@ -97,5 +97,6 @@ fn is_over(lab: &Lab, state: &State, decision: &Decision) -> bool {
         && named(state.runs.keys().collect())
         && named(state.subsets.iter().collect())
         && condition.is_some_and(|ready| ready.status == "True")
+        && state.hooks.owed.is_empty()
         && (service.rollout.is_none() || state.rollout_is(RolloutState::Completed))
 }

@@ -10,6 +10,7 @@ mod events;
 mod explore;
 mod findings;
 mod fingerprint;
+mod hooks;
 mod lab;
 mod liveness;
 mod properties;
@@ -37,6 +38,10 @@ const CAREFUL: &str = "{progressDeadline: 2m, onFailure: RollbackBySteps, sessio
 const MEASURED: &str = "{progressDeadline: 2m, analysis: {interval: 10s, failureLimit: 1, consecutiveErrorLimit: 1, \
      metrics: [{name: rate, query: rate, min: 99}]}, steps: [{weight: 10}, {analysis: {interval: 5s, count: 2, \
      failureLimit: 1, consecutiveErrorLimit: 1, metrics: [{name: orders, query: orders, min: 1}]}}, {weight: 50}]}";
+
+const ASKED: &str = "{progressDeadline: 2m, steps: [{match: [{method: {exact: GET}}]}, {weight: 10}, \
+     {pause: {duration: 30s}}, {weight: 50}, {pause: {}}], webhooks: [{webhook: tests, \
+     at: [BeforeRollout, BeforeTraffic, BeforePromotion, AfterRollout, OnRollback]}]}";
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -76,6 +81,11 @@ fn all_interleavings_of_a_rollout_that_is_measured() {
 }
 
 #[test]
+fn all_interleavings_of_a_rollout_that_asks_webhooks() {
+    explore(ASKED);
+}
+
+#[test]
 fn all_interleavings_without_a_policy() {
     explore("");
 }
@@ -98,6 +108,11 @@ fn long_walks_of_a_rollout_that_starts_small_and_goes_back_by_steps() {
 #[test]
 fn long_walks_of_a_rollout_that_is_measured() {
     walk(MEASURED);
+}
+
+#[test]
+fn long_walks_of_a_rollout_that_asks_webhooks() {
+    walk(ASKED);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use microservice_operator::{
 
 use crate::{
     findings::Measured,
+    hooks::Called,
     lab::{DRAIN, Lab, PROPAGATION},
     state::{Decision, FORGIVEN, Last, Runs, State},
 };
@@ -28,7 +29,7 @@ pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, last
     transition.an_aborted_rollout_rests(rollout)?;
     transition.no_step_is_exceeded(rollout)?;
     transition.a_paused_rollout_rests(rollout)?;
-    transition.measurements_decide(rollout)
+    transition.answers_decide(rollout)
 }
 
 struct Transition<'a> {
@@ -263,12 +264,23 @@ impl Transition<'_> {
         ensure(moved.is_none(), || format!("the weight of {moved:?} moved, though the rollout is paused"))
     }
 
-    fn measurements_decide(&self, new: &RolloutStatus) -> Result<(), String> {
+    fn answers_decide(&self, new: &RolloutStatus) -> Result<(), String> {
         let Some(policy) = &self.after.spec(self.lab).service.rollout else { return Ok(()) };
         let old = self.before.status.rollout.as_ref().filter(|old| old.target == new.target);
         let Some(old) = old else { return Ok(()) };
-        let risen = self.raised(new).filter(|name| self.is(name) > self.was(name) && !self.others_fail(name)).collect();
+        let risen = self.raised(new).filter(|name| self.is(name) > self.was(name) && !self.others_fail(name));
+        let risen: Vec<_> = risen.collect();
         let (before, after) = (self.before, self.after);
+        // Nobody is asked about the weights that the steps begin with, nor when all that is requested is in force.
+        let mut higher =
+            risen.iter().copied().filter(|name| self.is(name) > of(&old.stable, name).max(of(&old.from, name)));
+        let promoted = higher.clone().find(|name| self.is(name) >= self.requested(name));
+        let in_lane = |name: &&String| self.after.favours(name) && !self.before.favours(name);
+        let favoured = higher.next().or_else(|| {
+            let mut able = self.raised(new).filter(|name| self.is(name) < self.requested(name));
+            able.find(in_lane)
+        });
+        Called { policy, before, old, new, favoured, promoted }.check(self.goes_on(new))?;
         Measured { policy, before, after, old, new, risen }.check(self.goes_on(new))
     }
 }

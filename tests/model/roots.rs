@@ -21,6 +21,7 @@ pub fn roots(lab: &Lab) -> Vec<Root> {
     pass(lab, &mut state, 620);
     roots.push(Root { name: "v1 has long had 100", state: state.clone() });
     state.spec = lab.number("v1=0 v2=100");
+    roots.push(Root { name: "v1=0 v2=100 begins", state: later(lab, &state, 0) });
     pass(lab, &mut state, 10);
     if state.status.rollout.is_some() {
         assert_eq!((state.weight("v1"), state.weight("v2")), (90, 10));
@@ -30,10 +31,14 @@ pub fn roots(lab: &Lab) -> Vec<Root> {
         pass(lab, &mut aborted, 0);
         roots.push(Root { name: "v1=0 v2=100 was aborted", state: aborted });
         roots.extend(measured(lab, &state));
+        let mut aborted = state.clone();
+        aborted.ask(Verb::Abort);
+        roots.push(Root { name: "v1=0 v2=100 is aborted right now", state: later(lab, &aborted, 0) });
         pass(lab, &mut state, 30);
         if state.rollout_is(RolloutState::Paused) {
             roots.push(Root { name: "v1=0 v2=100 waits for a promotion at 50", state: state.clone() });
             state.ask(Verb::Promote);
+            roots.push(Root { name: "v1=0 v2=100 is promoted at 50", state: later(lab, &state, 0) });
         }
     }
     pass(lab, &mut state, 60);
@@ -48,11 +53,11 @@ pub fn roots(lab: &Lab) -> Vec<Root> {
 /// What the first step of a rollout that is measured may come to.
 fn measured(lab: &Lab, first: &State) -> Vec<Root> {
     let after = |replies: &[Says]| {
-        let mut state = ask(lab, first);
+        let mut state = later(lab, first, 10);
         for says in replies {
             let open: Vec<String> = state.desk.open().map(Entry::about).collect();
-            open.iter().for_each(|about| state.desk.answer(about, *says));
-            state = ask(lab, &state);
+            open.iter().for_each(|about| state.answer(about, *says));
+            state = later(lab, &state, 10);
         }
         state
     };
@@ -66,10 +71,10 @@ fn measured(lab: &Lab, first: &State) -> Vec<Root> {
     roots.map(|(name, state)| Root { name, state }).collect()
 }
 
-/// 10 s later, after a reconciliation.
-fn ask(lab: &Lab, from: &State) -> State {
+/// So much later, after a reconciliation; nobody has answered.
+fn later(lab: &Lab, from: &State, seconds: i64) -> State {
     let mut state = from.clone();
-    state.now += SignedDuration::from_secs(10);
+    state.now += SignedDuration::from_secs(seconds);
     let decision = state.decide(lab);
     state.write(lab, &decision, Last::Status);
     state

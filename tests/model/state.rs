@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::{
     desk::Desk,
     findings::Findings,
+    hooks::Hooks,
     lab::{Lab, Spec},
 };
 
@@ -91,6 +92,7 @@ pub struct State {
     pub unrest: Option<Timestamp>,
     pub desk: Desk,
     pub findings: Findings,
+    pub hooks: Hooks,
 }
 
 /// The last write of a reconciliation before the operator dies; with `Status` it lives on.
@@ -148,6 +150,7 @@ impl State {
             unrest: None,
             desk: Desk::default(),
             findings: Findings::default(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -246,6 +249,8 @@ impl State {
             changed |= self.status != status;
             let before = std::mem::replace(&mut self.status, status);
             self.note_measurements(before.rollout.as_ref());
+            let policy = self.spec(lab).service.rollout.as_ref();
+            self.note_calls(before.rollout.as_ref(), decision, policy);
             changed |= self.desk.ask(&decision.plan.inquiries, self.now);
             self.orders.retain(|order| !decision.plan.answers.iter().any(|answer| answer.uid == order.uid));
         }
