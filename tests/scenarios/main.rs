@@ -5,6 +5,7 @@ mod analysis;
 mod back;
 mod configuration;
 mod disturbances;
+mod each_step;
 mod gates;
 mod lanes;
 mod losses;

@@ -62,7 +62,7 @@ pub struct World {
     pub answers: Vec<Answer>,
     pub notices: Vec<Notice>,
     pub last: Option<Plan>,
-    replies: Vec<Reply>,
+    pub replies: Vec<Reply>,
     objects: BTreeMap<(Kind, String), Value>,
     version: u64,
     next_wake: Option<Timestamp>,
