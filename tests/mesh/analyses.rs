@@ -157,7 +157,6 @@ async fn turned_back(name: &str, env: &str, metric: &str) -> (String, u64, u64) 
     let requests = requests(&space).await;
     raise(&space, NAME, &bad, &provider.policy(metric, ", failureLimit: 1")).await;
     space.weights(NAME, FIRST).await;
-    space.turns_round();
     let aborted = space.until(NAME, "rolled back", |it| told(it, "Promoted").0 == "RolloutAborted").await;
     assert_eq!((rollout(&aborted).state, rollout(&aborted).step), (RolloutState::Aborted, 1), "{}", message(&aborted));
     space.weights(NAME, "v1=100 v2=0").await;
@@ -213,7 +212,6 @@ fn without_requests_each_on_no_data_says_what_it_does() {
             raise(&space, service, &v2, &policy).await;
         }
         space.weights("fails", FIRST).await;
-        space.turns_round();
         let failed = space.until("fails", "rolled back", |it| told(it, "Promoted").0 == "RolloutAborted").await;
         let no_data = "v2 fails its analysis: success-rate no data: v2 got 0 requests in 6s, which fails by onNoData";
         assert!(message(&failed).starts_with(&format!("rolled back: {no_data}")), "{}", message(&failed));

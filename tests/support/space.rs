@@ -48,13 +48,6 @@ impl Space {
         space
     }
 
-    /// Says that weights are about to turn round for what the test has measured, which no object tells beforehand.
-    pub fn turns_round(&self) {
-        if let Some(recorder) = &self.recorder {
-            recorder.mark_edit();
-        }
-    }
-
     /// Makes a namespace in which a test breaks invariants by its own hand.
     pub async fn unwatched(cluster: &Cluster, name: &str) -> Self {
         let client = cluster.client();

@@ -46,8 +46,6 @@ pub enum Change {
     Found(Object),
     Set(Object),
     Gone(Kind, String),
-    /// Somebody edited what is wanted; the weights may turn round.
-    Edit,
 }
 
 /// An object, with what all kinds have.
@@ -66,14 +64,40 @@ pub struct Object {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fields {
     Namespace,
-    Owner,
+    Owner {
+        /// Its status says that a rollout was given up; the weights turn round for that.
+        aborted: bool,
+        /// The whole status, to see when it is written.
+        status: String,
+    },
     Order,
-    VirtualService { routes: Vec<Route> },
-    DestinationRule { service: String, subsets: BTreeMap<String, Labels> },
-    Service { selector: Labels },
-    Deployment { replicas: i64, observed_generation: i64, total: i64, updated: i64, available: i64, labels: Labels },
-    Pod { labels: Labels, ready: bool, last_end: Option<Timestamp> },
-    EndpointSlice { service: String, ready: BTreeSet<String> },
+    VirtualService {
+        routes: Vec<Route>,
+    },
+    DestinationRule {
+        service: String,
+        subsets: BTreeMap<String, Labels>,
+    },
+    Service {
+        selector: Labels,
+    },
+    Deployment {
+        replicas: i64,
+        observed_generation: i64,
+        total: i64,
+        updated: i64,
+        available: i64,
+        labels: Labels,
+    },
+    Pod {
+        labels: Labels,
+        ready: bool,
+        last_end: Option<Timestamp>,
+    },
+    EndpointSlice {
+        service: String,
+        ready: BTreeSet<String>,
+    },
 }
 
 impl Fields {
@@ -81,7 +105,7 @@ impl Fields {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Namespace => Kind::Namespace,
-            Self::Owner => Kind::Owner,
+            Self::Owner { .. } => Kind::Owner,
             Self::Order => Kind::Order,
             Self::VirtualService { .. } => Kind::VirtualService,
             Self::DestinationRule { .. } => Kind::DestinationRule,
@@ -173,7 +197,7 @@ fn fields(kind: Kind, object: &Value, namespace: &str) -> Fields {
     let (spec, status) = (&object["spec"], &object["status"]);
     match kind {
         Kind::Namespace => Fields::Namespace,
-        Kind::Owner => Fields::Owner,
+        Kind::Owner => Fields::Owner { aborted: status["rollout"]["state"] == "Aborted", status: status.to_string() },
         Kind::Order => Fields::Order,
         Kind::VirtualService => Fields::VirtualService { routes: routes(spec, namespace) },
         Kind::DestinationRule => Fields::DestinationRule {
@@ -325,6 +349,21 @@ mod tests {
             let object = reduce(Kind::VirtualService, &route(gateways.clone(), owners), "shop");
             let Fields::VirtualService { routes } = object.fields else { panic!() };
             assert_eq!(routes.len(), count, "{gateways}");
+        }
+    }
+
+    #[test]
+    fn an_owner_tells_in_its_status_that_a_rollout_was_given_up() {
+        for (status, expected) in [
+            (json!({"rollout": {"state": "Aborted"}}), true),
+            (json!({"rollout": {"state": "Paused"}}), false),
+            (json!(null), false),
+        ] {
+            let Fields::Owner { aborted, status } = reduce(Kind::Owner, &json!({"status": status}), "shop").fields
+            else {
+                panic!()
+            };
+            assert_eq!(aborted, expected, "{status}");
         }
     }
 

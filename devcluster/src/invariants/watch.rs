@@ -102,14 +102,6 @@ impl Recorder {
         Ok(Self { log, settings, sources, _watches: watches })
     }
 
-    /// Says that what is wanted was edited, where no object of the owner's kind tells so.
-    pub fn mark_edit(&self) {
-        let at = self.log.now();
-        let mut collected = self.log.lock();
-        let version = collected.revisions.iter().map(|revision| revision.version).max().unwrap_or_default();
-        collected.revisions.push(Revision { version, at, change: Change::Edit });
-    }
-
     /// How many revisions of each kind have come in.
     pub fn counts(&self) -> BTreeMap<Kind, usize> {
         let mut counts = BTreeMap::new();
@@ -117,7 +109,6 @@ impl Recorder {
             let kind = match &revision.change {
                 Change::Found(object) | Change::Set(object) => object.fields.kind(),
                 Change::Gone(kind, _) => *kind,
-                Change::Edit => continue,
             };
             *counts.entry(kind).or_default() += 1;
         }
@@ -157,7 +148,7 @@ impl Recorder {
 
 /// By version; none is later than those that follow it, however late it arrived.
 fn ordered(mut revisions: Vec<Revision>) -> Vec<Revision> {
-    revisions.sort_by_key(|revision| (revision.version, matches!(revision.change, Change::Edit), revision.at));
+    revisions.sort_by_key(|revision| (revision.version, revision.at));
     let mut latest = Timestamp::MAX;
     for revision in revisions.iter_mut().rev() {
         latest = latest.min(revision.at);

@@ -152,7 +152,7 @@ impl Checker {
         let before = self.state.apply(&revision.change);
         let after = match &revision.change {
             Change::Set(object) | Change::Found(object) => Some(object),
-            Change::Gone(..) | Change::Edit => None,
+            Change::Gone(..) => None,
         };
         let kind = before.as_ref().or(after).map(|object| object.fields.kind());
         let step = Step {
@@ -167,13 +167,12 @@ impl Checker {
             found.push(step.violation(Rule::Incomplete, "", "", why));
         }
         match (kind, &revision.change) {
-            (_, Change::Edit) => self.trend.edited(&step, None),
             (Some(Kind::Order), Change::Set(_)) if before.is_none() => self.trend.edited(&step, None),
-            (Some(Kind::Owner), Change::Set(owner))
-                if before.as_ref().is_some_and(|before| before.generation != owner.generation) =>
-            {
-                self.trend.edited(&step, Some(owner));
-            }
+            (Some(Kind::Owner), Change::Set(owner)) => match &before {
+                Some(before) if before.generation != owner.generation => self.trend.edited(&step, Some(owner)),
+                Some(before) => found.extend(self.trend.told(&step, before, owner)),
+                None => {}
+            },
             (Some(Kind::VirtualService), Change::Set(_)) => {
                 let moves = step.moves();
                 found.extend(sum::check(&step));
@@ -200,7 +199,9 @@ impl Checker {
 
     /// Lets the time until the end of the recording pass.
     pub fn finish(&mut self, at: Timestamp) -> Vec<Violation> {
-        self.wait(at)
+        let mut found = self.wait(at);
+        found.extend(self.trend.finish(at));
+        found
     }
 
     fn wait(&mut self, at: Timestamp) -> Vec<Violation> {

@@ -54,7 +54,6 @@ impl State {
     /// Takes a change over; answers what was there before.
     pub fn apply(&mut self, change: &Change) -> Option<Object> {
         let (object, since) = match change {
-            Change::Edit => return None,
             Change::Found(object) => (object, None),
             Change::Set(object) => (object, Some(self.now)),
             Change::Gone(kind, name) => return self.remove(*kind, name),
@@ -62,7 +61,7 @@ impl State {
         let key = (object.fields.kind(), object.name.clone());
         let before = self.objects.insert(key, object.clone());
         match &object.fields {
-            Fields::Owner if object.deleting => drop(self.dying.insert(object.uid.clone())),
+            Fields::Owner { .. } if object.deleting => drop(self.dying.insert(object.uid.clone())),
             Fields::DestinationRule { .. } => self.note_subsets(since),
             Fields::Service { .. } => drop(self.services.entry(object.name.clone()).or_insert(since)),
             Fields::Pod { last_end: Some(end), .. } if !object.deleting && since.is_some() => {

@@ -86,7 +86,7 @@ impl Story {
     }
 
     pub(super) fn owner(&mut self, generation: i64) {
-        self.set("a", None, generation, Fields::Owner);
+        self.status(generation, "Progressing", "");
     }
 
     pub(super) fn routes(&mut self, weights: &[(&str, i64)]) {
@@ -146,6 +146,18 @@ impl Story {
 
     pub(super) fn gone(&mut self, kind: Kind, name: &str) {
         self.change(Change::Gone(kind, name.to_owned()));
+    }
+
+    /// The owner, with what its status says of its rollout and else.
+    pub(super) fn status(&mut self, generation: i64, rollout: &str, more: &str) {
+        let (aborted, status) = (rollout == "Aborted", format!("{rollout} {more}"));
+        self.set("a", None, generation, Fields::Owner { aborted, status });
+    }
+
+    /// Ends the recording so much later.
+    pub(super) fn finish(&mut self, millis: i64) {
+        self.pass(millis);
+        self.found.extend(self.checker.finish(self.at).iter().map(|it| it.rule));
     }
 
     pub(super) fn broke(&mut self, rules: &[Rule]) {

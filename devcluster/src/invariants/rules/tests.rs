@@ -304,6 +304,7 @@ fn weights_may_turn_round_when_somebody_asks_for_it() {
             story.set("abort-1", None, 1, Fields::Order);
         }
         story.routes(&[("v1", 100), ("v2", 0)]);
+        story.finish(6_000);
         let expected: &[Rule] = if asked { &[] } else { &[Rule::Oscillated; 2] };
         story.broke(expected);
     }
@@ -317,6 +318,7 @@ fn weights_move_one_way_in_a_rollout() {
         story.pass(1_000);
         story.routes(&[("v1", 100 - weight), ("v2", weight)]);
     }
+    story.finish(6_000);
     story.broke(&[Rule::Oscillated; 4]);
 
     let mut story = Story::settled();
@@ -329,10 +331,72 @@ fn weights_move_one_way_in_a_rollout() {
     story.pass(1_000);
     story.routes(&[("v1", 90), ("v2", 10)]);
     story.holds();
-    story.change(Change::Edit);
+}
+
+/// A rollout whose weights have just turned round.
+fn turned() -> Story {
+    let mut story = Story::settled();
+    story.owner(2);
     story.pass(1_000);
-    story.routes(&[("v1", 10), ("v2", 90)]);
+    story.routes(&[("v1", 50), ("v2", 50)]);
+    story.status(2, "Progressing", "50");
+    story.pass(1_000);
+    story.routes(&[("v1", 100), ("v2", 0)]);
     story.holds();
+    story
+}
+
+#[test]
+fn the_status_that_follows_tells_why_weights_turned_round() {
+    let mut story = turned();
+    story.status(2, "Aborted", "0");
+    story.finish(6_000);
+    story.holds();
+
+    let mut story = turned();
+    story.status(2, "Progressing", "50");
+    story.holds();
+    story.status(2, "Paused", "0");
+    story.broke(&[Rule::Oscillated; 2]);
+
+    let mut story = turned();
+    story.owner(3);
+    story.status(3, "Progressing", "0");
+    story.finish(6_000);
+    story.holds();
+
+    let mut story = turned();
+    story.finish(4_000);
+    story.holds();
+    let mut story = turned();
+    story.finish(6_000);
+    story.broke(&[Rule::Oscillated; 2]);
+}
+
+#[test]
+fn a_rollout_that_is_given_up_turns_the_weights_round_once() {
+    for early in [true, false] {
+        let mut story = Story::settled();
+        story.owner(2);
+        story.pass(1_000);
+        story.routes(&[("v1", 50), ("v2", 50)]);
+        story.pass(1_000);
+        let aborted = |story: &mut Story| story.status(2, "Aborted", "");
+        if early {
+            aborted(&mut story);
+        }
+        story.routes(&[("v1", 75), ("v2", 25)]);
+        if !early {
+            aborted(&mut story);
+        }
+        story.routes(&[("v1", 100), ("v2", 0)]);
+        story.status(2, "Aborted", "0");
+        story.holds();
+        story.pass(1_000);
+        story.routes(&[("v1", 50), ("v2", 50)]);
+        story.status(2, "Aborted", "50");
+        story.broke(&[Rule::Oscillated; 2]);
+    }
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Move, Rule, Step, Violation, state::millis};
-use crate::invariants::model::{Kind, Object, Target};
+use crate::invariants::model::{Fields, Kind, Object, Target};
+
+/// A writer that turns weights round says why in its status, which follows the routes within this time.
+const TOLD_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// A VirtualService's name and a route's key.
 type Of = (String, String);
@@ -15,6 +18,8 @@ type Of = (String, String);
 pub(super) struct Memory {
     edited: BTreeMap<Of, Timestamp>,
     ways: BTreeMap<Of, BTreeMap<Target, Way>>,
+    /// What is broken unless the next status of the owner with this uid says that a rollout was given up.
+    open: Vec<(String, Violation)>,
 }
 
 #[derive(Clone, Copy)]
@@ -25,16 +30,56 @@ struct Way {
 }
 
 impl Memory {
-    /// Begins a new rollout for what belongs to the owner, or for all.
+    /// Begins a new rollout for what belongs to the owner, or for all. The status that follows an edit tells of the new
+    /// rollout, and nothing of why the weights turned round right before.
     pub(super) fn edited(&mut self, step: &Step<'_>, owner: Option<&Object>) {
+        self.open.retain(|(uid, _)| owner.is_none_or(|owner| *uid != owner.uid));
+        for of in self.begin(step, owner) {
+            self.edited.insert(of, step.state.now);
+        }
+    }
+
+    /// Hears of a revision of the owner that is no edit.
+    pub(super) fn told(&mut self, step: &Step<'_>, before: &Object, owner: &Object) -> Vec<Violation> {
+        let (Fields::Owner { aborted: known, status: old }, Fields::Owner { aborted, status }) =
+            (&before.fields, &owner.fields)
+        else {
+            return Vec::new();
+        };
+        if old == status {
+            return Vec::new();
+        }
+        let (open, rest): (Vec<_>, _) =
+            std::mem::take(&mut self.open).into_iter().partition(|(uid, _)| *uid == owner.uid);
+        self.open = rest;
+        if !*aborted || *known {
+            return open.into_iter().map(|(_, violation)| violation).collect();
+        }
+        if open.is_empty() {
+            // They are yet to turn round.
+            self.begin(step, Some(owner));
+        }
+        Vec::new()
+    }
+
+    /// Answers what no status explains any more.
+    pub(super) fn finish(&mut self, at: Timestamp) -> Vec<Violation> {
+        let open = std::mem::take(&mut self.open).into_iter().map(|(_, violation)| violation);
+        open.filter(|violation| at.duration_since(violation.at) > TOLD_WITHIN).collect()
+    }
+
+    /// Forgets which way the weights went. Answers where.
+    fn begin(&mut self, step: &Step<'_>, owner: Option<&Object>) -> Vec<Of> {
         let concerned = |name: &str| {
             let Some(object) = step.state.object(Kind::VirtualService, name) else { return true };
             owner.is_none_or(|owner| object.owner.as_ref() == Some(&owner.uid) || !step.state.owned(object))
         };
-        for (of, ways) in self.ways.iter_mut().filter(|((name, _), _)| concerned(name)) {
+        let concerned = self.ways.iter_mut().filter(|((name, _), _)| concerned(name));
+        let begun = concerned.map(|(of, ways)| {
             ways.clear();
-            self.edited.insert(of.clone(), step.state.now);
-        }
+            of.clone()
+        });
+        begun.collect()
     }
 
     pub(super) fn check(&mut self, step: &Step<'_>, moves: &[Move<'_>]) -> Vec<Violation> {
@@ -62,7 +107,11 @@ impl Memory {
                         it.route.key,
                         millis(step.state.now.duration_since(old.at))
                     );
-                    found.push(step.violation(Rule::Oscillated, before, after, why));
+                    let violation = step.violation(Rule::Oscillated, before, after, why);
+                    match object.owner.clone().filter(|_| step.state.owned(object)) {
+                        Some(owner) => self.open.push((owner, violation)),
+                        None => found.push(violation),
+                    }
                 }
             }
         }
