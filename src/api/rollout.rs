@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::{apis::meta::v1::MicroTime, util::intstr::IntOrString};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,17 @@ pub struct RolloutPolicy {
     /// How long a step may take to be reached before the rollout has failed; pauses do not count. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<Duration>,
+    /// How many pods the versions of a rollout have together beyond those that the weights before or after it need: a
+    /// number such as 2, or a percentage such as `25%`, rounded up. One that is lowered shrinks with its weight, once the
+    /// mesh has had time to learn of that; those that are raised get its pods, and a step whose weight these cannot carry
+    /// is walked in several raises. The limit is widened to one pod a version that is raised, and by what rounding to
+    /// whole pods needs. Going back waits for pods as well, and the deadline counts from the latest raise. Serving counts
+    /// more than saving: when a version cannot serve, the others take its requests at once and get all of their pods at
+    /// once, beyond the limit. A version that a route leads to keeps all of its pods, and one that is removed from the
+    /// list those that it has. Only where a mesh carries the routes. Default: all versions keep all of their pods until
+    /// the rollout is completed, so that going back is at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_surge: Option<IntOrString>,
     /// Which older revisions of an `image` are gone back to without the steps, as soon as their pods are ready. Default:
     /// the one that served before the last rollout, for as long as it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -22,15 +22,12 @@ use super::{
     },
     rollout::{
         Circumstances, Rollout, Standing, requested_of,
-        size::{self, SizeRule},
+        size::{self, SizeRule, Sizes},
         version::time,
         weight_of,
     },
     traffic::{self, istio, provider::Placement},
 };
-
-/// Pods by version of the spec.
-pub type Sizes = BTreeMap<String, i32>;
 
 /// Which set of defaults renders a version's pods, and the id that says so.
 #[derive(Clone, Debug)]
@@ -242,9 +239,7 @@ fn drained(standing: &Standing<'_>, service: &Validated, around: &Circumstances<
 
 /// When a removed or parked version without references has run on for its drain time, and the mesh has forgotten it.
 fn drained_at(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> Option<Timestamp> {
-    let drain = service.drain.signed();
-    let since = standing.memory.unreferenced_since.as_ref()?;
-    since.0.checked_add(drain.max(around.propagation)).ok()
+    standing.drained_at(service.drain.signed(), around)
 }
 
 fn subset_gone_at(standing: &Standing<'_>, around: &Circumstances<'_>) -> Option<Timestamp> {
@@ -269,13 +264,16 @@ fn rests_at(
     drained_at(standing, service, around).max(since.0.checked_add(delay).ok())
 }
 
-/// When time alone lets a part of a removed version go, or the pods of one that is parked or rests.
+/// When time alone lets a part of a removed version go, or the pods of one that is parked, rests or is lowered.
 pub fn next_removal(
     standing: &Standing<'_>,
     service: &Validated,
     rollout: &Rollout<'_>,
     around: &Circumstances<'_>,
 ) -> Option<Timestamp> {
+    if standing.limited.is_some() {
+        return standing.quiet_at(service.drain.signed(), around);
+    }
     if standing.spec.is_some() {
         let parked = drained_at(standing, service, around).filter(|_| standing.parked);
         return parked.or_else(|| rests_at(standing, service, rollout, around)).filter(|_| standing.replicas > 0);

@@ -29,7 +29,12 @@ pub use holds::{Availability, Hold, RoutesState};
 use inquiry::Inquiry;
 use object::{Kind, Object};
 use resources::Stamp;
-use rollout::{Circumstances, Rollout, orders::Answer, size::SizeRule, version::time};
+use rollout::{
+    Circumstances, Rollout,
+    orders::Answer,
+    size::{SizeRule, Sizes},
+    version::time,
+};
 use scaling::Contested;
 pub use scaling::SizesState;
 use traffic::provider::{Placement, Stage};
@@ -181,7 +186,7 @@ pub fn plan(
     }
 }
 
-fn memories(rollout: &Rollout<'_>, sizes: &children::Sizes, contested: &Contested) -> Vec<VersionTraffic> {
+fn memories(rollout: &Rollout<'_>, sizes: &Sizes, contested: &Contested) -> Vec<VersionTraffic> {
     rollout
         .standings
         .iter()

@@ -144,6 +144,8 @@ pub struct Policy {
     pub analysis: Option<Analysis>,
     pub on_failure: OnFailure,
     pub progress_deadline: Duration,
+    /// Pods that all versions of a rollout may have together beyond those that the weights need; None for no limit.
+    pub max_surge: Option<Size>,
     pub scale_down_delay: Option<Duration>,
     /// Nothing of a rollout advances.
     pub suspend: bool,

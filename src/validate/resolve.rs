@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use crate::api::{
     self, Duration, Microservice, MicroserviceSpec, PodSettings, Port, Protocol, Provider, RolloutPolicy, Traffic,
     VersionSpec,
@@ -94,6 +96,7 @@ fn policy(written: &RolloutPolicy) -> Policy {
         analysis: written.analysis.as_ref().map(|it| resolve_analysis(it, written.interval)),
         on_failure: written.on_failure,
         progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
+        max_surge: written.max_surge.as_ref().and_then(surge),
         scale_down_delay: written.scale_down_delay,
         suspend: written.suspend,
         windows: written.windows.iter().map(window).collect(),
@@ -103,6 +106,13 @@ fn policy(written: &RolloutPolicy) -> Policy {
             cookie: affinity.cookie.name.clone(),
             max_age: affinity.cookie.max_age.unwrap_or(COOKIE_AGE),
         }),
+    }
+}
+
+fn surge(written: &IntOrString) -> Option<Size> {
+    match written {
+        IntOrString::Int(pods) => Some(Size::Pods(*pods)),
+        IntOrString::String(percent) => percent.strip_suffix('%')?.parse().ok().map(Size::Percent),
     }
 }
 

@@ -18,6 +18,7 @@ mod revisions;
 mod rollouts;
 mod scaling;
 mod sizes;
+mod surge;
 mod webhooks;
 mod weights;
 mod world;

@@ -89,7 +89,8 @@ pub fn advance<'a>(
     let current = current.filter(|_| !observed.adopting);
     let creating = current.is_none();
     let walking = standings.iter().filter(|_| service.rollout.is_some());
-    let parties: Vec<Party<'_>> = walking.map(|standing| standing.party(observed)).collect();
+    let parties: Vec<Party<'_>> =
+        walking.map(|standing| standing.party(observed, service.drain.signed(), around)).collect();
     let situation = service.rollout.as_ref().map(|policy| Situation {
         policy,
         service,
@@ -110,7 +111,10 @@ pub fn advance<'a>(
         standings.iter_mut().for_each(|standing| standing.aim = weight_of(aims, standing.name));
     }
     if let (Some(situation), Some(walked)) = (&situation, &walked) {
-        standings.iter_mut().for_each(|standing| standing.scale(situation.pods_of(standing.name, &walked.status)));
+        for standing in &mut standings {
+            let limited = walked.sizes.get(standing.name).copied();
+            standing.scale(limited.or_else(|| situation.pods_of(standing.name, &walked.status)));
+        }
     }
     let candidates: Vec<Candidate> =
         standings.iter().map(|standing| standing.candidate(standing.aim, weight_of(&current, standing.name))).collect();
@@ -126,7 +130,10 @@ pub fn advance<'a>(
     };
     // They were judged by the step that began with this plan; they are sized for the one that it ends with.
     if let (Some(situation), Some(walked)) = (&situation, &walked) {
-        standings.iter_mut().for_each(|standing| standing.part = situation.pods_of(standing.name, &walked.status));
+        for standing in &mut standings {
+            standing.part = situation.pods_of(standing.name, &walked.status);
+            standing.limited = walked.sizes.get(standing.name).copied();
+        }
     }
     let beside = situation.as_ref().zip(walked.as_ref()).map(|(it, walked)| it.beside(&walked.status));
     let beside = beside.filter(|_| routed).unwrap_or_default();
@@ -188,6 +195,8 @@ fn judge_all<'a>(
     let old = |name: &str| {
         let mut memory = observed.status.of_version(name)?.clone();
         let (seen, dated) = (&observed.marks, &observed.status.routes);
+        // The route may have been given other weights before a crash, and the status not.
+        memory.since = memory.since.filter(|_| seen.virtual_service == dated.virtual_service);
         // What a crash left undated counts from now on, unless requests depend on it.
         memory.subset_since =
             memory.subset_since.filter(|_| routed(name) || seen.destination_rule == dated.destination_rule);

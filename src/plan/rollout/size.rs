@@ -1,8 +1,13 @@
 //! How many pods each version runs while the weights travel. Pure.
 
+use std::collections::BTreeMap;
+
 use crate::validate::model::part;
 
 use super::{Rollout, Standing};
+
+/// Pods by version of the spec.
+pub type Sizes = BTreeMap<String, i32>;
 
 /// What decides about the sizes beside the weights.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +24,9 @@ pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, rule: SizeRule, 
     let effective = rollout.weight(standing.name);
     if rule.idle_without_weight && effective == 0 && standing.target == 0 {
         return Some(0);
+    }
+    if standing.limited.is_some() {
+        return standing.limited;
     }
     let wanted = match standing.part {
         _ if effective > spec.weight => spec.replicas.max(covered(rollout)),

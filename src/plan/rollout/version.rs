@@ -37,6 +37,8 @@ pub struct Standing<'a> {
     pub complete: bool,
     /// Pods that the rollout's step wants of it; None for its whole size.
     pub part: Option<i32>,
+    /// Pods that the policy's limit gives it; None when nothing limits them.
+    pub limited: Option<i32>,
     /// Too many pods of an unproven version restarted.
     pub restarting: bool,
     /// The last restart that is held against it.
@@ -98,6 +100,7 @@ impl<'a> Standing<'a> {
             fit,
             complete: fit && sized,
             part: None,
+            limited: None,
             restarting: !proven && restarted >= pods.div_ceil(10).max(1),
             restarted_at: last_restart(observed).filter(|at| counted_since.is_none_or(|since| *at > since)),
             held,
@@ -126,7 +129,7 @@ impl<'a> Standing<'a> {
 
     /// Pods that it should have now.
     pub fn wanted(&self) -> i32 {
-        self.part.or(self.spec.map(|spec| spec.replicas)).unwrap_or(self.replicas)
+        self.limited.or(self.part).or(self.spec.map(|spec| spec.replicas)).unwrap_or(self.replicas)
     }
 
     /// Judges it by the pods that the rollout's step wants of it.
@@ -140,7 +143,7 @@ impl<'a> Standing<'a> {
     }
 
     /// What a rollout must know of it.
-    pub fn party(&self, observed: &Observed) -> Party<'a> {
+    pub fn party(&self, observed: &Observed, drain: SignedDuration, around: &Circumstances<'_>) -> Party<'a> {
         let hash = |memory: &VersionTraffic| Some(parse_template_id(memory.template.as_deref()?)?.1);
         let template = self.spec.and_then(|_| hash(&self.memory));
         let known = observed.status.of_version(self.name).and_then(hash);
@@ -153,6 +156,8 @@ impl<'a> Standing<'a> {
             admitted: self.fit && self.serving() && !self.held && self.routable,
             pods: self.replicas,
             whole: self.spec.map_or(0, |spec| spec.replicas),
+            carried: self.memory.effective,
+            quiet: self.quiet_at(drain, around).is_some_and(|at| at <= around.now),
             fault: self.fault(),
             trouble: self.trouble.clone(),
         }
@@ -239,6 +244,19 @@ impl<'a> Standing<'a> {
             self.memory.held_until = None;
             self.memory.losses = 0;
         }
+    }
+
+    /// When a version without references has run on for its drain time, and the mesh has forgotten it.
+    pub fn drained_at(&self, drain: SignedDuration, around: &Circumstances<'_>) -> Option<Timestamp> {
+        self.memory.unreferenced_since.as_ref()?.0.checked_add(drain.max(around.propagation)).ok()
+    }
+
+    /// When the mesh has had time to learn of its weight, and requests to leave it.
+    pub fn quiet_at(&self, drain: SignedDuration, around: &Circumstances<'_>) -> Option<Timestamp> {
+        if self.memory.effective == 0 {
+            return self.drained_at(drain, around);
+        }
+        self.memory.since.as_ref()?.0.checked_add(around.propagation).ok()
     }
 
     /// What keeps the effective weight from the requested one.

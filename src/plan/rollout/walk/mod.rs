@@ -15,6 +15,7 @@ mod pause;
 mod session;
 mod sizes;
 mod steps;
+mod surge;
 mod window;
 
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ use crate::{
     validate::{Policy, Step, Validated},
 };
 
-use super::{line, orders, weight_of};
+use super::{line, orders, size::Sizes, version::time, weight_of};
 pub use beside::{Beside, Session};
 pub use orders::{Answer, Order};
 
@@ -49,6 +50,10 @@ pub struct Party<'a> {
     pub pods: i32,
     /// Pods that it runs without a step about them.
     pub whole: i32,
+    /// The weight that is remembered of it.
+    pub carried: i32,
+    /// The mesh has had time to learn of that weight, and requests to leave it.
+    pub quiet: bool,
     /// Why it cannot carry what it has; None while it can.
     pub fault: Option<String>,
     /// Why it is not ready yet, in the cluster's words.
@@ -80,6 +85,9 @@ pub struct Situation<'a> {
 #[derive(Clone, Debug)]
 pub struct Walk {
     pub aims: Weights,
+    /// Pods of the versions whose number the policy limits: those that the aims need, and once the weights are planned
+    /// those that they get.
+    pub sizes: Sizes,
     pub status: RolloutStatus,
     pub answers: Vec<Answer>,
     pub outlook: Outlook,
@@ -110,21 +118,29 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
     if status.state.is_under_way() {
         situation.judge(&mut status);
     }
-    let walk = Walk { aims: Weights::new(), status, answers, outlook: Outlook::default() };
+    let walk = Walk { aims: Weights::new(), sizes: Sizes::new(), status, answers, outlook: Outlook::default() };
     let walk = situation.go_on(walk);
-    Walk { aims: situation.aims(&walk.status), ..walk }
+    let aims = situation.carried(&walk.status);
+    Walk { sizes: situation.needed(&walk.status, &aims), aims, ..walk }
 }
 
 /// Keeps the rollout where it is, while no mesh carries the weights or it has only begun to. None when there is none.
 pub fn stay(situation: &Situation<'_>) -> Option<Walk> {
     let status = situation.old.filter(|old| old.target == situation.target())?.clone();
     let aims = if status.state == RolloutState::Completed { situation.requested() } else { status.stable.clone() };
-    Some(Walk { aims, status, answers: Vec::new(), outlook: Outlook::default() })
+    Some(Walk { aims, sizes: Sizes::new(), status, answers: Vec::new(), outlook: Outlook::default() })
 }
 
 /// Goes on with the weights that are about to be written: what they reach is reached with that write.
 pub fn written(situation: &Situation<'_>, walk: Walk, planned: &Weights) -> Walk {
-    Situation { current: Some(planned), ..*situation }.go_on(walk)
+    let mut walk = Situation { current: Some(planned), ..*situation }.go_on(walk);
+    let sizes = situation.sizes(&walk.status, planned);
+    if walk.status.progressed_at.is_some() && !sizes.is_empty() && situation.rises(&walk.status, planned) {
+        walk.status.progressed_at = Some(time(situation.now));
+    }
+    let limited = situation.limited(&walk.status, planned, &sizes);
+    walk.outlook.waits_for = walk.outlook.waits_for.take().or(limited);
+    Walk { sizes, ..walk }
 }
 
 impl Situation<'_> {

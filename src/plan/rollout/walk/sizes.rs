@@ -26,11 +26,12 @@ impl Situation<'_> {
 
     /// It may be raised, and has the pods that it needs for it.
     pub(super) fn ready(&self, party: &Party<'_>, status: &RolloutStatus) -> bool {
-        party.admitted && party.pods >= self.pods_of(party.name, status).unwrap_or(party.whole)
+        let limited = self.sizes(status, &self.current()).get(party.name).copied();
+        party.admitted && party.pods >= limited.or_else(|| self.pods_of(party.name, status)).unwrap_or(party.whole)
     }
 
     /// What the last such step up to the current one asks for. The first step counts before it has begun.
-    fn size(&self, status: &RolloutStatus) -> Option<Size> {
+    pub(super) fn size(&self, status: &RolloutStatus) -> Option<Size> {
         self.step(status)?;
         let done = usize::try_from(status.step).unwrap_or_default();
         let sizes = self.policy.steps.iter().take(done + 1).rev();
