@@ -9,6 +9,7 @@ use microservice_operator::api::{HookCall, MetricRun, RolloutStatus, VersionTraf
 
 use crate::{
     findings::Findings,
+    lab::PROPAGATION,
     state::{Runs, Seen, State},
 };
 
@@ -27,8 +28,10 @@ impl State {
         }
         (&self.children, &self.subsets, &self.route, &self.target, self.unrest.map(age)).hash(&mut hasher);
         (&self.lanes, &self.mirrors).hash(&mut hasher);
-        for (name, Seen { subset, forgotten, idle }) in &self.seen {
+        for (name, Seen { subset, forgotten, idle, weights }) in &self.seen {
             (name, subset.map(age), forgotten.map(age), idle.map(age)).hash(&mut hasher);
+            let recent = weights.iter().map(|(at, weight)| (age(*at), *weight));
+            recent.filter(|(age, _)| *age < PROPAGATION.as_secs()).for_each(|recent| recent.hash(&mut hasher));
         }
         let (dated, marks) = (&self.status.routes, self.marks());
         (dated.virtual_service == marks.virtual_service, dated.destination_rule == marks.destination_rule)

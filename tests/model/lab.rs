@@ -7,8 +7,10 @@ use microservice_operator::{
     validate::{Validated, validate},
 };
 
-/// Versions with weights; a name with `'` is the same version with another image.
+/// Versions with weights; a name with `'` is the same version with another image, and `*3` are so many replicas.
 const SPECS: [&str; 7] = ["v1=100", "v2=100", "v1=0 v2=100", "v1=50 v2=50", "v3=100", "v1=0 v2'=100", "v1'=100"];
+/// What a limit of pods makes a difference for.
+const SIZED: [&str; 3] = ["v1=40 v2=30 v3=30", "v1=0 v2=100 *4", "v1=100 v2=0 *1"];
 pub const PROPAGATION: SignedDuration = SignedDuration::from_secs(5);
 pub const DRAIN: SignedDuration = SignedDuration::from_secs(30);
 
@@ -27,7 +29,7 @@ impl Lab {
     /// `policy` is the YAML of the rollout policy; empty for none.
     pub fn new(policy: &str) -> Self {
         Self {
-            specs: SPECS.into_iter().map(|name| spec(name, policy)).collect(),
+            specs: SPECS.into_iter().map(|name| spec(name, 2, policy)).collect(),
             settings: Settings {
                 provider: Provider::Istio,
                 propagation: PROPAGATION,
@@ -36,22 +38,30 @@ impl Lab {
         }
     }
 
+    /// One whose policy limits the pods of a rollout.
+    pub fn limited(policy: &str) -> Self {
+        let specs = SPECS.into_iter().chain(SIZED).map(|name| spec(name, 3, policy)).collect();
+        Self { specs, ..Self::new(policy) }
+    }
+
     /// The number of a spec.
     pub fn number(&self, name: &str) -> usize {
         self.specs.iter().position(|spec| spec.name == name).unwrap_or_else(|| panic!("no spec {name}"))
     }
 }
 
-fn spec(name: &'static str, policy: &str) -> Spec {
+fn spec(name: &'static str, replicas: i32, policy: &str) -> Spec {
+    let usual = replicas.to_string();
+    let (versions, replicas) = name.split_once('*').unwrap_or((name, &usual));
     let version = |pair: &str| {
         let (version, weight) = pair.split_once('=').unwrap();
         let image = version.replace('\'', "-mended");
         format!("{{name: {}, image: 'x:{image}', weight: {weight}}}", version.trim_end_matches('\''))
     };
-    let versions: Vec<String> = name.split_whitespace().map(version).collect();
+    let versions: Vec<String> = versions.split_whitespace().map(version).collect();
     let versions = versions.join(", ");
     let rollout = if policy.is_empty() { String::new() } else { format!(", rollout: {policy}") };
-    let yaml = format!("{{ports: [{{name: http, port: 80}}], replicas: 2, versions: [{versions}]{rollout}}}");
+    let yaml = format!("{{ports: [{{name: http, port: 80}}], replicas: {replicas}, versions: [{versions}]{rollout}}}");
     let spec: MicroserviceSpec = serde_yaml::from_str(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
     let mut microservice = Microservice::new("s", spec.clone());
     microservice.metadata.namespace = Some("shop".into());

@@ -42,21 +42,31 @@ const MEASURED: &str = "{progressDeadline: 2m, analysis: {interval: 10s, failure
 const ASKED: &str = "{progressDeadline: 2m, steps: [{match: [{method: {exact: GET}}]}, {weight: 10}, \
      {pause: {duration: 30s}}, {weight: 50}, {pause: {}}], webhooks: [{webhook: tests, \
      at: [BeforeRollout, BeforeTraffic, BeforePromotion, AfterRollout, OnRollback]}]}";
+const LIMITED: &str =
+    "{progressDeadline: 2m, maxSurge: 1, steps: [{weight: 10}, {pause: {duration: 30s}}, {weight: 50}, {pause: {}}]}";
+const LIMITED_BACK: &str = "{progressDeadline: 2m, maxSurge: 1, onFailure: RollbackBySteps, steps: [{scale: {replicas: 2}}, {weight: 10}, \
+     {pause: {duration: 30s}}, {weight: 50}, {mirror: {percent: 50}}, {weight: 100}, {pause: {}}]}";
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 fn explore(policy: &str) {
-    let lab = Lab::new(policy);
-    let found = explore::breadth_first(&lab, number("MODEL_DEPTH", DEPTH));
+    explore_in(&Lab::new(policy), policy);
+}
+
+fn explore_in(lab: &Lab, policy: &str) {
+    let found = explore::breadth_first(lab, number("MODEL_DEPTH", DEPTH));
     println!("policy: {policy}\n  {found}");
 }
 
 fn walk(policy: &str) {
-    let lab = Lab::new(policy);
+    walk_in(&Lab::new(policy), policy);
+}
+
+fn walk_in(lab: &Lab, policy: &str) {
     let seed = number("MODEL_SEED", SEED);
-    let found = explore::walk_at_random(&lab, seed, number("MODEL_WALKS", WALKS), number("MODEL_STEPS", STEPS));
+    let found = explore::walk_at_random(lab, seed, number("MODEL_WALKS", WALKS), number("MODEL_STEPS", STEPS));
     println!("policy: {policy}; MODEL_SEED={seed}\n  {found}");
 }
 
@@ -118,4 +128,19 @@ fn long_walks_of_a_rollout_that_asks_webhooks() {
 #[test]
 fn long_walks_without_a_policy() {
     walk("");
+}
+
+#[test]
+fn all_interleavings_of_a_rollout_whose_pods_are_limited() {
+    explore_in(&Lab::limited(LIMITED), LIMITED);
+}
+
+#[test]
+fn long_walks_of_a_rollout_whose_pods_are_limited() {
+    walk_in(&Lab::limited(LIMITED), LIMITED);
+}
+
+#[test]
+fn long_walks_of_a_rollout_whose_pods_are_limited_and_that_goes_back_by_steps() {
+    walk_in(&Lab::limited(LIMITED_BACK), LIMITED_BACK);
 }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use microservice_operator::{
     api::{RolloutState, RolloutStatus},
     observe::Weights,
-    validate::Step,
+    validate::{Size, Step, model::part},
 };
 
 use crate::{
@@ -18,10 +18,15 @@ pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, last
     let transition = Transition { lab, before, decision, after };
     transition.routes_lead_somewhere()?;
     transition.break_comes_last()?;
+    if let Some(rollout) = &decision.plan.rollout {
+        transition.weights_in_force_have_their_pods(rollout)?;
+        transition.pods_stay_within_the_budget(rollout)?;
+    }
     if last < Last::VirtualService {
         return Ok(());
     }
     transition.only_the_able_are_raised()?;
+    transition.only_as_much_is_given_as_pods_carry()?;
     transition.the_lost_carry_nothing()?;
     transition.only_the_able_are_favoured()?;
     let Some(rollout) = &decision.plan.rollout else { return Ok(()) };
@@ -102,10 +107,15 @@ impl Transition<'_> {
         self.before.target.as_ref() == Some(&rollout.target) && self.before.orders.is_empty()
     }
 
+    /// Weights before the rollout, which its completion replaces.
+    fn stable<'a>(&'a self, rollout: &'a RolloutStatus) -> &'a Weights {
+        let old = self.before.status.rollout.as_ref().filter(|old| old.target == rollout.target);
+        &old.unwrap_or(rollout).stable
+    }
+
     /// Versions that the rollout gives more than they had before it.
     fn raised<'a>(&'a self, rollout: &'a RolloutStatus) -> impl Iterator<Item = &'a String> {
-        let old = self.before.status.rollout.as_ref().filter(|old| old.target == rollout.target);
-        let stable = &old.unwrap_or(rollout).stable;
+        let stable = self.stable(rollout);
         self.names().filter(move |name| self.requested(name) > of(stable, name))
     }
 
@@ -167,7 +177,9 @@ impl Transition<'_> {
         for name in self.names().filter(|name| self.is(name) > self.was(name)) {
             let runs = self.after.runs.get(name);
             ensure(runs.is_some_and(|runs| runs.ready > 0), || format!("{name} was raised without a ready pod"))?;
-            let able = runs.is_some_and(Runs::complete) || self.others_fail(name);
+            // By a limit of pods, the same plan may give it more, for what it is to carry next.
+            let was_complete = self.limit().is_some() && self.before.runs.get(name).is_some_and(Runs::complete);
+            let able = was_complete || runs.is_some_and(Runs::complete) || self.others_fail(name);
             ensure(able, || format!("{name} was raised, is not complete, and no other version had failed"))?;
             let known = self.was(name) > 0 || self.known(name);
             ensure(known, || format!("{name} was raised before the mesh had its subset for long enough"))?;
@@ -242,7 +254,8 @@ impl Transition<'_> {
             let given = self.given(rollout, name);
             let exceeds = self.is(name) * 100 >= given + 100;
             let others_wait = || self.names().any(|other| other != name && !self.may_be_raised(other));
-            let kept = self.is(name) <= self.was(name) && others_wait();
+            // By a limit of pods, the others may not have those yet that they need to get the weight back.
+            let kept = self.is(name) <= self.was(name) && (self.limit().is_some() || others_wait());
             ensure(!exceeds || kept || self.others_fail(name), || {
                 format!("{name} got {}, but its step gives it {}.{:02}", self.is(name), given / 100, given % 100)
             })?;
@@ -260,7 +273,9 @@ impl Transition<'_> {
         // Before its first step, the weight of what it superseded still goes back to where its steps begin.
         let begun = rollout.step_since.is_some();
         let starts = |name: &str| !begun && self.is(name) == of(&rollout.from, name);
-        let moved = self.names().find(|name| self.is(name) != self.was(name) && !starts(name));
+        // By a limit of pods, what goes back to the others may wait for pods while the step is reached.
+        let goes_back = self.limit().is_some() && self.raised(rollout).all(|name| self.is(name) <= self.was(name));
+        let moved = self.names().find(|name| self.is(name) != self.was(name) && !starts(name) && !goes_back);
         ensure(moved.is_none(), || format!("the weight of {moved:?} moved, though the rollout is paused"))
     }
 
@@ -282,5 +297,69 @@ impl Transition<'_> {
         });
         Called { policy, before, old, new, favoured, promoted }.check(self.goes_on(new))?;
         Measured { policy, before, after, old, new, risen }.check(self.goes_on(new))
+    }
+
+    fn limit(&self) -> Option<Size> {
+        self.after.spec(self.lab).service.rollout.as_ref()?.max_surge
+    }
+
+    fn pods(&self, of: &State, version: &str) -> i32 {
+        of.runs.get(version).map_or(0, |runs| runs.replicas)
+    }
+
+    /// Pods that a version needs for a weight; None for one that takes no part in the rollout, or is not in the spec.
+    fn needed(&self, rollout: &RolloutStatus, version: &str, weight: i32) -> Option<i32> {
+        let whole = self.after.spec(self.lab).service.version(version)?.replicas;
+        let full = self.requested(version).max(of(self.stable(rollout), version));
+        (full > 0).then(|| part(whole, weight, full).min(whole))
+    }
+
+    /// By a limit of pods, none goes that the mesh may still send requests to.
+    fn weights_in_force_have_their_pods(&self, rollout: &RolloutStatus) -> Result<(), String> {
+        if self.limit().is_none() || rollout.state == RolloutState::Completed {
+            return Ok(());
+        }
+        for name in self.names().filter(|name| self.pods(self.after, name) < self.pods(self.before, name)) {
+            let weight = self.before.in_force(name).max(self.is(name));
+            let (pods, needed) = (self.pods(self.after, name), self.needed(rollout, name, weight).unwrap_or_default());
+            ensure(pods >= needed, || {
+                format!("{name} shrinks to {pods} pods and needs {needed} for a weight of {weight}")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn only_as_much_is_given_as_pods_carry(&self) -> Result<(), String> {
+        let limited = self.limit().is_some() && self.before.route.is_some();
+        let Some(rollout) = self.decision.plan.rollout.as_ref().filter(|_| limited) else {
+            return Ok(());
+        };
+        for name in self.names().filter(|name| self.is(name) > self.was(name) && !self.others_fail(name)) {
+            let (pods, needed) =
+                (self.pods(self.before, name), self.needed(rollout, name, self.is(name)).unwrap_or_default());
+            ensure(pods >= needed, || format!("{name} was raised with {pods} pods and needs {needed}"))?;
+        }
+        Ok(())
+    }
+
+    /// Unless a version has failed. Rounding may take as many pods more as there are versions.
+    fn pods_stay_within_the_budget(&self, rollout: &RolloutStatus) -> Result<(), String> {
+        let failed = self.after_a_loss() || self.names().any(|name| self.was(name) > 0 && self.ill(name));
+        let Some(limit) = self.limit().filter(|_| rollout.state != RolloutState::Completed && !failed) else {
+            return Ok(());
+        };
+        let taking_part = || {
+            self.names().chain(self.after.runs.keys()).filter_map(|name| Some((name, self.needed(rollout, name, 0)?)))
+        };
+        let names: std::collections::BTreeSet<&String> = taking_part().map(|(name, _)| name).collect();
+        let sum = |pods: &dyn Fn(&String) -> i32| names.iter().map(|name| pods(name)).sum::<i32>();
+        let needed = |name: &String, weight| self.needed(rollout, name, weight).unwrap_or_default();
+        let whole =
+            sum(&|name| needed(name, of(&rollout.stable, name))).max(sum(&|name| needed(name, self.requested(name))));
+        let budget = whole + limit.of(whole).max(i32::try_from(names.len()).unwrap());
+        let (was, is) = (sum(&|name| self.pods(self.before, name)), sum(&|name| self.pods(self.after, name)));
+        ensure(is <= budget.max(was), || {
+            format!("there are {is} pods, and there were {was}, with a budget of {budget}")
+        })
     }
 }

@@ -34,14 +34,14 @@ pub fn roots(lab: &Lab) -> Vec<Root> {
         let mut aborted = state.clone();
         aborted.ask(Verb::Abort);
         roots.push(Root { name: "v1=0 v2=100 is aborted right now", state: later(lab, &aborted, 0) });
-        pass(lab, &mut state, 30);
+        pass(lab, &mut state, 60);
         if state.rollout_is(RolloutState::Paused) {
             roots.push(Root { name: "v1=0 v2=100 waits for a promotion at 50", state: state.clone() });
             state.ask(Verb::Promote);
             roots.push(Root { name: "v1=0 v2=100 is promoted at 50", state: later(lab, &state, 0) });
         }
     }
-    pass(lab, &mut state, 60);
+    pass(lab, &mut state, 90);
     assert_eq!(state.weight("v2"), 100);
     roots.push(Root { name: "v1=0 v2=100 is reached", state: state.clone() });
     state.spec = lab.number("v2=100");

@@ -21,7 +21,7 @@ use crate::{
     desk::Desk,
     findings::Findings,
     hooks::Hooks,
-    lab::{Lab, Spec},
+    lab::{Lab, PROPAGATION, Spec},
 };
 
 /// After so long, restarts and losses are held against nobody.
@@ -66,6 +66,8 @@ pub struct Seen {
     pub forgotten: Option<Timestamp>,
     /// Since when the route gives it nothing any more.
     pub idle: Option<Timestamp>,
+    /// Weights that it had of late, with when they were taken.
+    pub weights: Vec<(Timestamp, i32)>,
 }
 
 #[derive(Clone, Debug)]
@@ -160,6 +162,13 @@ impl State {
 
     pub fn weight(&self, version: &str) -> i32 {
         self.route.as_ref().and_then(|route| route.get(version)).copied().unwrap_or_default()
+    }
+
+    /// The largest weight by which the mesh may still send requests to a version.
+    pub fn in_force(&self, version: &str) -> i32 {
+        let recent = self.seen.get(version).into_iter().flat_map(|seen| &seen.weights);
+        let recent = recent.filter(|(at, _)| self.now.duration_since(*at) < PROPAGATION).map(|(_, weight)| *weight);
+        recent.chain([self.weight(version)]).max().unwrap_or_default()
     }
 
     fn observe(&self) -> Observed {
@@ -320,7 +329,13 @@ impl State {
             self.seen.entry(name).or_default().idle = Some(self.now);
         }
         let (default, lanes) = http.split_last().unwrap();
-        self.route = Some(weights_of(default));
+        let route = weights_of(default);
+        let (now, before) = (self.now, self.route.take().unwrap_or_default());
+        self.seen.values_mut().for_each(|seen| seen.weights.retain(|(at, _)| now.duration_since(*at) < PROPAGATION));
+        for (name, weight) in before.into_iter().filter(|(name, weight)| route.get(name) != Some(weight)) {
+            self.seen.entry(name).or_default().weights.push((now, weight));
+        }
+        self.route = Some(route);
         self.lanes = lanes.iter().map(|lane| (lane["name"].as_str().unwrap().to_owned(), weights_of(lane))).collect();
         self.mirrors = default["mirror"]["subset"].as_str().map(str::to_owned).into_iter().collect();
         for name in self.referred() {

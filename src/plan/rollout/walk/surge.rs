@@ -172,7 +172,7 @@ impl Situation<'_> {
     /// Versions that take no part in it, or in nothing any more, get no further pods before the weights have arrived.
     fn leaving<'a>(&'a self, status: &'a RolloutStatus, planned: &'a Weights) -> impl Iterator<Item = (String, i32)> {
         let under_way = status.state != RolloutState::Completed;
-        let travels = !self.fails() && (under_way || *planned != self.requested());
+        let travels = !self.fails() && (under_way || !Situation { current: Some(planned), ..*self }.arrived());
         let leaves = move |party: &&Party<'_>| {
             let no_part = party.requested == 0 && (!under_way || weight_of(&status.stable, party.name) == 0);
             let lowered = weight_of(planned, party.name) <= weight_of(&self.current(), party.name);
