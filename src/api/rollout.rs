@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActionResult, Analysis, AnalysisRun, Duration, Hook, HookCall, RouteMatch, Window};
 
+/// A percentage that leaves nobody without room.
+pub(crate) const PERCENTAGE: &str = "^([1-9][0-9]?|100)%$";
+
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -39,7 +42,7 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<Duration>,
     /// How many pods the versions of a rollout have together beyond those that the weights before or after it need: a
-    /// number such as 2, or a percentage such as `25%`, rounded up. One that is lowered shrinks with its weight, once the
+    /// number of 1 or more, or a percentage such as `25%`, rounded up. One that is lowered shrinks with its weight, once the
     /// mesh has had time to learn of that; those that are raised get its pods, and a step whose weight these cannot carry
     /// is walked in several raises. The limit is widened to one pod a version that is raised, and by what rounding to
     /// whole pods needs. Going back waits for pods as well, and the deadline counts from the latest raise. Serving counts
@@ -48,6 +51,7 @@ pub struct RolloutPolicy {
     /// list those that it has. Only where a mesh carries the routes. Default: all versions keep all of their pods until
     /// the rollout is completed, so that going back is at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "pattern" = PERCENTAGE))]
     pub max_surge: Option<IntOrString>,
     /// Which older revisions of an `image` are gone back to without the steps, as soon as their pods are ready. Default:
     /// the one that served before the last rollout, for as long as it runs.

@@ -7,7 +7,7 @@ use std::{
 
 use regex::Regex;
 
-use crate::api::duration;
+use crate::api::{duration, rollout};
 
 static COMPILED: LazyLock<Mutex<HashMap<String, Option<Regex>>>> = LazyLock::new(Mutex::default);
 
@@ -28,6 +28,9 @@ pub(super) fn advice(pattern: &str) -> &'static str {
     }
     if pattern.starts_with("^[a-z0-9]([-a-z0-9") {
         return ": write lower-case letters, digits and -, beginning and ending with a letter or digit";
+    }
+    if pattern == rollout::PERCENTAGE {
+        return ": write a number of 1 or more, or a percentage from 1% to 100%";
     }
     if pattern.starts_with("^/") {
         return ": write an absolute path";

@@ -66,8 +66,8 @@ pub struct Plan {
     pub marks: RouteMarks,
     /// Name of the ControllerRevision that keeps the spec.
     pub accepted_revision: String,
-    /// The version that the scale subresource speaks of.
-    pub scaled: Option<String>,
+    /// The versions that the scale subresource speaks of.
+    pub scaled: Vec<String>,
     /// What keeps the service from its spec, the weightiest first; empty when the spec is reached.
     pub holds: Vec<Hold>,
     pub availability: Availability,
@@ -201,16 +201,22 @@ fn memories(rollout: &Rollout<'_>, sizes: &Sizes, contested: &Contested) -> Vec<
         .collect()
 }
 
-/// The largest-weight version without replicas of its own; what an autoscaler sees and changes.
-fn scaled(service: &Validated, rollout: &Rollout<'_>) -> Option<String> {
+/// The largest-weight version without replicas of its own; what an autoscaler sees and changes. While a limit divides
+/// the pods of a rollout, all of its versions: they carry together what one of them carries with its whole size.
+fn scaled(service: &Validated, rollout: &Rollout<'_>) -> Vec<String> {
+    let changed = || service.versions.iter().filter(|version| !version.own_replicas);
+    let limited = |version: &&Version| rollout.standing(&version.name).is_some_and(|it| it.limited.is_some());
+    if changed().any(|version| limited(&version)) {
+        return changed().filter(limited).map(|version| version.name.clone()).collect();
+    }
     let mut best: Option<(&str, i32)> = None;
-    for version in service.versions.iter().filter(|version| !version.own_replicas) {
+    for version in changed() {
         let weight = rollout.weight(&version.name);
         if best.is_none_or(|(_, most)| weight > most) {
             best = Some((&version.name, weight));
         }
     }
-    best.map(|(name, _)| name.to_owned())
+    best.map(|(name, _)| name.to_owned()).into_iter().collect()
 }
 
 fn waits(

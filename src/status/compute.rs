@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
-    api::{HeldBy, LimitedBy, MicroserviceStatus, Phase, RolloutState, VersionTraffic, conditions, conditions::reason},
+    api::{
+        HeldBy, LimitedBy, MicroserviceStatus, Phase, RolloutState, VersionTraffic, conditions, conditions::reason,
+        labels,
+    },
     apply,
     observe::{DependencyState, Observed},
     plan::{
@@ -100,17 +103,16 @@ fn holds(outcome: &Outcome<'_>) -> Vec<Hold> {
 }
 
 fn carried(plan: &Plan, traffic: Vec<VersionTraffic>, subject: Subject<'_>) -> MicroserviceStatus {
-    let scaled = plan.scaled.as_deref();
     let pods =
         |name: &str| subject.observed.and_then(|observed| observed.versions.get(name)).map_or(0, |it| it.pods.len());
     let name = subject.service.map(|service| service.identity.name.as_str()).unwrap_or_default();
     MicroserviceStatus {
         weights: Some(weights_line(&traffic)),
-        replicas: scaled.map(|version| i32::try_from(pods(version)).unwrap_or(i32::MAX)),
-        label_selector: scaled.map(|version| {
-            let pairs = selector(name, Some(version)).into_iter().map(|(key, value)| format!("{key}={value}"));
-            pairs.collect::<Vec<_>>().join(",")
+        replicas: (!plan.scaled.is_empty()).then(|| {
+            let pods = plan.scaled.iter().map(|version| pods(version)).sum::<usize>();
+            i32::try_from(pods).unwrap_or(i32::MAX)
         }),
+        label_selector: (!plan.scaled.is_empty()).then(|| label_selector(name, &plan.scaled)),
         provider: plan.provider,
         provider_since: plan.provider_since.clone(),
         routes: plan.marks.clone(),
@@ -120,6 +122,16 @@ fn carried(plan: &Plan, traffic: Vec<VersionTraffic>, subject: Subject<'_>) -> M
         traffic,
         ..MicroserviceStatus::default()
     }
+}
+
+/// As the scale subresource writes the selector of pods of some versions.
+fn label_selector(service: &str, versions: &[String]) -> String {
+    let (version, several) = match versions {
+        [version] => (Some(version.as_str()), None),
+        _ => (None, Some(format!("{} in ({})", labels::VERSION, versions.join(",")))),
+    };
+    let pairs = selector(service, version).into_iter().map(|(key, value)| format!("{key}={value}"));
+    pairs.chain(several).collect::<Vec<_>>().join(",")
 }
 
 /// Nothing that was planned counts as done when applying failed, but pods are counted all the same.

@@ -342,7 +342,7 @@ impl Transition<'_> {
         Ok(())
     }
 
-    /// Unless a version has failed. Rounding may take as many pods more as there are versions.
+    /// Unless a version has failed, or needs more for its weight as its size was edited. Rounding may take as many pods more as there are versions.
     fn pods_stay_within_the_budget(&self, rollout: &RolloutStatus) -> Result<(), String> {
         let failed = self.after_a_loss() || self.names().any(|name| self.was(name) > 0 && self.ill(name));
         let Some(limit) = self.limit().filter(|_| rollout.state != RolloutState::Completed && !failed) else {
@@ -357,9 +357,10 @@ impl Transition<'_> {
         let whole =
             sum(&|name| needed(name, of(&rollout.stable, name))).max(sum(&|name| needed(name, self.requested(name))));
         let budget = whole + limit.of(whole).max(i32::try_from(names.len()).unwrap());
-        let (was, is) = (sum(&|name| self.pods(self.before, name)), sum(&|name| self.pods(self.after, name)));
+        let was = sum(&|name| self.pods(self.before, name).max(needed(name, self.was(name))));
+        let is = sum(&|name| self.pods(self.after, name));
         ensure(is <= budget.max(was), || {
-            format!("there are {is} pods, and there were {was}, with a budget of {budget}")
+            format!("there are {is} pods, and there were or had to be {was}, with a budget of {budget}")
         })
     }
 }

@@ -113,8 +113,13 @@ impl World {
 
     /// Asks something of the rollout, as it stands now, and answers what came of it.
     pub fn ask(&mut self, verb: Verb) -> Result<String, String> {
+        self.order(self.action(verb))
+    }
+
+    /// What asks something of the rollout as it stands now.
+    pub fn action(&self, verb: Verb) -> Order {
         let rollout = self.status().rollout.clone();
-        self.order(Order {
+        Order {
             uid: format!("action-{}", self.orders.len() + 1),
             name: format!("{verb:?}").to_lowercase(),
             verb,
@@ -123,7 +128,7 @@ impl World {
             revision: None,
             expires: None,
             actor: Some("mia".into()),
-        })
+        }
     }
 
     /// Asks to go back to a revision.

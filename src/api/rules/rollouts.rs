@@ -50,11 +50,6 @@ pub(in super::super) fn policy() -> Vec<Placed> {
             "maxWeight %d is less than stepWeight %d: the first step would go past it",
             &["self.maxWeight", "self.stepWeight"],
         ),
-        rule(
-            "spec.rollout.maxSurge",
-            "type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",
-            "the pods of a rollout need room to move: maxSurge is a number of 1 or more, or a percentage from 1% to 100%",
-        ),
         told_at(
             ".steps",
             told(

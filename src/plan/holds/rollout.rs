@@ -55,6 +55,10 @@ pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<H
                 );
                 return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
             }
+            if let Some(waits) = &rollout.outlook.waits_for {
+                let message = format!("rolling back as pods allow it: {why}; waits for {waits}; {weights}");
+                return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
+            }
             let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");
             Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Stalled })
         }

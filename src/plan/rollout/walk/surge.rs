@@ -8,8 +8,11 @@
 use crate::{
     api::{RolloutState, RolloutStatus},
     observe::Weights,
-    plan::rollout::{line, requested_of, settle::share, size::Sizes, weight_of},
-    validate::{Size, model::part},
+    plan::{
+        revisions::standby,
+        rollout::{line, requested_of, settle::share, size::Sizes, weight_of},
+    },
+    validate::{Size, Version, model::part},
 };
 
 use super::{Party, Situation};
@@ -172,11 +175,21 @@ impl Situation<'_> {
     /// Versions that take no part in it, or in nothing any more, get no further pods before the weights have arrived.
     fn leaving<'a>(&'a self, status: &'a RolloutStatus, planned: &'a Weights) -> impl Iterator<Item = (String, i32)> {
         let under_way = status.state != RolloutState::Completed;
-        let travels = !self.fails() && (under_way || !Situation { current: Some(planned), ..*self }.arrived());
+        // An older revision that nobody may ask back goes as soon as it has drained.
+        let older = |name: &str| self.service.version(name).is_some_and(Version::is_older);
+        let goes = move |name: &str| older(name) && standby(self.service, Some(status), name).is_none();
+        let travels = under_way || !Situation { current: Some(planned), ..*self }.arrived();
+        let fails = self.fails();
         let leaves = move |party: &&Party<'_>| {
             let no_part = party.requested == 0 && (!under_way || weight_of(&status.stable, party.name) == 0);
             let lowered = weight_of(planned, party.name) <= weight_of(&self.current(), party.name);
-            travels && no_part && lowered && party.exists && party.pods < party.whole && !self.leads_to(party)
+            !fails
+                && (travels || goes(party.name))
+                && no_part
+                && lowered
+                && party.exists
+                && party.pods < party.whole
+                && !self.leads_to(party)
         };
         self.parties.iter().filter(leaves).map(|party| (party.name.to_owned(), party.pods))
     }
