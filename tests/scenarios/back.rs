@@ -123,3 +123,23 @@ fn a_stable_version_that_cannot_take_its_weight_back_holds_the_way_up() {
     world.pass(3_600);
     assert_eq!((world.routed().as_str(), rollout(&world).back), ("v1=100", None));
 }
+
+#[test]
+fn a_version_that_has_got_nothing_yet_gets_nothing_on_the_way_back() {
+    let policy = "{onFailure: RollbackBySteps, progressDeadline: 1m, steps: [{weight: 50}, {weight: 100}, {pause: {}}]}";
+    let of = |versions: &str| service_of(versions, 4, policy);
+    let mut world = World::new(&of("v1=100 v2=0"));
+    world.settle();
+    world.pass(600);
+    world.edit(&of("v1=0 v2=100"));
+    world.settle();
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v2=100", RolloutState::Paused));
+    world.pods.insert("v2".into(), Pods::Ready(3));
+    world.edit(&of("v1=40 v2=30 v3=30"));
+    world.settle();
+    world.pass(59);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v2=100", RolloutState::Progressing));
+    world.now = world.now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+    world.reconcile();
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=100", RolloutState::Aborted));
+}

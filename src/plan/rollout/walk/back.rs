@@ -11,9 +11,9 @@ use crate::{
 use super::Situation;
 
 impl Situation<'_> {
-    /// Begins the way back. What has no weight yet has no way to go.
+    /// Begins the way back, with the steps that were begun. What has no weight yet has no way to go.
     pub(super) fn turn_back(&self, status: &mut RolloutStatus) {
-        status.back = self.below(status, i32::MAX);
+        status.back = self.below(status, self.percent(status) + 1);
         status.step_since = Some(time(self.now));
     }
 
