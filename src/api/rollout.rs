@@ -258,6 +258,9 @@ pub struct RolloutStatus {
     /// Somebody promoted it fully: neither time windows nor webhooks hold it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub promoted_fully: bool,
+    /// How often versions that are being raised lost their readiness, by version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub relapses: BTreeMap<String, Relapses>,
     /// What holds it although nothing failed and nobody paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
@@ -265,6 +268,21 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub handled: Vec<HandledAction>,
+}
+
+/// How often pods of a version lost their readiness, or ended although they should run, and were all ready again in between.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Relapses {
+    /// Number of times, each within 10 minutes of the one before; a retry or a promotion starts it anew.
+    pub count: i32,
+    /// The first of them.
+    pub since: MicroTime,
+    /// The latest of them, or what followed it before all pods were ready again.
+    pub latest: MicroTime,
+    /// Not all pods have been ready since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub down: bool,
 }
 
 /// What holds a rollout although nothing failed and nobody paused it.

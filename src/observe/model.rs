@@ -112,6 +112,8 @@ pub struct PodFacts {
     pub ready: bool,
     /// When a container of it last ended although it should run.
     pub restarted_at: Option<Timestamp>,
+    /// When it lost its readiness, if it had it and its containers run on.
+    pub unready_since: Option<Timestamp>,
     /// Why it is not ready, in the cluster's words.
     pub trouble: Option<String>,
 }

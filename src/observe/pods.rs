@@ -15,7 +15,22 @@ const USUAL: &[&str] = &["ContainerCreating", "PodInitializing"];
 pub fn facts(pod: &Pod) -> PodFacts {
     let Some(status) = &pod.status else { return PodFacts::default() };
     let ready = condition(status, "Ready").is_some_and(|(value, _, _)| value == "True");
-    PodFacts { ready, restarted_at: last_end(pod, status), trouble: if ready { None } else { trouble(status) } }
+    PodFacts {
+        ready,
+        restarted_at: last_end(pod, status),
+        unready_since: if ready { None } else { unready_since(status) },
+        trouble: if ready { None } else { trouble(status) },
+    }
+}
+
+/// A pod that was never ready has been so since before its containers began.
+fn unready_since(status: &PodStatus) -> Option<Timestamp> {
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready")?;
+    let since = ready.last_transition_time.as_ref()?.0;
+    let began = |state: &ContainerStatus| Some(state.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0);
+    let mut began = status.container_statuses.iter().flatten().map(began).peekable();
+    let had_it = began.peek().is_some() && began.all(|began| began.is_some_and(|began| began < since));
+    had_it.then_some(since)
 }
 
 fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
@@ -91,4 +106,34 @@ pub fn cut(text: &str) -> String {
     }
     let head: String = line.chars().take(MAX_TEXT).collect();
     format!("{head} …")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_pod_that_was_ready_has_lost_its_readiness() {
+        let at = |second: u8| format!("2026-01-01T00:00:{second:02}Z");
+        let runs = json!({"running": {"startedAt": at(10)}});
+        for (name, ready, since, state, expected) in [
+            ("it is ready", "True", 20, &runs, None),
+            ("it was ready", "False", 20, &runs, Some(at(20))),
+            ("it never was", "False", 5, &runs, None),
+            ("it has just begun again", "False", 10, &runs, None),
+            ("its container ended", "False", 20, &json!({"terminated": {"exitCode": 1}}), None),
+        ] {
+            let pod = json!({"status": {
+                "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": at(since)}],
+                "containerStatuses": [
+                    {"name": "app", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state},
+                ],
+            }});
+            let facts = facts(&serde_json::from_value(pod).unwrap());
+            assert_eq!(facts.unready_since.map(|at| at.to_string()), expected, "{name}");
+        }
+        assert_eq!(facts(&Pod::default()).unready_since, None);
+    }
 }

@@ -183,7 +183,7 @@ impl State {
                 .map(|index| PodFacts {
                     ready: index < runs.ready,
                     restarted_at: runs.crashed.filter(|_| index == 0),
-                    trouble: None,
+                    ..PodFacts::default()
                 })
                 .collect(),
         };

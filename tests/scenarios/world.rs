@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use microservice_operator::{
     api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb},
@@ -29,16 +29,8 @@ use microservice_operator::{
 };
 use serde_json::{Value, json};
 
-/// How the pods of a version behave.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Pods {
-    /// All that are wanted are ready.
-    Healthy,
-    /// This many of the wanted ones are ready.
-    Ready(i32),
-    /// None is ready, with this reason.
-    Broken(&'static str),
-}
+pub use crate::pods::Pods;
+use crate::pods::pod_of;
 
 pub struct World {
     pub microservice: Microservice,
@@ -372,7 +364,7 @@ impl World {
             let wanted = deployments.iter().find(|(deployment, _)| *deployment == name);
             let wanted = wanted.and_then(|(_, object)| object["spec"]["replicas"].as_i64()).unwrap_or(0);
             for index in wanted..40 {
-                let gone = pod_of(&pod.version, index, false, None, None);
+                let gone = pod_of(&pod.version, index, &Pods::Healthy, None);
                 if self.caches.pods.contains(&Key::of(&gone)) {
                     self.caches.pods.take(&Event::Delete(gone), PodView::of);
                 }
@@ -382,15 +374,10 @@ impl World {
             let version = name.trim_start_matches("order-service-").to_owned();
             let wanted = object["spec"]["replicas"].as_i64().unwrap();
             let mode = self.pods.get(&version).cloned().unwrap_or(Pods::Healthy);
-            let ready = match &mode {
-                Pods::Healthy => wanted,
-                Pods::Ready(ready) => i64::from(*ready).min(wanted),
-                Pods::Broken(_) => 0,
-            };
-            let reason = if let Pods::Broken(reason) = &mode { Some(*reason) } else { None };
+            let ready = (0..wanted).filter(|index| mode.ready(*index)).count();
             for index in 0..wanted {
                 let crash = self.crashes.get(&version).copied().filter(|_| index == 0);
-                let pod = pod_of(&version, index, index < ready, reason, crash);
+                let pod = pod_of(&version, index, &mode, crash);
                 self.caches.pods.take(&Event::Apply(pod), PodView::of);
             }
             let status = json!({
@@ -460,25 +447,4 @@ fn without_version(object: &Value) -> Value {
         meta.remove("resourceVersion");
     }
     object
-}
-
-fn pod_of(version: &str, index: i64, ready: bool, reason: Option<&str>, crashed: Option<Timestamp>) -> Pod {
-    let waiting = reason.map(|reason| json!({"waiting": {"reason": reason}})).unwrap_or(json!({"running": {}}));
-    let last =
-        crashed.map(|at| json!({"terminated": {"exitCode": 1, "finishedAt": serde_json::to_value(Time(at)).unwrap()}}));
-    serde_json::from_value(json!({
-        "metadata": {
-            "name": format!("order-service-{version}-{index}"), "namespace": "shop", "uid": format!("{version}-{index}"),
-            "resourceVersion": "1",
-            "labels": {"microservice-operator.dev/service": "order-service", "version": version},
-        },
-        "status": {
-            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
-            "containerStatuses": [{
-                "name": "app", "image": "registry.example/order-service:2.0.0", "imageID": "", "ready": ready,
-                "restartCount": i32::from(crashed.is_some()), "state": waiting, "lastState": last,
-            }],
-        },
-    }))
-    .unwrap()
 }

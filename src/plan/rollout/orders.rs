@@ -7,7 +7,10 @@ use crate::{
     observe::Weights,
 };
 
-use super::{version::time, walk::Situation};
+use super::{
+    version::time,
+    walk::{Situation, forgive},
+};
 
 /// One thing that somebody asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +106,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             (status.state, status.message) = (Progressing, None);
             status.progressed_at = Some(time(situation.now));
             situation.overrule(status);
+            forgive(status);
             if pausing {
                 situation.pass(status);
             }
@@ -110,6 +114,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         }
         (Verb::PromoteFull, Progressing | Paused) => {
             (status.state, status.message) = (Progressing, None);
+            forgive(status);
             status.promoted_fully = true;
             status.step = situation.steps();
             status.waits_for = None;
@@ -145,6 +150,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             (status.step, status.step_since) = (0, None);
             (status.waits_for, status.weights_since) = (None, None);
             (status.analysis, status.step_analysis) = (None, None);
+            forgive(status);
             status.progressed_at = Some(time(situation.now));
             status.from = status.stable.clone();
             Ok("the rollout starts again with its first step".to_owned())

@@ -18,7 +18,7 @@ use super::{settle::Candidate, walk::Party};
 const HOLD_OUT: SignedDuration = SignedDuration::from_secs(30);
 const MAX_HOLD_OUT: SignedDuration = SignedDuration::from_mins(10);
 /// Time without a fault after which a version is proven, and after which losses are forgotten.
-const CLEAN: SignedDuration = SignedDuration::from_mins(10);
+pub const CLEAN: SignedDuration = SignedDuration::from_mins(10);
 
 /// A version of the spec, or one that was removed from it and still runs.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Standing<'a> {
     pub restarting: bool,
     /// The last restart that is held against it.
     pub restarted_at: Option<Timestamp>,
+    /// When the last pod of it restarted or lost its readiness.
+    pub relapsed_at: Option<Timestamp>,
     pub held: bool,
     /// The weight that the rollout leads to: the requested one, unless versions are parked.
     pub target: i32,
@@ -103,6 +105,7 @@ impl<'a> Standing<'a> {
             limited: None,
             restarting: !proven && restarted >= pods.div_ceil(10).max(1),
             restarted_at: last_restart(observed).filter(|at| counted_since.is_none_or(|since| *at > since)),
+            relapsed_at: relapsed_at(observed, &memory),
             held,
             target: spec.map_or(0, |spec| spec.weight),
             aim: spec.map_or(0, |spec| spec.weight),
@@ -159,6 +162,8 @@ impl<'a> Standing<'a> {
             carried: self.memory.effective,
             quiet: self.quiet_at(drain, around).is_some_and(|at| at <= around.now),
             fault: self.fault(),
+            steady: self.fit && self.ready >= self.replicas,
+            relapsed_at: self.relapsed_at,
             trouble: self.trouble.clone(),
         }
     }
@@ -376,6 +381,14 @@ fn restarted_pods(observed: Option<&ObservedVersion>, since: Option<Timestamp>) 
             .filter(|at| since.is_none_or(|since| *at > since))
             .count()
     })
+}
+
+/// When a pod last lost its readiness, or restarted and that was not known before the version got requests.
+fn relapsed_at(observed: Option<&ObservedVersion>, memory: &VersionTraffic) -> Option<Timestamp> {
+    let known = memory.restarts_since.as_ref().map(|since| since.0);
+    let restarted = last_restart(observed).filter(|at| known.is_none_or(|known| *at > known));
+    let unready = observed?.pods.iter().filter_map(|pod| pod.unready_since).max();
+    restarted.max(unready)
 }
 
 /// A pod's own trouble says more than its Deployment's.

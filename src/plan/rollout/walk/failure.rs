@@ -7,13 +7,17 @@ use crate::{
     validate::Step,
 };
 
-use super::{Situation, after};
+use super::{Party, Situation, after, relapses::relapsed};
 
 impl Situation<'_> {
     /// A version that is being raised and fails ends the rollout, and so does a step that takes too long.
     pub(super) fn judge(&self, status: &mut RolloutStatus) {
         let begun = status.step_since.is_some();
-        let fault = self.raised(status).find_map(|party| Some((party.name, party.fault.as_ref().filter(|_| begun)?)));
+        if begun {
+            self.count_relapses(status);
+        }
+        let fault_of = |party: &Party<'_>| party.fault.clone().or_else(|| relapsed(party, status));
+        let fault = self.raised(status).find_map(|party| Some((party.name, fault_of(party).filter(|_| begun)?)));
         if let Some((name, fault)) = fault {
             return self.fail(status, format!("{name} {fault}"));
         }

@@ -12,6 +12,7 @@ mod gates;
 mod held;
 mod measures;
 mod pause;
+mod relapses;
 mod session;
 mod sizes;
 mod steps;
@@ -32,6 +33,7 @@ use crate::{
 use super::{line, orders, size::Sizes, version::time, weight_of};
 pub use beside::{Beside, Session};
 pub use orders::{Answer, Order};
+pub(super) use relapses::forgive;
 
 /// A version as the walk sees it.
 #[derive(Clone, Debug)]
@@ -56,6 +58,10 @@ pub struct Party<'a> {
     pub quiet: bool,
     /// Why it cannot carry what it has; None while it can.
     pub fault: Option<String>,
+    /// All its pods are of the wanted template, and ready.
+    pub steady: bool,
+    /// When the last of its pods restarted or lost its readiness.
+    pub relapsed_at: Option<Timestamp>,
     /// Why it is not ready yet, in the cluster's words.
     pub trouble: Option<String>,
 }

@@ -50,6 +50,7 @@ impl Situation<'_> {
             status.promoted_fully = false;
             (status.step_since, status.progressed_at, status.weights_since) = (None, None, None);
             (status.analysis, status.step_analysis) = (None, None);
+            status.relapses.clear();
         }
     }
 
