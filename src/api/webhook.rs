@@ -64,8 +64,9 @@ pub struct Hook {
     #[schemars(length(min = 1, max = 63))]
     pub webhook: String,
     /// When it is called. BeforeRollout, BeforeTraffic and BeforePromotion hold the rollout until the answer is a 2xx; a
-    /// 4xx refuses, and the rollout pauses. AfterRollout and OnRollback only tell, at least once.
-    #[schemars(length(min = 1, max = 5))]
+    /// 4xx refuses, and the rollout pauses. AfterRollout and OnRollback only tell, at least once. OnEvent tells of each event
+    /// of the Microservice, as well as it can.
+    #[schemars(length(min = 1, max = 6))]
     pub at: Vec<Moment>,
     /// Sent along as they are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -87,6 +88,8 @@ pub enum Moment {
     AfterRollout,
     /// When the weights go back, after a failure or because somebody asked for it.
     OnRollback,
+    /// With each event about the Microservice. One that cannot be told is not told later.
+    OnEvent,
 }
 
 /// A call of a webhook that was made, or that is to be made.

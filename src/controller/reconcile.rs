@@ -18,10 +18,10 @@ use kube::{
 use thiserror::Error;
 
 use crate::{
-    api::{MANAGER, Microservice, MicroserviceStatus},
+    api::{Hook, MANAGER, Microservice, MicroserviceStatus},
     apply::{self, Applied, Applier},
     observe::{self, Caches, Clock, Key, Observed, Written},
-    outside::Desk,
+    outside::{Desk, Herald},
     plan::{
         Plan, Settings,
         configuration::{Source, Sources, contents},
@@ -59,6 +59,7 @@ pub struct Context {
     metrics: Arc<Metrics>,
     clock: Clock,
     desk: Desk,
+    herald: Herald,
     /// When each status was last written.
     written: Mutex<HashMap<Key, Timestamp>>,
 }
@@ -74,6 +75,7 @@ impl Context {
             clock: options.clock.clone(),
             backoff: Backoff::default(),
             written: Mutex::default(),
+            herald: Herald::new(options.office.clone()),
             desk,
             client,
             caches,
@@ -144,7 +146,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
         Err(invalid) => {
             let subject = Subject { generation: identity.generation, service: None, observed: None, now };
             let new = status::compute(&old, subject, &Outcome::Refused { invalid: &invalid });
-            conclude(context, newest, &identity, (&old, &new), None, &Applied::default(), now).await?;
+            conclude(context, (newest, &[]), &identity, (&old, &new), None, &Applied::default(), now).await?;
             let why = "no spec of the Microservice was ever accepted: nothing of it runs";
             let refusals = orders::refuse(&context.caches.orders_about(&identity), why);
             actions::conclude(&context.client, &context.caches, &identity, &refusals).await;
@@ -172,8 +174,10 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     };
     let new = status::compute(&old, subject, &outcome);
     let routed = failed.as_ref().is_none_or(apply::Error::is_local);
+    let hooks = service.rollout.as_ref().map(|policy| policy.webhooks.as_slice()).unwrap_or_default();
     let concluded =
-        conclude(context, newest, &identity, (&old, &new), Some(&planned).filter(|_| routed), &applied, now).await?;
+        conclude(context, (newest, hooks), &identity, (&old, &new), Some(&planned).filter(|_| routed), &applied, now)
+            .await?;
     // What was to be asked under a status that nobody will read must not be asked.
     if routed && concluded != Concluded::Lost {
         context.desk.ask(&key, std::mem::take(&mut planned.inquiries));
@@ -202,10 +206,11 @@ enum Concluded {
     Lost,
 }
 
-/// Writes the status, unless nothing changed or the change can wait, and tells the events.
+/// Writes the status, unless nothing changed or the change can wait, and tells the events: to the cluster, and to the
+/// webhooks that want them.
 async fn conclude(
     context: &Context,
-    newest: &Microservice,
+    (newest, hooks): (&Microservice, &[Hook]),
     identity: &Identity,
     (old, new): (&MicroserviceStatus, &MicroserviceStatus),
     plan: Option<&Plan>,
@@ -232,7 +237,9 @@ async fn conclude(
     context.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
     let written = Written::Applied { resource_version, round };
     context.caches.expect(&key, observe::Source::Microservices, key.clone(), written);
-    for notice in status::notices(old, new, plan, applied) {
+    for mut notice in status::notices(old, new, plan, applied) {
+        notice.note = notice.note.chars().take(MAX_NOTE).collect();
+        context.herald.tell(&key, status::calls(&notice, hooks, identity, new, Timestamp::now()));
         publish(context, newest, notice).await;
     }
     Ok(Concluded::Written)
@@ -243,7 +250,7 @@ async fn publish(context: &Context, about: &Microservice, notice: Notice) {
     let event = Event {
         type_: if notice.warning { EventType::Warning } else { EventType::Normal },
         reason: notice.reason.to_owned(),
-        note: Some(notice.note.chars().take(MAX_NOTE).collect()),
+        note: Some(notice.note.clone()),
         action: "Reconcile".to_owned(),
         secondary: None,
     };

@@ -84,6 +84,23 @@ impl Office {
         Reply { id: inquiry.id.clone(), at, finding, query }
     }
 
+    /// Tells a webhook of an event. What comes of it is logged and counted, and nothing else.
+    pub async fn tell(&self, call: &Call) {
+        match self.call(call).await {
+            Ok(Verdict::Passed) => self.metrics.told("success"),
+            Ok(Verdict::Refused(said)) => self.untold(call, "error", &format!("it was refused: {said}")),
+            Err(fault) => self.untold(call, "error", &fault.to_string()),
+        }
+    }
+
+    /// Counts an event that a webhook was not told of.
+    pub(super) fn untold(&self, call: &Call, result: &'static str, why: &str) {
+        let Call { webhook, namespace, service, event, .. } = call;
+        let reason = event.as_ref().map(|event| event.reason).unwrap_or_default();
+        tracing::warn!(webhook, microservice = %format!("{namespace}/{service}"), reason, "an event was not told: {why}");
+        self.metrics.told(result);
+    }
+
     async fn call(&self, call: &Call) -> Result<Verdict, Fault> {
         let unread = || Fault::Unseen { name: call.webhook.clone(), why: "none are read here".to_owned() };
         let spec = self.webhooks.as_ref().ok_or_else(unread)?.get(&call.webhook).await?;

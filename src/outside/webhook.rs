@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::{Api, Client};
 use reqwest::{
     Method, Url,
@@ -16,7 +17,7 @@ use thiserror::Error as ThisError;
 
 use crate::{
     api::{RolloutWebhook, RolloutWebhookSpec},
-    plan::inquiry::{Call, Verdict},
+    plan::inquiry::{Call, Occurrence, Verdict},
 };
 
 use super::{
@@ -247,8 +248,9 @@ fn body(call: &Call) -> String {
         stable,
         message,
         parameters,
+        event,
     } = call;
-    json!({
+    let mut body = json!({
         "id": key,
         "moment": moment,
         "microservice": service,
@@ -261,8 +263,12 @@ fn body(call: &Call) -> String {
         "stableWeights": stable,
         "message": message,
         "parameters": parameters,
-    })
-    .to_string()
+    });
+    if let Some(Occurrence { warning, reason, message, at }) = event {
+        let type_ = if *warning { "Warning" } else { "Normal" };
+        body["event"] = json!({"type": type_, "reason": reason, "message": message, "time": MicroTime(*at)});
+    }
+    body.to_string()
 }
 
 /// Text without what a terminal would obey.

@@ -108,6 +108,18 @@ pub struct Call {
     /// Why the rollout ended, of one that did.
     pub message: Option<String>,
     pub parameters: BTreeMap<String, String>,
+    /// The event that it tells of, at that moment.
+    pub event: Option<Occurrence>,
+}
+
+/// An event, as the cluster has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occurrence {
+    pub warning: bool,
+    /// Past tense, CamelCase.
+    pub reason: &'static str,
+    pub message: String,
+    pub at: Timestamp,
 }
 
 /// What a webhook decided.

@@ -1,10 +1,25 @@
 //! Which changes matter enough to be told as events. Pure.
 
+use jiff::Timestamp;
+use serde_json::json;
+
 use crate::{
-    api::{LimitedBy, MicroserviceStatus, Phase, RolloutState, RolloutStatus, conditions},
+    api::{
+        Hook, LimitedBy, MicroserviceStatus, Moment, Phase, RolloutState, RolloutStatus, VersionTraffic, conditions,
+    },
     apply::Applied,
-    plan::{Plan, object::Kind, rollout::held},
+    observe::Weights,
+    plan::{
+        Plan,
+        inquiry::{Call, Occurrence},
+        object::Kind,
+        rollout::held,
+    },
+    validate::{Identity, digest::digest},
 };
+
+/// Digits of a call's key.
+const KEY_LENGTH: usize = 16;
 
 /// An event to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +28,42 @@ pub struct Notice {
     /// Past tense, CamelCase.
     pub reason: &'static str,
     pub note: String,
+}
+
+/// The calls that tell webhooks of an event: those that a service's policy names for it.
+pub fn calls(
+    notice: &Notice,
+    hooks: &[Hook],
+    identity: &Identity,
+    status: &MicroserviceStatus,
+    at: Timestamp,
+) -> Vec<Call> {
+    let weights = |of: fn(&VersionTraffic) -> i32| -> Weights {
+        let weighted = status.traffic.iter().filter(|entry| of(entry) > 0);
+        weighted.map(|entry| (entry.version.clone(), of(entry))).collect()
+    };
+    let rollout = status.rollout.clone().unwrap_or_default();
+    let Notice { warning, reason, note } = notice;
+    let call = |hook: &Hook| {
+        let key = json!([identity.uid, hook.webhook, at.as_nanosecond().to_string(), reason, note]);
+        Call {
+            webhook: hook.webhook.clone(),
+            key: format!("event-{}", digest(&key, KEY_LENGTH)),
+            moment: Moment::OnEvent,
+            namespace: identity.namespace.clone(),
+            service: identity.name.clone(),
+            uid: identity.uid.clone(),
+            target: rollout.target.clone(),
+            step: rollout.step,
+            weights: weights(|entry| entry.effective),
+            requested: weights(|entry| entry.requested),
+            stable: rollout.stable.clone(),
+            message: None,
+            parameters: hook.parameters.clone(),
+            event: Some(Occurrence { warning: *warning, reason, message: note.clone(), at }),
+        }
+    };
+    hooks.iter().filter(|hook| hook.at.contains(&Moment::OnEvent)).map(call).collect()
 }
 
 /// What changed between two statuses, and what was written.
@@ -49,7 +100,7 @@ pub fn notices(
         {
             tell(false, "VersionUpdated", format!("the pods of {} are replaced one by one", entry.version));
         }
-        let drains = |entry: &crate::api::VersionTraffic| entry.limited_by == Some(LimitedBy::Draining);
+        let drains = |entry: &VersionTraffic| entry.limited_by == Some(LimitedBy::Draining);
         if drains(entry) && before.is_some_and(|before| !drains(before)) {
             tell(false, "VersionDraining", format!("{} was removed and gets no more requests", entry.version));
         }
@@ -148,4 +199,44 @@ fn became_false(old: &MicroserviceStatus, new: &MicroserviceStatus, type_: &str)
     let (after, message) = value(new, type_)?;
     let before = value(old, type_).map(|(value, _)| value);
     (after == "False" && before == Some("True")).then(|| message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_for_the_webhooks_that_want_it_and_says_where_the_service_is() {
+        let hook = |webhook: &str, at: &[Moment]| Hook {
+            webhook: webhook.to_owned(),
+            at: at.to_vec(),
+            parameters: BTreeMap::from([("team".to_owned(), "shop".to_owned())]),
+        };
+        let hooks = [hook("chat", &[Moment::OnRollback, Moment::OnEvent]), hook("tests", &[Moment::BeforeTraffic])];
+        let entry = |version: &str, requested, effective| VersionTraffic {
+            version: version.to_owned(),
+            requested,
+            effective,
+            ..VersionTraffic::default()
+        };
+        let status = MicroserviceStatus {
+            traffic: vec![entry("v1", 0, 95), entry("v2", 100, 5), entry("v3", 0, 0)],
+            rollout: Some(RolloutStatus { target: "abc".to_owned(), step: 2, ..RolloutStatus::default() }),
+            ..MicroserviceStatus::default()
+        };
+        let identity =
+            Identity { name: "web".to_owned(), namespace: "shop".to_owned(), uid: "uid-1".to_owned(), generation: 1 };
+        let notice = Notice { warning: false, reason: "RolloutStarted", note: "the weights travel".to_owned() };
+        let told = |second: i64| calls(&notice, &hooks, &identity, &status, Timestamp::from_second(second).unwrap());
+        let [call] = <[Call; 1]>::try_from(told(1)).unwrap();
+        assert_eq!((call.webhook.as_str(), call.moment, call.service.as_str()), ("chat", Moment::OnEvent, "web"));
+        assert_eq!((call.target.as_str(), call.step, call.parameters.len()), ("abc", 2, 1));
+        let weights = |pairs: &[(&str, i32)]| pairs.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect();
+        assert_eq!((call.weights, call.requested), (weights(&[("v1", 95), ("v2", 5)]), weights(&[("v2", 100)])));
+        let event = call.event.unwrap();
+        assert_eq!((event.reason, event.message.as_str()), ("RolloutStarted", "the weights travel"));
+        assert_ne!(call.key, told(2)[0].key, "a second event of the kind is another one");
+    }
 }

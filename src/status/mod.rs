@@ -5,4 +5,4 @@ pub mod events;
 pub mod write;
 
 pub use compute::{Outcome, compute};
-pub use events::{Notice, notices};
+pub use events::{Notice, calls, notices};

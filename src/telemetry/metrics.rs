@@ -32,6 +32,11 @@ struct InquiryLabels {
     result: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventCallLabels {
+    result: String,
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -40,6 +45,7 @@ pub struct Metrics {
     leader: Gauge,
     requests: Family<RequestLabels, Counter>,
     inquiries: Family<InquiryLabels, Counter>,
+    event_calls: Family<EventCallLabels, Counter>,
 }
 
 const CONTROLLER: &str = "microservice";
@@ -64,10 +70,16 @@ impl Default for Metrics {
             "Measurements that AnalysisProviders were asked for, by kind of provider and result",
             inquiries.clone(),
         );
+        let event_calls = Family::<EventCallLabels, Counter>::default();
+        registry.register(
+            "microservice_operator_event_calls",
+            "Events that RolloutWebhooks were to be told of, by result",
+            event_calls.clone(),
+        );
         registry.register("leader_election_master_status", "1 while this process leads", leader.clone());
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("microservice_operator_build", "Version of the operator", Info::new(version));
-        Self { registry, reconciles, seconds, leader, requests, inquiries }
+        Self { registry, reconciles, seconds, leader, requests, inquiries, event_calls }
     }
 }
 
@@ -84,6 +96,11 @@ impl Metrics {
     pub fn inquired(&self, provider: &'static str, result: &'static str) {
         let labels = InquiryLabels { provider: provider.to_owned(), result: result.to_owned() };
         self.inquiries.get_or_create(&labels).inc();
+    }
+
+    /// Counts an event that a webhook was to be told of.
+    pub fn told(&self, result: &'static str) {
+        self.event_calls.get_or_create(&EventCallLabels { result: result.to_owned() }).inc();
     }
 
     /// Notes whether this process leads.

@@ -1,6 +1,7 @@
 //! Providers and the desk against a small real HTTP server.
 
 mod desk;
+mod herald;
 mod http;
 mod json;
 mod prometheus;

@@ -27,7 +27,7 @@ use super::{
 };
 
 /// One webhook, named `tests`.
-struct Known(RolloutWebhookSpec);
+pub struct Known(pub RolloutWebhookSpec);
 
 impl Webhooks for Known {
     fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RolloutWebhookSpec, Fault>> {
@@ -36,7 +36,7 @@ impl Webhooks for Known {
     }
 }
 
-fn call() -> Call {
+pub fn call() -> Call {
     Call {
         webhook: "tests".into(),
         key: "call-1-0".into(),
@@ -51,6 +51,7 @@ fn call() -> Call {
         stable: BTreeMap::from([("v1".into(), 100)]),
         message: None,
         parameters: BTreeMap::from([("suite".into(), "smoke".into())]),
+        event: None,
     }
 }
 
@@ -68,7 +69,7 @@ async fn answer(webhook: Value, call: Call) -> Result<Verdict, String> {
     })
 }
 
-fn at(server: &Server) -> Value {
+pub fn at(server: &Server) -> Value {
     json!({"url": format!("{}/hook", server.url), "allowHttp": true})
 }
 

@@ -177,6 +177,7 @@ impl Situation<'_> {
             stable: status.stable.clone(),
             message: call.message.clone().filter(|_| is_told(call.at)),
             parameters: hook.parameters.clone(),
+            event: None,
         };
         Some(Inquiry { id: inquiry_id(call), question: Question::Call(Box::new(question)) })
     }
