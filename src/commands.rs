@@ -64,12 +64,20 @@ pub fn crd(only: Option<&str>) -> Outcome {
         let names = crds.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
         return Err(format!("no definition is named {:?}: there are {names}", only.unwrap_or_default()).into());
     }
-    let mut out = std::io::stdout().lock();
+    let mut text = String::new();
     for (index, (_, crd)) in chosen.into_iter().enumerate() {
         let separator = if index == 0 { "" } else { "---\n" };
-        write!(out, "{separator}{}", serde_yaml::to_string(crd)?)?;
+        text.push_str(&format!("{separator}{}", serde_yaml::to_string(crd)?));
     }
-    Ok(ExitCode::SUCCESS)
+    print(&text)
+}
+
+/// Prints, for as long as somebody reads.
+fn print(text: &str) -> Outcome {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Prints the objects of the given Microservices, one document each.
@@ -90,11 +98,11 @@ pub fn render(args: &RenderArgs) -> Outcome {
     };
     match render::render_documents(&input.documents, &args.namespace, &settings) {
         Ok(objects) => {
-            let mut out = std::io::stdout().lock();
+            let mut text = String::new();
             for object in objects {
-                write!(out, "---\n{}", serde_yaml::to_string(&object)?)?;
+                text.push_str(&format!("---\n{}", serde_yaml::to_string(&object)?));
             }
-            Ok(ExitCode::SUCCESS)
+            print(&text)
         }
         Err(error) => {
             eprintln!("error: {error}");

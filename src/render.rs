@@ -70,7 +70,7 @@ pub enum Error {
 pub fn render_documents(documents: &[Document], namespace: &str, settings: &Settings) -> Result<Vec<Value>, Error> {
     let checker = Checker::new()?;
     let mut objects = Vec::new();
-    let microservices = documents.iter().filter(|document| !offline::is_provider(&document.value));
+    let microservices = documents.iter().filter(|document| !offline::is_of_cluster(&document.value));
     for document in microservices {
         let invalid = |source| Error::Invalid { origin: document.origin.to_string(), source };
         let verdict = checker.check(&document.in_namespace(namespace), settings.provider);

@@ -45,8 +45,9 @@ fn the_api_server_refuses_what_is_wrong() {
 #[test]
 fn nobody_refuses_what_is_right() {
     let checker = Checker::new().unwrap();
-    let sample = "config/samples/analysis_provider.yaml";
-    for document in manifests("tests/manifests/providers/accepted").into_iter().chain(manifests(sample)) {
+    let samples = ["config/samples/analysis_provider.yaml", "config/samples/rollout_webhook.yaml"];
+    let all = ["tests/manifests/providers/accepted"].into_iter().chain(samples);
+    for document in all.flat_map(manifests) {
         let refused = checker.check(&document.value, Provider::Istio).refused;
         assert!(refused.is_empty(), "{}: {refused:?}", document.origin);
     }

@@ -6,10 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use kube::core::cel::{Validator, compile_schema};
 use microservice_operator::{
-    api::{
-        Provider, crd,
-        schema::{open_api_schema, webhook_schema},
-    },
+    api::{Provider, crd, schema::open_api_schema},
     input::{self, Document},
     offline::Checker,
     validate::Problem,
@@ -120,12 +117,14 @@ fn every_rule_is_broken_by_a_manifest() {
 
 #[test]
 fn a_webhook_is_refused_that_anybody_could_answer() {
-    let compiled = compile_schema(&webhook_schema().unwrap());
-    let validator = Validator::new();
+    let checker = Checker::new().unwrap();
     let told = |spec: Value| {
-        let object = json!({"metadata": {"name": "tests"}, "spec": spec});
-        let broken = validator.validate_compiled(&compiled, &object, None).err().into_iter().flatten();
-        broken.map(|broken| broken.message.clone()).collect::<Vec<_>>().join("; ")
+        let object = json!({
+            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "RolloutWebhook",
+            "metadata": {"name": "tests"}, "spec": spec,
+        });
+        let refused = checker.check(&object, Provider::Istio).refused;
+        refused.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
     };
     for spec in [
         json!({"url": "https://ci.example/hook?team=shop"}),
@@ -141,6 +140,9 @@ fn a_webhook_is_refused_that_anybody_could_answer() {
         (json!({"url": "https:///hook"}), "an address begins with https://"),
         (json!({"url": "https://ci.example", "timeout": "2m"}), "timeout must be from 100ms to 1m"),
         (json!({"url": "https://ci.example", "timeout": "10ms"}), "timeout must be from 100ms to 1m"),
+        (json!({"url": "https://ci.example", "retries": 6}), "spec.retries"),
+        (json!({"url": "https://ci.example", "insecure": true}), "unknown field \"spec.insecure\""),
+        (json!({}), "spec.url"),
     ] {
         let told = told(spec.clone());
         assert!(told.contains(expected), "{spec}: {told}");

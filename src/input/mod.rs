@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use serde_yaml::{Location, Spanned};
 use thiserror::Error;
 
-use crate::api::GROUP;
+use crate::{api::GROUP, offline::is_meant};
 
 /// Most bytes that one file may have; the API server takes no object of more than a tenth of it.
 const MAX_BYTES: usize = 16 << 20;
@@ -54,7 +54,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A manifest of the operator's API group, as it was written. Whether its kind and version exist is for others to say.
+/// A manifest of the operator's API group, or one that was meant to be, as it was written. Whether its kind and version exist is for others to say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     pub origin: Origin,
@@ -193,7 +193,8 @@ impl Input {
         let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
             return self.fail(origin, Fault::NotAManifest);
         };
-        let ours = api_version.split('/').next() == Some(GROUP);
+        let group = api_version.split('/').next().unwrap_or_default();
+        let ours = group == GROUP;
         match kind {
             "List" | "MicroserviceList" if ours || api_version == "v1" => {
                 let items = value.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -203,7 +204,7 @@ impl Input {
             }
             // It is checked by the API server alone: it is created once, and kept in no file.
             "MicroserviceAction" if ours => self.passed_over += 1,
-            _ if ours => self.documents.push(Document { origin, value }),
+            _ if ours || is_meant(group, kind) => self.documents.push(Document { origin, value }),
             _ => self.passed_over += 1,
         }
     }

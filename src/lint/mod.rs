@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub use report::{Finding, Report, Severity};
+use warnings::Given;
 
 /// Arguments of the command.
 #[derive(Clone, Debug, Args)]
@@ -131,9 +132,14 @@ pub fn run(args: &LintArgs, stdin: &mut dyn Read, out: &mut dyn Write) -> Result
     let checker = Checker::new()?;
     let input = input::read(&args.files, stdin);
     let report = lint(&input, &checker, &Defaults { namespace: args.namespace.clone(), provider: args.provider });
-    match args.output {
-        Output::Text => report.write_text(out, coloured(args.color))?,
-        Output::Json => report.write_json(out)?,
+    let written = match args.output {
+        Output::Text => report.write_text(out, coloured(args.color)),
+        Output::Json => report.write_json(out),
+    };
+    match written {
+        // Whoever reads has read enough; the exit code tells the rest.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
     }
     Ok(outcome(&report, &input, args.strict))
 }
@@ -158,12 +164,14 @@ fn outcome(report: &Report, input: &Input, strict: bool) -> Outcome {
 pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
     let mut findings: Vec<Finding> = input.errors.iter().map(Finding::unreadable).collect();
     let mut subjects = Vec::new();
+    let mut given = Given::default();
     for document in &input.documents {
         let manifest = document.in_namespace(&defaults.namespace);
         let verdict = checker.check(&manifest, defaults.provider);
+        given.note(&manifest);
         let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&defaults.namespace);
         let name = offline::name_of(&manifest);
-        let object = if offline::is_provider(&manifest) { name } else { format!("{namespace}/{name}") };
+        let object = if offline::is_of_cluster(&manifest) { name } else { format!("{namespace}/{name}") };
         let refused = verdict.refused.into_iter().map(|problem| ("refused", problem));
         let told = refused.chain(verdict.stalled.into_iter().map(|problem| ("stalled", problem)));
         findings.extend(
@@ -173,7 +181,7 @@ pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
             subjects.push(Subject { origin: document.origin.clone(), microservice, resolved });
         }
     }
-    findings.extend(warnings::all(&subjects));
+    findings.extend(warnings::all(&subjects, &given));
     let position = |finding: &Finding| input.documents.iter().position(|document| document.origin == finding.origin);
     findings.sort_by_key(|finding| (position(finding), finding.severity));
     Report { findings, checked: input.documents.len(), passed_over: input.passed_over }

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod databases;
+mod references;
 mod refused;
 
 const GOOD: &str = r#"
@@ -189,16 +190,19 @@ fn warns_of_names_used_twice() {
     assert!(text.contains("[name-clash] its Deployment a-b-v1 is also that of a version of shop/a-b"), "{text}");
 }
 
-fn run_on(text: &str, more: &[&str]) -> (Outcome, String) {
+fn arguments(more: &[&str]) -> LintArgs {
     #[derive(Debug, clap::Parser)]
     struct Command {
         #[command(flatten)]
         args: LintArgs,
     }
     let arguments = ["lint", "-f", "-"].iter().chain(more);
-    let command = <Command as clap::Parser>::try_parse_from(arguments).unwrap();
+    <Command as clap::Parser>::try_parse_from(arguments).unwrap().args
+}
+
+fn run_on(text: &str, more: &[&str]) -> (Outcome, String) {
     let mut out = Vec::new();
-    let outcome = run(&command.args, &mut text.as_bytes(), &mut out).unwrap();
+    let outcome = run(&arguments(more), &mut text.as_bytes(), &mut out).unwrap();
     (outcome, String::from_utf8(out).unwrap())
 }
 
@@ -215,6 +219,30 @@ fn ends_with_a_code_for_scripts() {
         ("apiVersion: v1\nkind: Secret\n".to_owned(), &[], Outcome::Unreadable),
     ] {
         assert_eq!(run_on(&text, more).0, outcome, "{text}");
+    }
+}
+
+/// Takes a few bytes, as `head` does.
+struct Head(usize);
+
+impl Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn ends_as_ever_when_nobody_reads_on() {
+    for output in ["text", "json"] {
+        for (text, outcome) in [(with("a", ""), Outcome::Clean), (with("a", "replica: 3"), Outcome::Findings)] {
+            let ended = run(&arguments(&["-o", output]), &mut text.as_bytes(), &mut Head(10));
+            assert_eq!(ended.unwrap(), outcome, "{output}");
+        }
     }
 }
 

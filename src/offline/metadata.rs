@@ -14,7 +14,8 @@ use super::{
 
 pub(super) const KIND: &str = "Microservice";
 pub(super) const PROVIDER: &str = "AnalysisProvider";
-const KINDS: [&str; 4] = [KIND, "MicroserviceList", "MicroserviceAction", PROVIDER];
+pub(super) const WEBHOOK: &str = "RolloutWebhook";
+const KINDS: [&str; 5] = [KIND, "MicroserviceList", "MicroserviceAction", PROVIDER, WEBHOOK];
 const ROOT: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 const METADATA: [&str; 15] = [
     "annotations",
@@ -54,14 +55,28 @@ pub(super) fn check(manifest: &Value, kind: &str) -> Vec<Problem> {
     problems
 }
 
-/// Whether a manifest is one of an AnalysisProvider, which belongs to no namespace.
-pub fn is_provider(manifest: &Value) -> bool {
-    manifest.get("kind").and_then(Value::as_str) == Some(PROVIDER)
+/// The kind that a manifest says it is of.
+pub(super) fn kind_of(manifest: &Value) -> Option<&str> {
+    manifest.get("kind").and_then(Value::as_str)
+}
+
+/// Whether a manifest is of a kind that belongs to no namespace.
+pub fn is_of_cluster(manifest: &Value) -> bool {
+    kind_of(manifest).is_some_and(|kind| [PROVIDER, WEBHOOK].contains(&kind))
+}
+
+/// Whether a manifest of another group was meant to be of this one: its group is misspelt, or it is the kind that no
+/// other group is known to have.
+pub fn is_meant(group: &str, kind: &str) -> bool {
+    kind == KIND || nearest(group, &[GROUP]).is_some()
 }
 
 /// The problem of a manifest that is not meant to be a Microservice.
 pub(super) fn other_kind(manifest: &Value) -> Option<Problem> {
-    let kind = manifest.get("kind")?.as_str()?;
+    let kind = kind_of(manifest)?;
+    if kind != KIND && KINDS.contains(&kind) {
+        return version_of(manifest.as_object()?);
+    }
     (nearest(kind, &KINDS) != Some(KIND)).then(|| unknown_kind(kind))
 }
 
@@ -72,19 +87,21 @@ fn unknown_kind(kind: &str) -> Problem {
 }
 
 fn type_of(root: &Map<String, Value>, kind: &str) -> Vec<Problem> {
-    let text = |field: &str| root.get(field).and_then(Value::as_str);
-    let expected = format!("{GROUP}/{VERSION}");
-    let version = match text("apiVersion") {
-        Some(found) if found == expected => None,
-        Some(found) => Some(Problem::new("apiVersion", format!("{found} is not known: write {expected}"))),
-        None => Some(Problem::new("apiVersion", format!("Required value: write {expected}"))),
-    };
-    let kind = match text("kind") {
+    let kind = match root.get("kind").and_then(Value::as_str) {
         Some(found) if found == kind => None,
         Some(found) => Some(unknown_kind(found)),
         None => Some(Problem::new("kind", format!("Required value: write {kind}"))),
     };
-    version.into_iter().chain(kind).collect()
+    version_of(root).into_iter().chain(kind).collect()
+}
+
+fn version_of(root: &Map<String, Value>) -> Option<Problem> {
+    let expected = format!("{GROUP}/{VERSION}");
+    match root.get("apiVersion").and_then(Value::as_str) {
+        Some(found) if found == expected => None,
+        Some(found) => Some(Problem::new("apiVersion", format!("{found} is not known: write {expected}"))),
+        None => Some(Problem::new("apiVersion", format!("Required value: write {expected}"))),
+    }
 }
 
 fn within(metadata: &Map<String, Value>) -> Vec<Problem> {

@@ -16,13 +16,14 @@ use crate::{
     validate::{Problem, Validated, checks, resolve},
 };
 
-pub use metadata::{is_provider, name_of};
+pub use metadata::{is_meant, is_of_cluster, name_of};
+pub use unknown::nearest;
 
 /// Checks manifests against the CRDs of this build.
 #[derive(Debug)]
 pub struct Checker {
     microservices: Definition,
-    providers: Definition,
+    of_cluster: [Definition; 2],
 }
 
 /// What the API server asks of one kind.
@@ -59,13 +60,15 @@ impl Checker {
     pub fn new() -> Result<Self, serde_json::Error> {
         let microservices = Definition::new(metadata::KIND, schema::open_api_schema()?);
         let providers = Definition::new(metadata::PROVIDER, schema::provider_schema()?);
-        Ok(Self { microservices, providers })
+        let webhooks = Definition::new(metadata::WEBHOOK, schema::webhook_schema()?);
+        Ok(Self { microservices, of_cluster: [providers, webhooks] })
     }
 
     /// Checks one manifest; `provider` carries the traffic of a Microservice that does not say.
     pub fn check(&self, manifest: &Value, provider: Provider) -> Verdict {
-        if is_provider(manifest) {
-            return Verdict { refused: self.providers.check(manifest).0, ..Verdict::default() };
+        let kind = metadata::kind_of(manifest);
+        if let Some(definition) = self.of_cluster.iter().find(|it| kind == Some(it.kind)) {
+            return Verdict { refused: definition.check(manifest).0, ..Verdict::default() };
         }
         if let Some(problem) = metadata::other_kind(manifest) {
             return Verdict { refused: vec![problem], ..Verdict::default() };

@@ -53,7 +53,7 @@ pub(super) fn unknown<'a>(path: &str, keys: impl Iterator<Item = &'a String>, kn
 }
 
 /// The name that was probably meant.
-pub(super) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(&found.to_lowercase(), &name.to_lowercase()), *name))

@@ -75,7 +75,7 @@ fn takes_generated_names() {
 
 #[test]
 fn tells_kinds_and_versions_that_are_not_known() {
-    let known = "this group has Microservice, MicroserviceList, MicroserviceAction, AnalysisProvider in microservice-operator.dev/v1alpha1";
+    let known = "this group has Microservice, MicroserviceList, MicroserviceAction, AnalysisProvider, RolloutWebhook in microservice-operator.dev/v1alpha1";
     let good = with("a", "");
     assert_eq!(
         only(&good.replace("kind: Microservice", "kind: Microservise")),
@@ -89,4 +89,28 @@ fn tells_kinds_and_versions_that_are_not_known() {
         only(&good.replace("dev/v1alpha1", "dev/v1")),
         "shop/a apiVersion [refused] microservice-operator.dev/v1 is not known: write microservice-operator.dev/v1alpha1"
     );
+}
+
+#[test]
+fn tells_groups_that_were_meant_to_be_this_one() {
+    let good = with("a", "");
+    let wanted = "is not known: write microservice-operator.dev/v1alpha1";
+    for group in ["microservice-operator.io/v1alpha1", "microservices-operator.dev/v1", "apps/v1", "v1"] {
+        let text = only(&good.replace("microservice-operator.dev/v1alpha1", group));
+        assert_eq!(text, format!("shop/a apiVersion [refused] {group} {wanted}"));
+    }
+    let other = "microservice-operator.io/v1alpha1";
+    for (kind, place) in [("RolloutWebhook", "a"), ("AnalysisProvider", "a"), ("MicroserviceAction", "shop/a")] {
+        let manifest = format!("apiVersion: {other}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{}}\n");
+        let told = format!("{place} apiVersion [refused] {other} {wanted}");
+        assert!(found(&manifest).contains(&told), "{:?}", found(&manifest));
+    }
+    let list = format!("apiVersion: {other}\nkind: MicroserviceList\nitems: []\n");
+    assert_eq!(only(&list), format!("shop/unnamed apiVersion [refused] {other} {wanted}"));
+    for others in
+        ["apps/v1\nkind: Deployment", "argoproj.io/v1alpha1\nkind: Rollout", "x.io/v1\nkind: AnalysisProvider"]
+    {
+        let input = input::read(&["-".into()], &mut format!("apiVersion: {others}\n").as_bytes());
+        assert_eq!((input.documents.len(), input.passed_over), (0, 1), "{others}");
+    }
 }

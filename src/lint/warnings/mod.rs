@@ -5,14 +5,18 @@ mod databases;
 mod graph;
 mod names;
 mod pods;
+mod references;
 mod traffic;
 
 use crate::validate::Problem;
 
 use super::{Finding, Severity, Subject};
+pub(super) use references::Given;
 
 /// A rule about one Microservice.
 type Alone = fn(&Subject) -> Vec<Problem>;
+/// A rule about one Microservice and what an administrator made for it.
+type Beside = fn(&Subject, &Given) -> Vec<Problem>;
 /// A rule about all that are given together; each problem has the number of the subject that it is told of.
 type Together = fn(&[Subject]) -> Vec<(usize, Problem)>;
 
@@ -26,6 +30,9 @@ const ALONE: &[(&str, Alone)] = &[
     ("unreachable-route", traffic::unreachable_route),
 ];
 
+const BESIDE: &[(&str, Beside)] =
+    &[("unknown-provider", references::unknown_provider), ("unknown-webhook", references::unknown_webhook)];
+
 const TOGETHER: &[(&str, Together)] = &[
     ("duplicate-object", names::duplicate_object),
     ("name-clash", names::name_clash),
@@ -36,7 +43,7 @@ const TOGETHER: &[(&str, Together)] = &[
 ];
 
 /// All warnings, those of each Microservice first.
-pub(super) fn all(subjects: &[Subject]) -> Vec<Finding> {
+pub(super) fn all(subjects: &[Subject], given: &Given) -> Vec<Finding> {
     let told = |rule: &'static str, subject: &Subject, problem| {
         Finding::new(Severity::Warning, &subject.origin, &subject.object(), rule, problem)
     };
@@ -45,8 +52,13 @@ pub(super) fn all(subjects: &[Subject]) -> Vec<Finding> {
             .iter()
             .flat_map(move |subject| check(subject).into_iter().map(move |problem| told(rule, subject, problem)))
     });
+    let beside = BESIDE.iter().flat_map(|(rule, check)| {
+        subjects
+            .iter()
+            .flat_map(move |subject| check(subject, given).into_iter().map(move |problem| told(rule, subject, problem)))
+    });
     let together = TOGETHER.iter().flat_map(|(rule, check)| {
         check(subjects).into_iter().map(move |(index, problem)| told(rule, &subjects[index], problem))
     });
-    alone.chain(together).collect()
+    alone.chain(beside).chain(together).collect()
 }
