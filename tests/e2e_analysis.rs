@@ -233,7 +233,6 @@ fn what_fails_is_rolled_back_with_the_value_and_told() {
         let well = space.until("a", "a pass", passed).await;
         assert_eq!((weights(&well), measured(&well).unwrap().message.as_str()), (Some("v1=90 v2=10"), "100 % ≥ 99 %"));
 
-        space.turns_round();
         server.book().success = 95.4;
         let back = space.weights("a", "v1=100 v2=0").await;
         assert_eq!(rollout(&back).unwrap().state, RolloutState::Aborted);

@@ -239,7 +239,7 @@ async fn conclude(
     context.caches.expect(&key, observe::Source::Microservices, key.clone(), written);
     for mut notice in status::notices(old, new, plan, applied) {
         notice.note = notice.note.chars().take(MAX_NOTE).collect();
-        context.herald.tell(&key, status::calls(&notice, hooks, identity, new, Timestamp::now()));
+        context.herald.tell(&key, status::calls(&notice, hooks, identity, new, context.clock.now()));
         publish(context, newest, notice).await;
     }
     Ok(Concluded::Written)

@@ -126,7 +126,8 @@ fn a_stable_version_that_cannot_take_its_weight_back_holds_the_way_up() {
 
 #[test]
 fn a_version_that_has_got_nothing_yet_gets_nothing_on_the_way_back() {
-    let policy = "{onFailure: RollbackBySteps, progressDeadline: 1m, steps: [{weight: 50}, {weight: 100}, {pause: {}}]}";
+    let policy =
+        "{onFailure: RollbackBySteps, progressDeadline: 1m, steps: [{weight: 50}, {weight: 100}, {pause: {}}]}";
     let of = |versions: &str| service_of(versions, 4, policy);
     let mut world = World::new(&of("v1=100 v2=0"));
     world.settle();
