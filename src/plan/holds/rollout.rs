@@ -24,12 +24,10 @@ pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<H
         RolloutState::Completed => None,
         RolloutState::Progressing => {
             let until = |at: Timestamp| format!("pauses until {}", at.strftime("%H:%M:%S UTC"));
-            let message = match (&status.step_since, rollout.outlook.pause_ends) {
-                _ if rollout.outlook.waits_for.is_some() => {
-                    format!(
-                        "{at} of the rollout waits for {}; {weights}",
-                        rollout.outlook.waits_for.as_deref().unwrap_or_default()
-                    )
+            let outlook = &rollout.outlook;
+            let message = match (&status.step_since, outlook.pause_ends) {
+                _ if let Some(waits_for) = outlook.waits_for.as_ref().or(outlook.limited.as_ref()) => {
+                    format!("{at} of the rollout waits for {waits_for}; {weights}")
                 }
                 (None, _) => format!("the rollout begins once its pods are ready; {weights}"),
                 (Some(_), Some(end)) => format!("{at} of the rollout {}; {weights}", until(end)),
@@ -55,8 +53,8 @@ pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<H
                 );
                 return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
             }
-            if let Some(waits) = &rollout.outlook.waits_for {
-                let message = format!("rolling back as pods allow it: {why}; waits for {waits}; {weights}");
+            if let Some(limited) = &rollout.outlook.limited {
+                let message = format!("rolling back as pods allow it: {why}; waits for {limited}; {weights}");
                 return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
             }
             let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");

@@ -106,6 +106,8 @@ pub struct Outlook {
     pub pause_ends: Option<Timestamp>,
     /// What else there is to wait for, beside pods and people, in words.
     pub waits_for: Option<String>,
+    /// Pods that the policy's limit leaves too few of, in words.
+    pub limited: Option<String>,
     /// What is to be asked outside the cluster's API.
     pub inquiries: Vec<Inquiry>,
     /// When time alone takes the walk further.
@@ -144,8 +146,7 @@ pub fn written(situation: &Situation<'_>, walk: Walk, planned: &Weights) -> Walk
     if walk.status.progressed_at.is_some() && !sizes.is_empty() && situation.rises(&walk.status, planned) {
         walk.status.progressed_at = Some(time(situation.now));
     }
-    let limited = situation.limited(&walk.status, planned, &sizes);
-    walk.outlook.waits_for = walk.outlook.waits_for.take().or(limited);
+    walk.outlook.limited = situation.limited(&walk.status, planned, &sizes);
     Walk { sizes, ..walk }
 }
 
@@ -182,7 +183,8 @@ impl Situation<'_> {
         ];
         let waits_for = status.waits_for.clone().or_else(|| self.uncounted(status));
         let inquiries = self.inquiries(status).into_iter().chain(self.called(status)).collect();
-        let outlook = Outlook { pause_ends, waits_for, inquiries, next: next.into_iter().flatten().min() };
+        let next = next.into_iter().flatten().min();
+        let outlook = Outlook { pause_ends, waits_for, limited: None, inquiries, next };
         Walk { outlook, ..walk }
     }
 

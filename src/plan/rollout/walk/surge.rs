@@ -73,7 +73,7 @@ impl Member<'_> {
 impl Situation<'_> {
     /// Pods of the versions whose number the policy limits, when the `planned` weights are about to be written.
     pub(super) fn sizes(&self, status: &RolloutStatus, planned: &Weights) -> Sizes {
-        let Some(surge) = self.policy.max_surge.filter(|_| self.current.is_some()) else { return Sizes::new() };
+        let Some(surge) = self.surge() else { return Sizes::new() };
         let members = self.members(status, planned);
         let pods = if self.fails() { rescue(&members) } else { divide(&members, self.room(&members, surge)) };
         let pods = members.iter().zip(pods).filter(|(member, _)| member.planned <= member.full());
@@ -84,7 +84,7 @@ impl Situation<'_> {
     /// The largest point of the way to the weights of the step that the present pods carry.
     pub(super) fn carried(&self, status: &RolloutStatus) -> Weights {
         let goal = self.aims(status);
-        if self.policy.max_surge.is_none() || self.current.is_none() {
+        if self.surge().is_none() {
             return goal;
         }
         let current = self.current();
@@ -92,13 +92,13 @@ impl Situation<'_> {
         let carries =
             |member: &Member<'_>, weight| weight <= member.current || member.need(weight) <= member.party.pods;
         let carried = |point: &Weights| members.iter().all(|it| carries(it, weight_of(point, it.party.name)));
-        let way = (0..=100).rev().map(|percent| line::point(&current, &goal, percent));
-        way.into_iter().find(carried).unwrap_or(current)
+        let mut way = (0..=100).rev().map(|percent| line::point(&current, &goal, percent));
+        way.find(carried).unwrap_or_else(|| current.clone())
     }
 
     /// Pods that the weights need which are aimed at.
     pub(super) fn needed(&self, status: &RolloutStatus, aims: &Weights) -> Sizes {
-        if self.policy.max_surge.is_none() || self.current.is_none() {
+        if self.surge().is_none() {
             return Sizes::new();
         }
         let members = self.members(status, &self.current());
@@ -108,7 +108,7 @@ impl Situation<'_> {
 
     /// What the weights wait for, in words, while the limit leaves too few pods for those of the step.
     pub(super) fn limited(&self, status: &RolloutStatus, planned: &Weights, sizes: &Sizes) -> Option<String> {
-        let surge = self.policy.max_surge?;
+        let surge = self.surge()?;
         let members = self.members(status, planned);
         let short: Vec<String> = members
             .iter()
@@ -130,6 +130,11 @@ impl Situation<'_> {
     pub(super) fn rises(&self, status: &RolloutStatus, planned: &Weights) -> bool {
         let current = self.current();
         self.raised(status).any(|party| weight_of(planned, party.name) > weight_of(&current, party.name))
+    }
+
+    /// None before there are weights, too.
+    fn surge(&self) -> Option<Size> {
+        self.policy.max_surge.filter(|_| self.current.is_some())
     }
 
     fn members<'a>(&'a self, status: &RolloutStatus, planned: &Weights) -> Vec<Member<'a>> {
