@@ -402,3 +402,25 @@ fn without_a_mesh_it_is_passed_over() {
     world.pass(60);
     assert_eq!((world.replicas("v1"), world.replicas("v2")), (4, 4));
 }
+
+#[test]
+fn an_older_revision_that_nobody_may_ask_back_gets_no_pods_at_the_end() {
+    let of = |image: &str, delay: &str| {
+        let policy = policy("1").replace("{maxSurge", &format!("{{{delay}maxSurge"));
+        format!("{{ports: [{{name: http, port: 80}}], replicas: 4, image: '{image}', rollout: {policy}}}")
+    };
+    for (delay, pods) in [("", 1), ("scaleDownDelay: 1h, ", 4)] {
+        let mut world = World::new(&of("x:1", delay));
+        world.settle();
+        world.pass(600);
+        let first = world.status().revision.clone().unwrap();
+        world.edit(&of("x:2", delay));
+        world.settle();
+        world.pass(60);
+        assert!(world.ask(Verb::PromoteFull).is_ok());
+        while rollout(&world).state != RolloutState::Completed {
+            world.pass(1);
+        }
+        assert_eq!(world.replicas(&first), pods, "{delay}");
+    }
+}
