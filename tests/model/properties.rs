@@ -275,9 +275,9 @@ impl Transition<'_> {
         let starts = |name: &str| !begun && self.is(name) == of(&rollout.from, name);
         // By a limit of pods, what goes back to the others may wait for pods while the step is reached.
         let goes_back = self.limit().is_some() && self.raised(rollout).all(|name| self.is(name) <= self.was(name));
-        // So may what goes on again where it was, after a crash in the middle of another rollout.
-        let rests_at = |name: &String| (self.is(name) * 100 - self.given(rollout, name)).abs() < 100;
-        let goes_back = goes_back || (self.limit().is_some() && self.raised(rollout).all(rests_at));
+        // After a crash in the middle of another rollout, it comes back to where it was.
+        let returned = |name: &String| (self.is(name) * 100 - self.given(rollout, name)).abs() < 100;
+        let goes_back = goes_back || self.raised(rollout).all(returned);
         let moved = self.names().find(|name| self.is(name) != self.was(name) && !starts(name) && !goes_back);
         ensure(moved.is_none(), || format!("the weight of {moved:?} moved, though the rollout is paused"))
     }
