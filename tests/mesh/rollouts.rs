@@ -1,10 +1,15 @@
 //! Rollouts under traffic: a good version walks its steps, a bad one is turned back, and whatever people ask for on the
 //! way costs no request.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use devcluster::load::Lost;
 use jiff::SignedDuration;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::{Api, ResourceExt, api::PostParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PostParams},
+};
 use microservice_operator::{
     api::{ActionResult, Microservice, MicroserviceAction, MicroserviceActionSpec, RolloutState, RolloutStatus, Verb},
     plan::object::Kind,
@@ -27,6 +32,9 @@ const PAUSING: &str =
     "rollout: {steps: [{weight: 5}, {pause: {}}, {weight: 25}, {pause: {}}, {weight: 50}, {pause: {}}]}";
 const WALKING: &str = "rollout: {steps: [{weight: 5}, {pause: {duration: 3s}}, {weight: 25}, {pause: {duration: 3s}}, \
                        {weight: 50}, {pause: {duration: 3s}}]}";
+/// At most one pod more than the weights before and after it need.
+const LIMITED: &str = "rollout: {maxSurge: 1, steps: [{weight: 5}, {pause: {duration: 3s}}, {weight: 25}, \
+                       {pause: {duration: 3s}}, {weight: 50}, {pause: {}}]}";
 /// How long an Envoy may take to hear of a route on a busy machine; the mesh is given 5 s.
 const MESH_HEARS: SignedDuration = SignedDuration::from_secs(3);
 
@@ -123,6 +131,44 @@ fn a_good_version_walks_to_the_end_by_itself() {
             let sent = traffic.lost_none("a good version walks").await;
             println!("5, 25, 50, 100 by itself, round {}: 0 of {sent} requests lost", round + 1);
         }
+    });
+}
+
+/// Pods that the Deployments of all versions ask for.
+async fn asked_for(space: &Space) -> Vec<i64> {
+    let all = space.children(Kind::Deployment).list(&ListParams::default()).await.unwrap();
+    all.items.iter().map(|deployment| deployment.data["spec"]["replicas"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn pods_that_are_limited_go_where_the_weights_go_and_cost_nothing() {
+    run(async {
+        let _shared = stage().shared().await;
+        let space = Space::new(&stage().cluster, "limited").await;
+        edit(&space, &[version("v1", 100)], LIMITED).await;
+        ready_at(&space, NAME, "v1=100").await;
+        known(&space, NAME, "v1", 2).await;
+        let traffic = Traffic::start(&space, NAME).await;
+        let most = AtomicI64::new(0);
+        edit(&space, &two(0, 100), LIMITED).await;
+        let halfway = eventually(|| async {
+            most.fetch_max(asked_for(&space).await.iter().sum(), Ordering::Relaxed);
+            let seen = space.microservices().get(NAME).await.ok()?;
+            let weights = seen.status.as_ref()?.weights.as_deref() == Some(STEPS[2]);
+            (weights && condition(&seen, "Paused") == "True" && asked_for(&space).await == [1, 1]).then_some(())
+        });
+        halfway.await.expect("both versions have half of the weight and of their pods");
+        assert_eq!(most.into_inner(), 3, "two pods of one version, and the surge");
+
+        ask(&space, Verb::Abort).await;
+        space.weights(NAME, "v1=100 v2=0").await;
+        ask(&space, Verb::Retry).await;
+        pausing(&space, STEPS[2]).await;
+        ask(&space, Verb::Promote).await;
+        ready_at(&space, NAME, "v1=0 v2=100").await;
+        traffic.more(450).await;
+        let sent = traffic.lost_none("pods are limited").await;
+        println!("maxSurge 1, to the half, back and to the end: 0 of {sent} requests lost");
     });
 }
 
