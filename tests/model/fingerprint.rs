@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use microservice_operator::api::{HookCall, MetricRun, RolloutStatus, VersionTraffic};
+use microservice_operator::api::{HookCall, MetricRun, Relapses, RolloutStatus, VersionTraffic};
 
 use crate::{
     findings::Findings,
@@ -53,6 +53,9 @@ impl State {
             [&rollout.step_since, &rollout.progressed_at].map(since).hash(&mut hasher);
             handled.iter().for_each(|handled| handled.uid.hash(&mut hasher));
             (&rollout.waits_for, since(&rollout.weights_since), rollout.promoted_fully).hash(&mut hasher);
+            for (name, Relapses { count, since, latest, down }) in &rollout.relapses {
+                (name, count, age(since.0), age(latest.0), down).hash(&mut hasher);
+            }
             for HookCall { at, target, result, failures, again_at, .. } in &rollout.calls {
                 (format!("{at:?} {result:?}"), target, failures, since(again_at)).hash(&mut hasher);
             }
