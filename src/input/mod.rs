@@ -54,7 +54,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A manifest of the operator's API group, or one that was meant to be, as it was written. Whether its kind and version exist is for others to say.
+/// A manifest of the operator's API group, or one that was meant to be, as it was written. Whether its kind and version
+/// exist is for others to say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     pub origin: Origin,

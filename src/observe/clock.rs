@@ -162,14 +162,14 @@ mod tests {
     #[tokio::test]
     async fn answers_tell_the_time() {
         let clock = Clock::default();
-        for (date, hours) in [("Fri, 01 Jan 2100 12:00:00 GMT", 0), ("no date", 0)] {
+        for date in ["Fri, 01 Jan 2100 12:00:00 GMT", "no date"] {
             let answers = service_fn(move |(): ()| async move {
                 Ok::<_, std::convert::Infallible>(Response::builder().header(DATE, date).body(()).unwrap())
             });
             clock.layer().layer(answers).oneshot(()).await.unwrap();
             let told: Timestamp = "2100-01-01T12:00:00Z".parse().unwrap();
             let error = clock.now().duration_since(told);
-            assert!(error.as_hours() == hours && error >= HALF, "{error:#}");
+            assert!(error.as_hours() == 0 && error >= HALF, "{error:#}");
         }
     }
 }
