@@ -21,6 +21,7 @@ mod cluster;
 mod components;
 mod control_plane;
 mod error;
+pub mod faults;
 mod files;
 mod grpc;
 pub mod images;

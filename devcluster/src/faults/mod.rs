@@ -1,0 +1,142 @@
+//! A proxy before an API server, in which things go wrong as a seed tells: for any controller that a kubeconfig leads to it.
+//!
+//! It answers errors, ends connections, never answers, loses answers, answers lists as they were, holds back watches, and
+//! stops at the n-th write, so that the controller can be killed there. What was asked and what came of it is in its
+//! journal.
+
+mod asked;
+mod journal;
+mod plan;
+mod serve;
+mod watch;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use kube::Client;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch as signal;
+
+pub use asked::{Asked, Verb};
+pub use journal::{Entry, creates_and_deletes};
+pub use plan::{Fault, Faults, WatchFault};
+
+/// When the proxy stops at a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before it is forwarded.
+    Before,
+    /// After it is done, before its answer is passed on.
+    After,
+}
+
+/// A proxy on this machine's loopback. It ends when it is dropped.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    kubeconfig: tempfile::NamedTempFile,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    client: Client,
+    state: Mutex<State>,
+    halted: signal::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    faults: Faults,
+    /// How often each was asked.
+    counts: HashMap<Asked, u64>,
+    journal: Vec<Entry>,
+    stop: Option<Stop>,
+    /// Earlier answers to lists, by address, oldest first.
+    lists: BTreeMap<String, Vec<Bytes>>,
+}
+
+/// Where to stop: after so many further writes.
+#[derive(Clone, Copy)]
+struct Stop {
+    left: usize,
+    moment: Moment,
+}
+
+impl Proxy {
+    /// Starts a proxy that carries out everything as who `client` is.
+    ///
+    /// # Errors
+    /// No port is free, or no file for the kubeconfig can be made.
+    pub async fn start(client: Client) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let kubeconfig = tempfile::NamedTempFile::new()?;
+        let content = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
+            "clusters": [{"name": "proxy", "cluster": {"server": format!("http://{}", listener.local_addr()?)}}],
+            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
+            "users": [{"name": "proxy", "user": {}}],
+        });
+        std::fs::write(kubeconfig.path(), content.to_string())?;
+        let shared = Arc::new(Shared { client, state: Mutex::default(), halted: signal::Sender::new(false) });
+        let server = tokio::spawn(serve::run(listener, shared.clone()));
+        Ok(Self { shared, kubeconfig, server })
+    }
+
+    /// The file that leads a controller to it.
+    pub fn kubeconfig(&self) -> &Path {
+        self.kubeconfig.path()
+    }
+
+    /// From now on things go wrong like this; by the default, nothing does. Watches that run are left as they are.
+    pub fn goes_wrong(&self, faults: Faults) {
+        let mut state = self.shared.lock();
+        state.faults = faults;
+        state.counts.clear();
+    }
+
+    /// Stops at the `nth` write from now, counted from 1: from then on nothing is forwarded or answered.
+    pub fn stop_at(&self, nth: usize, moment: Moment) {
+        self.shared.lock().stop = nth.checked_sub(1).map(|left| Stop { left, moment });
+    }
+
+    /// Waits until it has stopped.
+    pub async fn stopped(&self) {
+        let mut halted = self.shared.halted.subscribe();
+        // The sender lives as long as this proxy.
+        let _stopped = halted.wait_for(|halted| *halted).await;
+    }
+
+    /// Goes on after a stop, or forgets where it was to stop. What was asked meanwhile is never forwarded.
+    pub fn go_on(&self) {
+        self.shared.lock().stop = None;
+        self.shared.halted.send_replace(false);
+    }
+
+    /// All that was asked and has ended.
+    pub fn journal(&self) -> Vec<Entry> {
+        self.shared.lock().journal.clone()
+    }
+
+    /// How many writes were forwarded so far.
+    pub fn writes(&self) -> usize {
+        self.shared.lock().journal.iter().filter(|entry| entry.is_forwarded_write()).count()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Which requests go wrong, and how: a pure function of a seed, so that a run can be repeated.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use super::asked::{Asked, Verb};
+
+/// What happens to a request in place of an answer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// 409: the object is not the one that the write is about. Of writes only.
+    Conflict,
+    /// 429, to come back after a second.
+    TooManyRequests,
+    /// 500.
+    InternalError,
+    /// 503.
+    Unavailable,
+    /// The connection ends before the request is forwarded.
+    Reset,
+    /// The request is carried out, and the connection ends before the answer.
+    AnswerLost,
+    /// Nothing is forwarded, and there is never an answer.
+    Silence,
+    /// A list is answered as it was at some earlier time. Of lists only.
+    Stale,
+}
+
+/// What happens to a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WatchFault {
+    /// All events come late, in their order.
+    Late,
+    /// Each event comes twice.
+    Twice,
+    /// Events are missed, until the watch expires with 410 and the kind has to be listed again.
+    Deaf,
+    /// It ends after its first event.
+    Reset,
+}
+
+/// What goes wrong, and how often.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// What the choice depends on, beside the request itself.
+    pub seed: u64,
+    /// Part of the requests that go wrong, but for watches, from 0 to 1.
+    pub requests: f64,
+    /// The ways in which they do.
+    pub answers: Vec<Fault>,
+    /// Part of the watches that go wrong, from 0 to 1.
+    pub watches: f64,
+    /// The ways in which they do.
+    pub events: Vec<WatchFault>,
+    /// Longest time that events are late, or missed.
+    pub longest: Duration,
+}
+
+impl Faults {
+    /// What happens to the request that is the `nth` of its kind. Whatever else goes on at the time has no influence.
+    pub fn answer(&self, asked: &Asked, nth: u64) -> Option<Fault> {
+        let possible: Vec<Fault> = self.answers.iter().copied().filter(|fault| fault.fits(asked)).collect();
+        pick(self.requests, &possible, &mut Dice::of((self.seed, asked, nth)))
+    }
+
+    /// What happens to the `nth` watch of a kind, and for how long.
+    pub fn watch(&self, asked: &Asked, nth: u64) -> Option<(WatchFault, Duration)> {
+        let mut dice = Dice::of((self.seed, asked, nth));
+        let fault = pick(self.watches, &self.events, &mut dice)?;
+        Some((fault, self.longest.mul_f64(dice.part())))
+    }
+}
+
+impl Fault {
+    fn fits(self, asked: &Asked) -> bool {
+        match self {
+            Self::Conflict => asked.writes(),
+            Self::Stale => asked.verb == Verb::List,
+            _ => true,
+        }
+    }
+}
+
+fn pick<T: Copy>(part: f64, of: &[T], dice: &mut Dice) -> Option<T> {
+    if of.is_empty() || dice.part() >= part {
+        return None;
+    }
+    of.get(usize::try_from(dice.next() % of.len() as u64).unwrap_or_default()).copied()
+}
+
+/// Numbers that look random and are the same for the same beginning (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn of(beginning: impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        beginning.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From 0 to below 1.
+    fn part(&mut self) -> f64 {
+        f64::from(u32::try_from(self.next() >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    const ALL: [Fault; 8] = [
+        Fault::Conflict,
+        Fault::TooManyRequests,
+        Fault::InternalError,
+        Fault::Unavailable,
+        Fault::Reset,
+        Fault::AnswerLost,
+        Fault::Silence,
+        Fault::Stale,
+    ];
+
+    fn faults(seed: u64, requests: f64) -> Faults {
+        Faults { seed, requests, answers: ALL.to_vec(), ..Faults::default() }
+    }
+
+    fn write() -> Asked {
+        Asked::of(&Method::PATCH, &"/api/v1/namespaces/a/services/b".parse().unwrap())
+    }
+
+    #[test]
+    fn a_seed_says_it_all() {
+        let run = |seed| (0..200).map(|nth| faults(seed, 0.3).answer(&write(), nth)).collect::<Vec<_>>();
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+    }
+
+    #[test]
+    fn as_many_go_wrong_as_asked_for_in_every_fitting_way() {
+        let run = |part| (0..2000).filter_map(|nth| faults(7, part).answer(&write(), nth)).collect::<Vec<_>>();
+        assert!(run(0.0).is_empty());
+        assert!((500..700).contains(&run(0.3).len()), "{}", run(0.3).len());
+        let seen: std::collections::HashSet<Fault> = run(0.5).into_iter().collect();
+        let fitting: std::collections::HashSet<Fault> = ALL.into_iter().filter(|it| *it != Fault::Stale).collect();
+        assert_eq!(seen, fitting);
+    }
+
+    #[test]
+    fn a_read_meets_no_conflict() {
+        let read = Asked::of(&Method::GET, &"/api/v1/namespaces/a/services/b".parse().unwrap());
+        let met: Vec<Fault> = (0..500).filter_map(|nth| faults(3, 1.0).answer(&read, nth)).collect();
+        assert_eq!(met.len(), 500);
+        assert!(!met.contains(&Fault::Conflict) && !met.contains(&Fault::Stale), "{met:?}");
+    }
+}

@@ -1,0 +1,202 @@
+//! The proxy's server: takes requests, forwards them, and lets them go wrong.
+
+use std::convert::Infallible;
+use std::future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::asked::{Asked, Verb};
+use super::journal::Entry;
+use super::plan::Fault;
+use super::watch::{Pieces, pieces};
+use super::{Moment, Shared, Stop};
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+type Answer = Response<Body>;
+
+/// How many earlier answers to a list are kept.
+const REMEMBERED: usize = 8;
+
+/// Serves until it is aborted; its connections end with it.
+pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            taken = listener.accept() => {
+                // A connection that ended before it was taken, or too many open files: the next may fare better.
+                let Ok((stream, _)) = taken else {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
+                connections.spawn(connection(stream, shared.clone()));
+            }
+            Some(_ended) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { shared.answer(request).await }
+    });
+    // An error ends the connection: that is how the client hears of it.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// How a request is dealt with.
+struct Course {
+    asked: Asked,
+    nth: u64,
+    fault: Option<Fault>,
+    stops: Option<Moment>,
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Incoming>) -> io::Result<Answer> {
+        let course = self.course(&request);
+        if *self.halted.borrow() || course.stops == Some(Moment::Before) {
+            self.halted.send_replace(true);
+            return future::pending().await;
+        }
+        match course.fault {
+            Some(Fault::Silence) => {
+                self.note(&course, None);
+                future::pending().await
+            }
+            Some(Fault::Reset) => {
+                self.note(&course, None);
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+            Some(Fault::Stale) => match self.stale(&course, &request) {
+                Some(answer) => Ok(answer),
+                None => self.forward(&course, request).await,
+            },
+            Some(Fault::AnswerLost) | None => self.forward(&course, request).await,
+            Some(refused) => {
+                self.note(&course, None);
+                Ok(refusal(refused))
+            }
+        }
+    }
+
+    /// Decides about a request, which is counted by that.
+    fn course(&self, request: &Request<Incoming>) -> Course {
+        let asked = Asked::of(request.method(), request.uri());
+        let mut state = self.lock();
+        let count = state.counts.entry(asked.clone()).or_default();
+        let nth = *count;
+        *count += 1;
+        let fault = if asked.verb == Verb::Watch { None } else { state.faults.answer(&asked, nth) };
+        let stops = match state.stop.as_mut().filter(|_| asked.writes()) {
+            Some(Stop { left: 0, moment }) => Some(*moment),
+            Some(Stop { left, .. }) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        Course { asked, nth, fault, stops }
+    }
+
+    async fn forward(&self, course: &Course, request: Request<Incoming>) -> io::Result<Answer> {
+        let address = request.uri().to_string();
+        let (mut head, body) = request.into_parts();
+        for name in [HOST, ACCEPT_ENCODING, CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
+            head.headers.remove(name);
+        }
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let onward = Request::from_parts(head, body.to_vec().into());
+        let answer = self.client.send(onward).await.map_err(io::Error::other)?;
+        let (mut head, body) = answer.into_parts();
+        for name in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
+            head.headers.remove(name);
+        }
+        if course.asked.verb == Verb::Watch {
+            self.note(course, Some(head.status));
+            let fault = self.lock().faults.watch(&course.asked, course.nth);
+            return Ok(Response::from_parts(head, streamed(pieces(body, fault))));
+        }
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        self.note(course, Some(head.status));
+        if course.asked.verb == Verb::List && head.status.is_success() {
+            self.remember(address, body.clone());
+        }
+        if course.stops == Some(Moment::After) {
+            self.halted.send_replace(true);
+            return future::pending().await;
+        }
+        if course.fault == Some(Fault::AnswerLost) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(Response::from_parts(head, whole(body)))
+    }
+
+    fn note(&self, course: &Course, code: Option<StatusCode>) {
+        let entry = Entry { asked: course.asked.clone(), code: code.map(|code| code.as_u16()), fault: course.fault };
+        self.lock().journal.push(entry);
+    }
+
+    fn remember(&self, address: String, list: Bytes) {
+        let mut state = self.lock();
+        let lists = state.lists.entry(address).or_default();
+        if lists.len() == REMEMBERED {
+            lists.remove(0);
+        }
+        lists.push(list);
+    }
+
+    /// The oldest answer that is known.
+    fn stale(&self, course: &Course, request: &Request<Incoming>) -> Option<Answer> {
+        let list = self.lock().lists.get(&request.uri().to_string())?.first()?.clone();
+        self.note(course, None);
+        Some(of_json(StatusCode::OK, list))
+    }
+}
+
+fn refusal(fault: Fault) -> Answer {
+    let (code, reason) = match fault {
+        Fault::Conflict => (StatusCode::CONFLICT, "Conflict"),
+        Fault::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+        Fault::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+    };
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "reason": reason, "code": code.as_u16(), "message": format!("{reason}, by the fault proxy"),
+    });
+    let mut answer = of_json(code, status.to_string().into());
+    if code == StatusCode::TOO_MANY_REQUESTS {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
+}
+
+fn of_json(code: StatusCode, body: Bytes) -> Answer {
+    let mut answer = Response::new(whole(body));
+    *answer.status_mut() = code;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn whole(body: Bytes) -> Body {
+    Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+fn streamed(pieces: Pieces) -> Body {
+    StreamBody::new(pieces).boxed_unsync()
+}
