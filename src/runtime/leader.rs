@@ -1,13 +1,15 @@
 //! Leadership by a Lease: of several processes only one writes.
 
+use std::time::Duration;
+
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// How long a lease is good for without being renewed.
-const DURATION_SECONDS: u64 = 15;
-/// How long before its end it is renewed.
-const GRACE_SECONDS: u64 = 5;
+pub const DURATION: Duration = Duration::from_secs(15);
+/// How long before its end it is renewed: enough to ask twice.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// A place in the election. Dropping `state` gives the lease back; `done` then ends.
 pub struct Candidacy {
@@ -24,8 +26,8 @@ pub async fn join(client: Client, namespace: &str, name: &str, identity: &str) -
     let manager = LeaseManagerBuilder::new(client, name)
         .with_namespace(namespace)
         .with_identity(identity)
-        .with_duration(DURATION_SECONDS)
-        .with_grace(GRACE_SECONDS)
+        .with_duration(DURATION.as_secs())
+        .with_grace(GRACE.as_secs())
         .with_field_manager(crate::api::MANAGER)
         .build()
         .await?;

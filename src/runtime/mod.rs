@@ -1,5 +1,6 @@
 //! The process: client, leadership, health and metrics server, shutdown.
 
+pub mod fence;
 pub mod leader;
 pub mod run;
 pub mod server;

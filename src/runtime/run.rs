@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use kube::{Client, Config, client::ClientBuilder};
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
+use tower::timeout::TimeoutLayer;
 
 use crate::{
     api::Provider,
@@ -18,10 +19,14 @@ use crate::{
     telemetry::Metrics,
 };
 
-use super::{leader, server};
+use super::{fence::Fence, leader, server};
 
 /// What the API server's audit log calls this client.
 const AGENT: &str = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"));
+
+/// How long the beginning of an answer is waited for, whatever was asked, with all that is asked again in the meantime.
+/// Answers to watches begin at once.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What `run` needs to know.
 #[derive(Clone, Debug)]
@@ -58,6 +63,11 @@ pub enum Error {
     Lease { namespace: String, name: String, source: kube_lease_manager::LeaseManagerError },
     #[error("leadership was lost; another process has taken over")]
     LeadershipLost,
+    #[error(
+        "the lease ended without having been renewed: the API server did not answer in time, or this process stood still; \
+         another process may lead by now"
+    )]
+    LeaseEnded,
     #[error("cannot serve health and metrics on {address}: {source}")]
     Serve { address: SocketAddr, source: std::io::Error },
     #[error("signals cannot be received: {0}")]
@@ -71,12 +81,16 @@ pub enum Error {
 pub async fn run(options: RunOptions) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::default());
     let clock = Clock::default();
-    let client = client(&metrics, &clock).await?;
+    let fence = match &options.lease {
+        Some((namespace, name)) => Fence::of(namespace, name, leader::DURATION),
+        None => Fence::open(),
+    };
+    let client = client(&metrics, &clock, &fence).await?;
     let caches: Vec<Arc<Caches>> = scopes(&options.namespaces).map(|scope| Arc::new(Caches::new(scope))).collect();
     let candidacy = candidacy(&client, &options).await?;
     let leads = candidacy.as_ref().map(|candidacy| candidacy.state.clone());
     let serving = server::serve(options.listen, readiness(caches.clone(), leads.clone()), metrics.clone());
-    let working = work(client, caches, &options, leads, (metrics, clock));
+    let working = work(client, caches, &options, (leads, fence), (metrics, clock));
     tokio::select! {
         ended = serving => ended.map_err(|source| Error::Serve { address: options.listen, source })?,
         ended = working => ended?,
@@ -100,7 +114,7 @@ async fn work(
     client: Client,
     caches: Vec<Arc<Caches>>,
     options: &RunOptions,
-    mut leads: Option<watch::Receiver<bool>>,
+    (mut leads, fence): (Option<watch::Receiver<bool>>, Fence),
     (metrics, clock): (Arc<Metrics>, Clock),
 ) -> Result<(), Error> {
     let signalled = signal().map_err(Error::Signals)?;
@@ -145,6 +159,7 @@ async fn work(
     tokio::select! {
         _ = &mut controllers => {}
         () = lost(leads) => return Err(Error::LeadershipLost),
+        () = fence.closes() => return Err(Error::LeaseEnded),
         () = &mut signalled => {
             tracing::info!("shutting down: what is under way is finished");
             let _nobody_waits = stop.send(true);
@@ -188,10 +203,12 @@ fn signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn client(metrics: &Metrics, clock: &Clock) -> Result<Client, Error> {
+async fn client(metrics: &Metrics, clock: &Clock, fence: &Fence) -> Result<Client, Error> {
     let mut config = Config::infer().await?;
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    Ok(ClientBuilder::try_from(config)?.with_layer(&metrics.layer()).with_layer(&clock.layer()).build())
+    let patient = TimeoutLayer::new(ANSWER);
+    let stack = ClientBuilder::try_from(config)?.with_layer(&metrics.layer()).with_layer(&clock.layer());
+    Ok(stack.with_layer(fence).with_layer(&patient).build())
 }
 
 fn scopes(namespaces: &[String]) -> impl Iterator<Item = Option<String>> {

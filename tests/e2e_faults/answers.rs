@@ -1,0 +1,73 @@
+//! Campaign 2: for the length of a rollout, a part of all requests and watches goes wrong in every way there is.
+
+use std::time::Duration;
+
+use devcluster::faults::{Fault, Faults, WatchFault};
+
+use crate::{
+    campaign,
+    stage::{Clean, Stage, clean},
+    story::{self, Chapter},
+    support::run,
+};
+
+const CHAPTERS: [Chapter; 2] = [Chapter::Create, Chapter::Rollout];
+const ANSWERS: [Fault; 8] = [
+    Fault::Conflict,
+    Fault::TooManyRequests,
+    Fault::InternalError,
+    Fault::Unavailable,
+    Fault::Reset,
+    Fault::AnswerLost,
+    Fault::Silence,
+    Fault::Stale,
+];
+const EVENTS: [WatchFault; 4] = [WatchFault::Late, WatchFault::Twice, WatchFault::Deaf, WatchFault::Reset];
+/// How long things go wrong, if the rollout does not end before: several times what it takes in a clean run.
+const FAULTY: Duration = Duration::from_secs(45);
+const SEEDS: u64 = 500;
+
+/// Everything goes wrong at a rate of 10 to 50 %, by the seed.
+fn faults(seed: u64) -> Faults {
+    let part = [0.1, 0.2, 0.3, 0.4, 0.5][usize::try_from(seed % 5).unwrap()];
+    Faults {
+        seed,
+        requests: part,
+        answers: ANSWERS.to_vec(),
+        watches: part,
+        events: EVENTS.to_vec(),
+        longest: Duration::from_secs(3),
+    }
+}
+
+/// A rollout while things go wrong, by an operator that starts in the midst of that.
+async fn disturbed(seed: u64, clean: &[Clean]) {
+    let mut stage = Stage::new("disturbed").await;
+    let [created, promoted] = clean else { panic!("two chapters") };
+    story::begin(&stage.space, Chapter::Create).await;
+    story::end(&stage.space, Chapter::Create).await;
+    stage.comes_to(&created.outcome, "before anything goes wrong").await;
+
+    stage.proxy.goes_wrong(faults(seed));
+    stage.restart();
+    story::begin(&stage.space, Chapter::Rollout).await;
+    let _ended_or_not = tokio::time::timeout(FAULTY, story::end(&stage.space, Chapter::Rollout)).await;
+    stage.proxy.goes_wrong(Faults::default());
+    let about = format!("faults by CAMPAIGN_SEED={seed}");
+    story::end(&stage.space, Chapter::Rollout).await;
+    stage.comes_to(&promoted.outcome, &about).await;
+    stage.is_silent(&about).await;
+    let hit = stage.proxy.journal().iter().filter(|entry| entry.fault.is_some()).count();
+    assert!(hit > 0, "{about}: nothing went wrong");
+    println!("{about}: {hit} requests went wrong");
+}
+
+#[test]
+fn a_rollout_among_faults_of_the_api_server_ends_as_a_clean_run() {
+    run(async {
+        let clean = clean(&CHAPTERS).await;
+        let first = campaign::seed();
+        let cases = if campaign::whole() { (first..first + SEEDS).collect() } else { (first..first + 5).collect() };
+        campaign::run("2, faults of the API server", cases, |seed| disturbed(seed, &clean)).await;
+    });
+}

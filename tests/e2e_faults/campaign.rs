@@ -1,0 +1,43 @@
+//! How much of a campaign runs, and what it prints.
+
+use std::future::Future;
+
+use futures::{StreamExt, stream};
+
+/// Runs of a campaign at a time.
+const ABREAST: usize = 6;
+
+/// Whether the whole of each campaign is to run.
+pub fn whole() -> bool {
+    std::env::var("CAMPAIGN").is_ok_and(|it| it == "whole")
+}
+
+/// What the choice of a short campaign, and its faults, depend on.
+pub fn seed() -> u64 {
+    let text = std::env::var("CAMPAIGN_SEED").unwrap_or_else(|_| "1".to_owned());
+    text.parse().unwrap_or_else(|_| panic!("CAMPAIGN_SEED is no number: {text}"))
+}
+
+/// All of the cases, or so many that the seed picks.
+pub fn part<T>(mut cases: Vec<T>, short: usize) -> Vec<T> {
+    if whole() || cases.is_empty() {
+        return cases;
+    }
+    let step = (cases.len() / short).max(1);
+    let first = usize::try_from(seed()).unwrap() % step;
+    let picked: Vec<usize> = (first..cases.len()).step_by(step).take(short).collect();
+    let mut index = 0;
+    cases.retain(|_| {
+        index += 1;
+        picked.contains(&(index - 1))
+    });
+    cases
+}
+
+/// Runs the cases, some at a time, and prints how many there were.
+pub async fn run<T, F: Future<Output = ()>>(name: &str, cases: Vec<T>, case: impl Fn(T) -> F) {
+    let count = cases.len();
+    stream::iter(cases).map(case).buffer_unordered(ABREAST).collect::<()>().await;
+    let part = if whole() { "the whole".to_owned() } else { format!("a part, CAMPAIGN_SEED={}", seed()) };
+    println!("campaign {name}: {count} runs ({part}), each ended as a clean run does");
+}

@@ -1,0 +1,128 @@
+//! A namespace with an operator behind a fault proxy, which can be killed and started again.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use devcluster::faults::{Proxy, creates_and_deletes};
+use serde_json::{Value, json};
+
+use crate::{
+    story::{self, Chapter},
+    support::{Operator, Space, cluster, eventually},
+};
+
+/// How long there must be no write in the end.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// After so long without a write, a clean run is at rest.
+const REST: Duration = Duration::from_secs(15);
+
+/// What a run has come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// All children, without identities and times.
+    pub objects: BTreeMap<String, Value>,
+    /// What the status says, without times.
+    pub status: Value,
+    /// How many objects of each resource the operator created and deleted.
+    pub counts: BTreeMap<String, (usize, usize)>,
+}
+
+/// What a clean run of a chapter comes to, and with how many writes.
+pub struct Clean {
+    pub chapter: Chapter,
+    pub outcome: Outcome,
+    pub writes: usize,
+}
+
+/// Runs chapters one after the other without any fault.
+pub async fn clean(chapters: &[Chapter]) -> Vec<Clean> {
+    let stage = Stage::new("clean").await;
+    let mut all = Vec::new();
+    for chapter in chapters.iter().copied() {
+        let before = stage.proxy.writes();
+        story::begin(&stage.space, chapter).await;
+        story::end(&stage.space, chapter).await;
+        stage.settles().await;
+        all.push(Clean { chapter, outcome: stage.outcome().await, writes: stage.proxy.writes() - before });
+    }
+    all
+}
+
+/// Where one run takes place.
+pub struct Stage {
+    pub space: Space,
+    pub proxy: Proxy,
+    operator: Option<Operator>,
+}
+
+impl Stage {
+    pub async fn new(name: &str) -> Self {
+        let space = Space::with_propagation(cluster(), name, Duration::from_secs(1)).await;
+        let proxy = Proxy::start(space.client.clone()).await.unwrap();
+        let mut stage = Self { space, proxy, operator: None };
+        stage.start();
+        stage
+    }
+
+    fn start(&mut self) {
+        let args = ["--namespace", &self.space.name, "--leader-election", "false", "--mesh-propagation", "1s"];
+        self.operator = Some(Operator::start(self.proxy.kubeconfig(), &args));
+    }
+
+    /// Kills the operator where the proxy has stopped it, and starts another one.
+    pub fn restart(&mut self) {
+        self.operator.take().unwrap().kill();
+        self.proxy.go_on();
+        self.start();
+    }
+
+    /// What there is now.
+    pub async fn outcome(&self) -> Outcome {
+        let status = match self.space.microservices().get_opt("a").await.unwrap() {
+            Some(found) => {
+                let status = found.status.unwrap_or_default();
+                let conditions = status.conditions.iter().map(|it| json!([it.type_, it.status, it.reason, it.message]));
+                json!({
+                    "phase": status.phase, "message": status.message, "weights": status.weights,
+                    "conditions": conditions.collect::<Vec<_>>(),
+                })
+            }
+            None => Value::Null,
+        };
+        let counts = creates_and_deletes(&self.proxy.journal());
+        Outcome { objects: self.space.snapshot().await, status, counts }
+    }
+
+    /// Waits until all is as in a clean run.
+    pub async fn comes_to(&self, clean: &Outcome, about: &str) {
+        let same = eventually(|| async { (self.outcome().await == *clean).then_some(()) }).await;
+        assert!(same.is_some(), "{about}: it came to\n{:#?}\ninstead of\n{clean:#?}", self.outcome().await);
+    }
+
+    /// Waits until nothing was written for a while.
+    pub async fn settles(&self) {
+        let (mut writes, mut since) = (self.proxy.writes(), Instant::now());
+        while since.elapsed() < REST {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let now = self.proxy.writes();
+            if now != writes {
+                (writes, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// Watches that nothing is written for a time.
+    pub async fn is_silent(&self, about: &str) {
+        let before = self.proxy.writes();
+        let end = Instant::now() + SILENCE;
+        while Instant::now() < end {
+            let journal = self.proxy.journal();
+            let written: Vec<_> = journal.iter().filter(|entry| entry.is_forwarded_write()).skip(before).collect();
+            assert!(written.is_empty(), "{about}: written at rest: {written:?}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The story that each run tells, chapter by chapter: from the creation of a service to its deletion.
+
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, PostParams},
+};
+use microservice_operator::api::{
+    ActionResult, Microservice, MicroserviceAction, MicroserviceActionSpec, RolloutState, Verb,
+};
+
+use crate::support::{Space, condition, current, eventually};
+
+/// A part of the story: what a person does, and when it has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chapter {
+    /// Two versions come up.
+    Create,
+    /// Weights are edited, without a policy.
+    Edit,
+    /// A policy takes all weight to v2.
+    Rollout,
+    /// A person takes the weights back to those before it.
+    Undo,
+    /// v3 never comes up, and is rolled back.
+    Rollback,
+    /// The service is deleted.
+    Delete,
+}
+
+impl Chapter {
+    pub const ALL: [Self; 6] = [Self::Create, Self::Edit, Self::Rollout, Self::Undo, Self::Rollback, Self::Delete];
+}
+
+const POLICY: &str = "progressDeadline: 30s, steps: [{weight: 20}, {pause: {duration: 1s}}, {weight: 60}]";
+
+/// A service with these versions.
+fn service(versions: &str, policy: &str) -> String {
+    let rollout = if policy.is_empty() { String::new() } else { format!(", rollout: {{{policy}}}") };
+    format!("{{ports: [{{name: http, port: 80}}], replicas: 2, drain: 1s, versions: [{versions}]{rollout}}}")
+}
+
+fn version(number: i32, weight: i32) -> String {
+    format!("{{name: v{number}, image: 'registry.example/a:{number}', weight: {weight}}}")
+}
+
+fn two(v1: i32, v2: i32, policy: &str) -> String {
+    service(&[version(1, v1), version(2, v2)].join(", "), policy)
+}
+
+fn broken() -> String {
+    let v3 = format!(
+        "{{name: v3, image: 'registry.example/a:3', weight: 100, podAnnotations: {{'{}': crash-loop}}}}",
+        devcluster::BEHAVIOR
+    );
+    service(&[version(1, 0), version(2, 0), v3].join(", "), POLICY)
+}
+
+/// Does what the chapter begins with.
+pub async fn begin(space: &Space, chapter: Chapter) {
+    match chapter {
+        Chapter::Create => drop(space.apply("a", &two(90, 10, "")).await),
+        Chapter::Edit => drop(space.apply("a", &two(60, 40, "")).await),
+        Chapter::Rollout => drop(space.apply("a", &two(0, 100, POLICY)).await),
+        Chapter::Rollback => drop(space.apply("a", &broken()).await),
+        Chapter::Undo => undo(space).await,
+        Chapter::Delete => drop(space.microservices().delete("a", &DeleteParams::background()).await.unwrap()),
+    }
+}
+
+async fn undo(space: &Space) {
+    let seen = space.microservices().get("a").await.unwrap();
+    let spec = MicroserviceActionSpec {
+        microservice: seen.name_any(),
+        verb: Verb::Undo,
+        uid: seen.uid(),
+        target: None,
+        step: None,
+        revision: None,
+        expires: None,
+        actor: Some("mia".into()),
+    };
+    let action = MicroserviceAction::new("undo", spec);
+    space.api::<MicroserviceAction>().create(&PostParams::default(), &action).await.unwrap();
+}
+
+/// Waits for the end of the chapter.
+pub async fn end(space: &Space, chapter: Chapter) {
+    let at = |weights: &'static str, state: Option<RolloutState>| {
+        move |it: &Microservice| {
+            let Some(status) = &it.status else { return false };
+            let rollout = status.rollout.as_ref().map(|rollout| rollout.state);
+            current(it) && status.weights.as_deref() == Some(weights) && (state.is_none() || rollout == state)
+        }
+    };
+    let what = format!("the end of {chapter:?}");
+    match chapter {
+        Chapter::Create => drop(space.until("a", &what, ready(at("v1=90 v2=10", None))).await),
+        Chapter::Edit => drop(space.until("a", &what, ready(at("v1=60 v2=40", None))).await),
+        Chapter::Rollout => {
+            drop(space.until("a", &what, ready(at("v1=0 v2=100", Some(RolloutState::Completed)))).await)
+        }
+        Chapter::Rollback => {
+            drop(space.until("a", &what, at("v1=60 v2=40 v3=0", Some(RolloutState::Aborted))).await);
+        }
+        Chapter::Undo => {
+            let api = space.api::<MicroserviceAction>();
+            let answered = eventually(|| async { api.get("undo").await.ok()?.status }).await.expect("an answer");
+            assert_eq!(answered.result, ActionResult::Done, "{:?}", answered.message);
+            space.until("a", &what, at("v1=60 v2=40", Some(RolloutState::Aborted))).await;
+        }
+        Chapter::Delete => {
+            let gone = eventually(|| async { space.microservices().get_opt("a").await.ok()?.is_none().then_some(()) });
+            gone.await.expect("the Microservice goes");
+        }
+    }
+}
+
+fn ready(and: impl Fn(&Microservice) -> bool) -> impl Fn(&Microservice) -> bool {
+    move |it| condition(it, "Ready") == "True" && and(it)
+}
