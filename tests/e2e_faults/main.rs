@@ -11,5 +11,6 @@ mod support;
 mod answers;
 mod campaign;
 mod crashes;
+mod leaders;
 mod stage;
 mod story;

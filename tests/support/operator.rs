@@ -6,6 +6,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use nix::sys::signal::Signal;
+
 use super::{Space, cluster, eventually};
 
 /// A running operator; killed when dropped, and when the test's process ends in any way.
@@ -52,14 +54,32 @@ impl Operator {
 
     /// Asks it to end; answers whether it did so with success.
     pub async fn terminate(mut self) -> bool {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
+        self.ends().await
+    }
+
+    /// Waits until it has ended by itself; answers whether it did so with success.
+    pub async fn ends(&mut self) -> bool {
         let ended = eventually(|| {
             let ended = self.child.try_wait().unwrap();
             async move { ended }
-        })
-        .await;
-        ended.is_some_and(|status| status.success())
+        });
+        ended.await.expect("the operator ends").success()
+    }
+
+    /// Lets it stand still.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on after it stood still.
+    pub fn wake(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     /// Its metrics, once it serves them.

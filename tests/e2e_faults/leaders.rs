@@ -1,0 +1,82 @@
+//! Campaign 5: of two operators the leader stands still, or is cut off, for longer than its lease. Another one leads then,
+//! and the old one writes nothing any more.
+
+use std::time::Duration;
+
+use devcluster::faults::{Fault, Faults, Proxy};
+use k8s_openapi::api::coordination::v1::Lease;
+
+use crate::support::{Operator, Space, cluster, eventually, run};
+
+const LEASE: &str = "microservice-operator";
+
+fn service(v1: i32, v2: i32) -> String {
+    format!(
+        "{{ports: [{{name: http, port: 80}}], versions: [{{name: v1, image: 'registry.example/a:1', weight: {v1}}}, \
+         {{name: v2, image: 'registry.example/a:2', weight: {v2}}}]}}"
+    )
+}
+
+/// What keeps a leader from its lease.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// It stands still for longer than the lease.
+    Frozen,
+    /// The API server never answers it.
+    CutOff,
+}
+
+async fn leader(space: &Space, other_than: &str) -> Option<String> {
+    let lease = space.api::<Lease>().get_opt(LEASE).await.ok()??;
+    lease.spec?.holder_identity.filter(|holder| !holder.is_empty() && holder != other_than)
+}
+
+/// Writes that were forwarded for an operator, but for those of the lease.
+fn writes(proxy: &Proxy) -> Vec<String> {
+    let of_others = |resource: &str| resource != "leases";
+    let journal = proxy.journal();
+    let all = journal.iter().filter(|entry| entry.is_forwarded_write() && of_others(&entry.asked.resource));
+    all.map(|entry| format!("{:?} {}/{}", entry.asked.verb, entry.asked.resource, entry.asked.name)).collect()
+}
+
+async fn replaced(trouble: Trouble) {
+    let space = Space::with_propagation(cluster(), "leaders", Duration::from_secs(1)).await;
+    let proxy = Proxy::start(space.client.clone()).await.unwrap();
+    let args = ["--namespace", &space.name, "--lease-namespace", &space.name, "--mesh-propagation", "1s"];
+    let mut old = Operator::start(proxy.kubeconfig(), &args);
+    space.apply("a", &service(90, 10)).await;
+    space.ready("a").await;
+    let first = leader(&space, "").await.expect("a leader");
+    let _new = Operator::start(cluster().kubeconfig_path(), &args);
+
+    match trouble {
+        Trouble::Frozen => old.freeze(),
+        Trouble::CutOff => {
+            proxy.goes_wrong(Faults { requests: 1.0, answers: vec![Fault::Silence], ..Faults::default() })
+        }
+    }
+    let before = writes(&proxy);
+    let next = eventually(|| leader(&space, &first)).await.expect("another one leads");
+    assert_ne!(next, first);
+    space.apply("a", &service(40, 60)).await;
+    space.weights("a", "v1=40 v2=60").await;
+    space.ready("a").await;
+    proxy.goes_wrong(Faults::default());
+    old.wake();
+    assert!(!old.ends().await, "{trouble:?}: it ends with a failure, so that it is started anew");
+    let text = old.text();
+    let why = ["the lease ended without having been renewed", "leadership was lost"];
+    assert!(why.iter().any(|why| text.contains(why)), "{trouble:?}: {text}");
+    assert_eq!(writes(&proxy), before, "{trouble:?}: the old leader wrote");
+    space.weights("a", "v1=40 v2=60").await;
+}
+
+#[test]
+fn a_leader_that_stood_still_writes_nothing_any_more() {
+    run(replaced(Trouble::Frozen));
+}
+
+#[test]
+fn a_leader_that_is_cut_off_ends_before_another_one_leads() {
+    run(replaced(Trouble::CutOff));
+}
