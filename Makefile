@@ -97,6 +97,10 @@ e2e-kind: ## Run the tests of e2e-mesh on kind; needs Linux, Docker Engine, kind
 e2e-mesh-left-out:
 	@printf '\n==> Real pods and a real mesh: NOT RUN here, as $(UNREAL): see `make e2e-mesh`\n'
 
+.PHONY: campaign
+campaign: tools ## Run the whole of the fault campaigns, of which `make e2e` runs a part; takes hours
+	$(call step,Fault campaigns,CAMPAIGN=whole cargo test --locked --test e2e_faults -- --nocapture --test-threads 1)
+
 ##@ Compare
 
 .PHONY: peers
