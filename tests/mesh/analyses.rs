@@ -1,6 +1,8 @@
 //! Rollouts that measure: a real Prometheus tells them, by what the mesh's Envoys count, when to go on and when to turn
 //! back.
 
+use std::net::Ipv4Addr;
+
 use devcluster::load::{Protocol, Running, binomial_interval};
 use jiff::SignedDuration;
 use kube::{
@@ -13,6 +15,10 @@ use microservice_operator::{
     plan::object::Kind,
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
 
 use crate::{
     calls::{Traffic, load},
@@ -31,18 +37,39 @@ const SLOW_MS: u32 = 1_000;
 const DELAY: SignedDuration = SignedDuration::from_secs(12);
 
 /// An AnalysisProvider that is deleted when the test ends.
-struct Provider {
-    name: String,
+pub struct Provider {
+    pub name: String,
     client: Client,
 }
 
 impl Provider {
     /// Where pods ask the Prometheus of the mesh.
-    async fn of(space: &Space) -> Self {
+    pub async fn of(space: &Space) -> Self {
+        Self::at(space, "http://prometheus.monitoring.svc:9090").await
+    }
+
+    /// Where an operator on this machine asks it: its connections are passed on into the node's network.
+    pub async fn here(space: &Space) -> Self {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        stage().inside.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((mut taken, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut prometheus = TcpStream::connect(stage().ground.prometheus()).await?;
+                    copy_bidirectional(&mut taken, &mut prometheus).await
+                });
+            }
+        });
+        Self::at(space, &url).await
+    }
+
+    async fn at(space: &Space, url: &str) -> Self {
         let (name, client) = (space.name.clone(), space.client.clone());
         let object = json!({
             "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "AnalysisProvider", "metadata": {"name": name},
-            "spec": {"prometheus": {"url": "http://prometheus.monitoring.svc:9090", "stats": "Envoy"}},
+            "spec": {"prometheus": {"url": url, "stats": "Envoy"}},
         });
         let api: Api<AnalysisProvider> = Api::all(client.clone());
         api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
@@ -69,7 +96,7 @@ impl Drop for Provider {
     }
 }
 
-fn success_rate() -> &'static str {
+pub fn success_rate() -> &'static str {
     "{name: success-rate, kind: SuccessRate, min: 99}"
 }
 

@@ -39,13 +39,19 @@ impl Traffic {
             (Protocol::GrpcStream, 20),
         ];
         assert_eq!(mix.iter().map(|(_, rate)| rate).sum::<u32>(), MIXED_RATE);
-        let mut running = Vec::new();
+        let mut traffic = Self(Vec::new());
         for (protocol, rate) in mix {
-            let load = load(space, service, protocol, rate);
-            let started = stage().inside.spawn(async move { load.start() }).await.unwrap().unwrap();
-            running.push((protocol, started));
+            traffic = traffic.and(load(space, service, protocol, rate)).await;
         }
-        Self(running)
+        traffic
+    }
+
+    /// Adds requests of one more kind.
+    pub async fn and(mut self, load: Load) -> Self {
+        let protocol = load.protocol;
+        let started = stage().inside.spawn(async move { load.start() }).await.unwrap().unwrap();
+        self.0.push((protocol, started));
+        self
     }
 
     /// How many have been answered.

@@ -30,13 +30,28 @@ async fn requests(space: &Space, header: Option<(&str, &str)>, count: u64) -> Re
     report
 }
 
-/// Waits until the mesh's client sends all of these requests to one version, then counts.
-async fn all_go_to(space: &Space, header: Option<(&str, &str)>, version: &str) {
+/// Waits until the mesh's client sends all of these requests to one version.
+pub async fn heard(space: &Space, header: Option<(&str, &str)>, version: &str) {
     let heard = eventually(|| async {
         let some = requests(space, header, 50).await;
         (some.by_version().into_keys().collect::<Vec<_>>() == [version]).then_some(())
     });
     heard.await.unwrap_or_else(|| panic!("{header:?} never goes to {version} alone"));
+}
+
+/// Waits until the mesh's client sends copies of all requests to v2.
+pub async fn copied(space: &Space) {
+    let copied = eventually(|| async {
+        let before = sent_to(space, "v2");
+        requests(space, None, 50).await;
+        (sent_to(space, "v2") >= before + 50).then_some(())
+    });
+    copied.await.expect("the mesh's client copies all requests");
+}
+
+/// Waits until these requests all go to one version, then counts.
+async fn all_go_to(space: &Space, header: Option<(&str, &str)>, version: &str) {
+    heard(space, header, version).await;
     let report = requests(space, header, REQUESTS).await;
     assert_eq!(report.by_version().into_iter().collect::<Vec<_>>(), [(version, REQUESTS)], "{header:?}");
 }
@@ -79,12 +94,7 @@ fn what_steps_give_beside_the_weights_costs_nothing() {
 
         ask(&space, Verb::Promote).await;
         pausing(&space, 3).await;
-        let copied = eventually(|| async {
-            let before = sent_to(&space, "v2");
-            requests(&space, None, 50).await;
-            (sent_to(&space, "v2") >= before + 50).then_some(())
-        });
-        copied.await.expect("the mesh's client copies all requests");
+        copied(&space).await;
         all_go_to(&space, None, "v1").await;
 
         ask(&space, Verb::Promote).await;

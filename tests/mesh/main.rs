@@ -11,6 +11,7 @@ mod support;
 mod analyses;
 mod analysis;
 mod calls;
+mod every_step;
 mod ground;
 mod guide;
 mod ingress;

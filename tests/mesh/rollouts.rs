@@ -49,10 +49,15 @@ pub async fn edit(space: &Space, versions: &[Version], policy: &str) {
 /// A service whose requests all go to v1, with v2 at its side.
 pub async fn stable(name: &str, policy: &str) -> Space {
     let space = Space::new(&stage().cluster, name).await;
-    edit(&space, &two(100, 0), policy).await;
-    ready_at(&space, NAME, "v1=100 v2=0").await;
-    known(&space, NAME, "v1", 2).await;
+    settle(&space, policy).await;
     space
+}
+
+/// Brings a new service to where its requests all go to v1, with v2 at its side.
+pub async fn settle(space: &Space, policy: &str) {
+    edit(space, &two(100, 0), policy).await;
+    ready_at(space, NAME, "v1=100 v2=0").await;
+    known(space, NAME, "v1", 2).await;
 }
 
 pub fn rollout(microservice: &Microservice) -> RolloutStatus {
@@ -247,9 +252,7 @@ fn an_operator_killed_at_each_step_goes_on_where_it_was() {
         let resting = Resting::begin().await;
         let space = Space::new(&stage().cluster, "killed-walking").await;
         let mut running: Operator = operator(&space);
-        edit(&space, &two(100, 0), WALKING).await;
-        ready_at(&space, NAME, "v1=100 v2=0").await;
-        known(&space, NAME, "v1", 2).await;
+        settle(&space, WALKING).await;
         let traffic = Traffic::start(&space, NAME).await;
         edit(&space, &two(0, 100), WALKING).await;
         for weights in STEPS {
