@@ -82,23 +82,35 @@ enum Disturbance {
 use Disturbance::{AbortAndRetry, AnotherVersion, Back, Promote, PromoteFully, Replicas, Undo, Weights};
 
 /// Every kind of edit at least once, and an edit at every place.
-const EDITS: [(&Place, Disturbance); 6] = [
+const EDITS: [(&Place, Disturbance); 11] = [
     (&SCALE, Replicas),
+    (&SCALE, Weights),
     (&MATCH, Back),
+    (&MATCH, Weights),
     (&MIRROR, AnotherVersion),
+    (&MIRROR, Back),
+    (&MIRROR, Replicas),
     (&WEIGHT, Weights),
+    (&WEIGHT, Replicas),
     (&TIMED, Back),
     (&ANALYSIS, AnotherVersion),
 ];
 
 /// Every kind of action at least once, and an action at every place.
-const ACTIONS: [(&Place, Disturbance); 6] = [
+const ACTIONS: [(&Place, Disturbance); 13] = [
     (&SCALE, AbortAndRetry),
+    (&SCALE, PromoteFully),
     (&MATCH, PromoteFully),
+    (&MATCH, Undo),
     (&MIRROR, AbortAndRetry),
+    (&MIRROR, Promote),
+    (&MIRROR, PromoteFully),
+    (&WEIGHT, AbortAndRetry),
     (&WEIGHT, PromoteFully),
     (&TIMED, Promote),
-    (&ANALYSIS, Undo),
+    (&TIMED, Undo),
+    (&ANALYSIS, AbortAndRetry),
+    (&ANALYSIS, PromoteFully),
 ];
 
 impl Disturbance {
@@ -222,6 +234,7 @@ async fn walk_on(space: &Space, from: Option<&Place>, to: &Place) {
     }
 }
 
+/// Begins the rollout, and brings it to a place.
 async fn walk_to(space: &Space, place: &Place, policy: &str) {
     edit(space, &two(0, 100), policy).await;
     let mut from = None;
@@ -234,8 +247,8 @@ async fn walk_to(space: &Space, place: &Place, policy: &str) {
 /// Back to where all requests go to v1, with no steps: what has served before needs none.
 async fn reset(space: &Space, policy: &str) {
     let seen = space.microservices().get(NAME).await.unwrap();
-    let undone = rollout(&seen).state == RolloutState::Aborted || rollout(&seen).stable.get("v1") == Some(&100);
-    if !undone {
+    let there = rollout(&seen).stable.get("v1") == Some(&100);
+    if !there {
         ask(space, Verb::Undo).await;
     }
     edit(space, &two(100, 0), policy).await;
@@ -250,6 +263,7 @@ async fn traffic(space: &Space) -> Traffic {
     Traffic::start(space, NAME).await.and(Load { headers, ..beta }).await
 }
 
+/// Lets each of these happen to a rollout of its own.
 async fn each(name: &str, cases: &[(&Place, Disturbance)]) {
     let _shared = stage().shared().await;
     let space = stable(name, "").await;
