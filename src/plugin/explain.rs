@@ -5,10 +5,11 @@ use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::api::{Microservice, Phase, RolloutState, conditions, conditions::reason};
+use crate::api::{Microservice, Phase, RolloutState, conditions, conditions::reason, labels};
 
 use super::{
     output::{Paint, Tone, age},
+    relapses,
     tree::phase,
     view::{PodView, Version, View, view},
 };
@@ -32,8 +33,8 @@ pub struct Why {
     pub current: bool,
     /// Those that are not as they are when all is well.
     pub conditions: Vec<Held>,
-    /// Those whose weight is not the requested one, or whose pods are not all well; of their pods, those that are not,
-    /// and without images.
+    /// Those whose weight is not the requested one, or whose pods are not all well or were not on the way up; of their
+    /// pods, those that are not, and without images.
     pub versions: Vec<Version>,
     pub warnings: Vec<Warning>,
     /// What to do.
@@ -85,10 +86,16 @@ pub fn explain(
             since: condition.last_transition_time.0,
         })
         .collect();
-    let short = view.versions.iter().filter(|version| version.limited_by.is_some() || version.ready < version.desired);
+    let current =
+        |version: &Version| version.relapses.clone().filter(|relapses| relapses::told(relapses, now).is_some());
+    let is_short = |version: &&Version| {
+        version.limited_by.is_some() || version.ready < version.desired || current(version).is_some()
+    };
+    let short = view.versions.iter().filter(is_short);
     let versions: Vec<Version> = short
         .map(|version| Version {
             image: None,
+            relapses: current(version),
             pods: version.pods.iter().filter(|pod| !pod.ready).cloned().collect(),
             ..version.clone()
         })
@@ -197,8 +204,17 @@ fn advice(microservice: &Microservice, view: &View, conditions: &[Held], version
         advice.push("see to the dependency that is named; it does not hold this service up".to_owned());
     }
     for version in versions {
-        if let Some(pod) = version.pods.first() {
-            advice.push(of_pod(&version.name, pod, namespace));
+        match version.pods.first() {
+            Some(pod) => advice.push(of_pod(&version.name, pod, namespace)),
+            None if version.relapses.is_some() => {
+                let pods = format!("{}={name},{}={}", labels::SERVICE, labels::VERSION, version.name);
+                advice.push(format!(
+                    "{}: see why its pods lose their readiness: kubectl describe pods --selector {pods} --namespace \
+                     {namespace}",
+                    version.name
+                ));
+            }
+            None => {}
         }
     }
     if advice.is_empty() {
@@ -254,7 +270,9 @@ pub fn told(why: &Why, now: Timestamp, paint: Paint) -> String {
         let head =
             format!("{name} carries {effective} % ({requested} % requested), {ready}/{desired} pods ready{limit}");
         let pods = short.pods.iter().map(|pod| format!("  {}: {}", pod.name, paint.paint(Tone::Bad, &pod.state)));
-        [head].into_iter().chain(pods).collect::<Vec<_>>()
+        let relapses = short.relapses.as_ref().and_then(|relapses| relapses::told(relapses, now));
+        let relapses = relapses.map(|text| format!("  {}", paint.paint(Tone::Bad, &text)));
+        [head].into_iter().chain(relapses).chain(pods).collect::<Vec<_>>()
     };
     section("Versions", why.versions.iter().flat_map(version).collect());
     let warning = |warning: &Warning| {

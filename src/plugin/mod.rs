@@ -18,6 +18,7 @@ pub mod explain;
 pub mod get;
 pub mod history;
 pub mod output;
+pub mod relapses;
 pub mod revisions;
 pub mod steps;
 pub mod tree;

@@ -6,6 +6,7 @@ use crate::api::{Phase, RolloutState};
 
 use super::{
     output::{Paint, Tone, age},
+    relapses,
     view::{PodView, Progress, StepState, Version, View},
 };
 
@@ -133,7 +134,10 @@ fn of_version(version: &Version, columns: &Columns, now: Timestamp, paint: Paint
         images = columns.image,
     );
     let width = version.pods.iter().map(|pod| pod.name.chars().count()).max().unwrap_or_default();
-    (title.trim_end().to_owned(), version.pods.iter().map(|pod| of_pod(pod, width, now, paint)).collect())
+    let relapses = version.relapses.as_ref().and_then(|relapses| relapses::told(relapses, now));
+    let relapses = relapses.map(|relapses| paint.paint(Tone::Bad, &relapses));
+    let pods = version.pods.iter().map(|pod| of_pod(pod, width, now, paint));
+    (title.trim_end().to_owned(), relapses.into_iter().chain(pods).collect())
 }
 
 fn of_pod(pod: &PodView, width: usize, now: Timestamp, paint: Paint) -> String {

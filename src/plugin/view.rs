@@ -13,7 +13,10 @@ use crate::{
     validate::{self, resolve::resolve},
 };
 
-use super::steps;
+use super::{
+    relapses::{self, Relapses},
+    steps,
+};
 
 /// One Microservice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -84,6 +87,9 @@ pub struct Version {
     /// The same in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
+    /// How often it lost its readiness on its way up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relapses: Option<Relapses>,
     pub pods: Vec<PodView>,
 }
 
@@ -112,7 +118,7 @@ pub fn view(microservice: &Microservice, pods: &[Pod]) -> View {
     }
     let entry = |name: &str| status.of_version(name);
     let own = |name: &str| pods_of(microservice, name, pods);
-    let aborted = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Aborted);
+    let rollout = status.rollout.as_ref();
     let listed = resolved.versions.iter().map(|version| {
         let unseen =
             VersionTraffic { requested: version.weight, desired: version.replicas, ..VersionTraffic::default() };
@@ -120,14 +126,14 @@ pub fn view(microservice: &Microservice, pods: &[Pod]) -> View {
             &version.name,
             Some(&version.image),
             entry(&version.name).unwrap_or(&unseen),
-            aborted,
+            rollout,
             own(&version.name),
         )
     });
     let removed = status.traffic.iter().filter(|entry| resolved.version(&entry.version).is_none());
     let removed = removed.map(|entry| {
         let image = image_of(microservice, &entry.version, pods);
-        version_view(&entry.version, image, entry, aborted, own(&entry.version))
+        version_view(&entry.version, image, entry, rollout, own(&entry.version))
     });
     let waiting = if status.phase.is_none() { "the operator has not seen it yet" } else { "" };
     View {
@@ -154,9 +160,10 @@ fn version_view(
     name: &str,
     image: Option<&str>,
     traffic: &VersionTraffic,
-    aborted: bool,
+    rollout: Option<&RolloutStatus>,
     pods: Vec<PodView>,
 ) -> Version {
+    let aborted = rollout.is_some_and(|rollout| rollout.state == RolloutState::Aborted);
     Version {
         name: name.to_owned(),
         image: image.map(str::to_owned),
@@ -166,6 +173,7 @@ fn version_view(
         desired: traffic.desired,
         limited_by: traffic.limited_by,
         limit: traffic.limited_by.map(|limit| in_words(limit, traffic, aborted)),
+        relapses: rollout.and_then(|rollout| relapses::of(rollout, name, traffic.desired)),
         pods,
     }
 }

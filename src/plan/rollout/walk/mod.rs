@@ -34,6 +34,7 @@ use super::{line, orders, size::Sizes, version::time, weight_of};
 pub use beside::{Beside, Session};
 pub use orders::{Answer, Order};
 pub(super) use relapses::forgive;
+pub use relapses::limit as relapse_limit;
 
 /// A version as the walk sees it.
 #[derive(Clone, Debug)]

@@ -7,7 +7,6 @@ use crate::{
 
 use super::{Party, Situation};
 
-/// A version that relapses so often has failed; one of many pods, when it does so for a tenth of them.
 const LIMIT: i32 = 3;
 
 impl Situation<'_> {
@@ -26,7 +25,7 @@ impl Situation<'_> {
         let seen = known.map(|known| &known.latest).or(status.began.as_ref())?;
         let at = party.relapsed_at.filter(|at| *at > seen.0).map(time);
         match (known, at) {
-            (Some(known), _) if known.count >= limit(party) => None,
+            (Some(known), _) if known.count >= limit(party.pods) => None,
             (Some(known), at) if known.down => party.steady.then(|| {
                 let latest = at.unwrap_or_else(|| known.latest.clone());
                 Relapses { latest, down: false, ..known.clone() }
@@ -51,13 +50,14 @@ pub fn forgive(status: &mut RolloutStatus) {
 
 /// Why a version has failed that relapsed too often.
 pub(super) fn relapsed(party: &Party<'_>, status: &RolloutStatus) -> Option<String> {
-    let known = status.relapses.get(party.name).filter(|known| known.count >= limit(party))?;
+    let known = status.relapses.get(party.name).filter(|known| known.count >= limit(party.pods))?;
     let seconds = known.latest.0.duration_since(known.since.0).as_secs();
     let within = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     let trouble = party.trouble.as_ref().map(|trouble| format!(" ({trouble})")).unwrap_or_default();
     Some(format!("lost its readiness {} times in {within}{trouble}", known.count))
 }
 
-fn limit(party: &Party<'_>) -> i32 {
-    LIMIT.max(party.pods / 10)
+/// A version that relapses so often has failed; one of many pods, when it does so for a tenth of them.
+pub fn limit(pods: i32) -> i32 {
+    LIMIT.max(pods / 10)
 }
