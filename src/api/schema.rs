@@ -71,6 +71,8 @@ const EMBEDDED: &[&str] = &[
     "topologySpreadConstraints",
 ];
 const EMBEDDED_DOC: usize = 100;
+/// How a duration is written, which nothing else in `kubectl explain` tells.
+const DURATION_DOC: &str = " Written as `30s` or `1h30m`.";
 
 /// The CustomResourceDefinition of `Microservice`, as it is installed.
 ///
@@ -280,6 +282,9 @@ fn bound(map: &mut Map<String, Value>) {
             "x-kubernetes-validations".into(),
             json!([{"rule": "duration(self) >= duration('1ms')", "message": "must be at least 1ms"}]),
         );
+        if let Some(Value::String(doc)) = map.get_mut("description") {
+            doc.push_str(DURATION_DOC);
+        }
     }
 }
 
@@ -356,6 +361,17 @@ mod tests {
         let lists = LIST_MAPS.iter().map(|(path, _)| (*path).to_owned());
         for path in rules.chain(lists).chain(pods) {
             assert!(node_mut(&mut root, &path).is_some(), "nothing at {path}");
+        }
+    }
+
+    #[test]
+    fn the_docs_of_durations_say_how_they_are_written() {
+        let mut root = open_api_schema().unwrap();
+        let fields =
+            ["spec.drain", "spec.rollout.interval", "spec.rollout.steps[].pause.duration", "spec.traffic.timeout"];
+        for path in fields {
+            let doc = node_mut(&mut root, path).unwrap()["description"].as_str().unwrap().to_owned();
+            assert!(doc.ends_with(". Written as `30s` or `1h30m`."), "{path}: {doc}");
         }
     }
 
