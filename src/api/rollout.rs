@@ -11,6 +11,9 @@ use super::{ActionResult, Analysis, AnalysisRun, Duration, Hook, HookCall, Route
 /// A percentage that leaves nobody without room.
 pub(crate) const PERCENTAGE: &str = "^([1-9][0-9]?|100)%$";
 
+/// What names of cookies may have.
+pub(crate) const COOKIE_NAME: &str = r"^[A-Za-z0-9][-._A-Za-z0-9]*$";
+
 /// How weights travel. Either `steps`, or the short form of `stepWeight` and `interval`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -94,7 +97,7 @@ pub struct SessionAffinity {
 #[serde(rename_all = "camelCase")]
 pub struct SessionCookie {
     /// Name of the cookie, which nobody else uses: letters, digits, `-`, `_` and `.`.
-    #[schemars(length(min = 1, max = 64), pattern(r"^[A-Za-z0-9][-._A-Za-z0-9]*$"))]
+    #[schemars(length(min = 1, max = 64), pattern(COOKIE_NAME))]
     pub name: String,
     /// How long clients keep it after an answer has set it, 1s or more. Default: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]

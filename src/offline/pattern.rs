@@ -32,6 +32,12 @@ pub(super) fn advice(pattern: &str) -> &'static str {
     if pattern == rollout::PERCENTAGE {
         return ": write a number of 1 or more, or a percentage from 1% to 100%";
     }
+    if pattern.contains("[0-5][0-9]") {
+        return ": write hours and minutes of two digits each, such as 09:00";
+    }
+    if pattern == rollout::COOKIE_NAME {
+        return ": write letters, digits, -, _ and ., beginning with a letter or digit";
+    }
     if pattern.starts_with("^/") {
         return ": write an absolute path";
     }

@@ -57,7 +57,9 @@ pub(super) fn check(schema: &Value, manifest: &Value) -> Vec<Problem> {
 
 fn node(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>) {
     if let Some(expected) = wrong_type(schema, value) {
-        return problems.push(invalid(path, value, format!("must be of type {expected}")));
+        let pattern = schema.get("pattern").and_then(Value::as_str).filter(|_| expected == "string");
+        let advice = pattern.map(pattern::advice).unwrap_or_default();
+        return problems.push(invalid(path, value, format!("must be of type {expected}{advice}")));
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
         && !allowed.contains(value)

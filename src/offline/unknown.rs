@@ -4,6 +4,30 @@ use serde_json::Value;
 
 use crate::{api::RESERVED, validate::Problem};
 
+/// Fields of Argo Rollouts and Flagger, and what says the same here: a field beside it, or words.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("abortScaleDownDelaySeconds", "scaleDownDelay"),
+    ("progressDeadlineSeconds", "progressDeadline"),
+    ("scaleDownDelaySeconds", "scaleDownDelay"),
+    ("setCanaryScale", "scale"),
+    ("setHeaderRoute", "match"),
+    ("setMirrorRoute", "mirror"),
+    ("setWeight", "weight"),
+    ("threshold", "failureLimit"),
+];
+/// The same, of what stands elsewhere or is said in another way.
+const SAID_OTHERWISE: &[(&str, &str)] = &[
+    ("canary", "what it has stands in spec.rollout itself"),
+    ("maxUnavailable", "no pod is taken away before another one is ready"),
+    ("stableService", "one Service is made for all versions"),
+    ("canaryService", "one Service is made for all versions"),
+    ("successCondition", "give the metric min, max or baseline"),
+    ("failureCondition", "give the metric min, max or baseline"),
+    ("templates", "give metrics"),
+    ("thresholdRange", "give the metric min, max or baseline"),
+    ("trafficRouting", "routes are made for all versions"),
+];
+
 /// Takes the fields of `spec` that the schema does not know out of a manifest, each with a problem.
 pub(super) fn prune(schema: &Value, manifest: &mut Value) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -39,17 +63,26 @@ fn node(schema: &Value, value: &mut Value, path: &str, problems: &mut Vec<Proble
 /// Problems of fields that are not known, with the one that was probably meant.
 pub(super) fn unknown<'a>(path: &str, keys: impl Iterator<Item = &'a String>, known: &[&str]) -> Vec<Problem> {
     let refuse = |key: &String| {
-        let advice = match nearest(key, known) {
+        let advice = match meant(key, known) {
             _ if path == "spec" && RESERVED.contains(&key.as_str()) => {
                 ": the name is reserved for a later release".to_owned()
             }
             Some(meant) => format!(": did you mean {meant}?"),
-            None => String::new(),
+            None => SAID_OTHERWISE
+                .iter()
+                .find(|(elsewhere, _)| elsewhere == key)
+                .map(|(_, words)| format!(": {words}"))
+                .unwrap_or_default(),
         };
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         Problem::new(&path, format!("unknown field {path:?}{advice}"))
     };
     keys.filter(|key| !known.contains(&key.as_str())).map(refuse).collect()
+}
+
+fn meant<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
+    let same = ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == found).map(|(_, here)| *here);
+    nearest(found, known).or_else(|| known.iter().copied().find(|name| Some(*name) == same))
 }
 
 /// The name that was probably meant.

@@ -58,7 +58,10 @@ fn tells_of_a_missing_name_in_clear_words() {
     );
     assert_eq!(
         found(&good.replace("{name: a}", "{name: 5}")),
-        ["shop/unnamed metadata.name [refused] Invalid value: 5: must be of type string"]
+        [
+            "shop/unnamed metadata.name [refused] Invalid value: 5: must be of type string: write lower-case letters, digits and -, beginning with a letter and \
+         not ending with -"
+        ]
     );
 }
 
@@ -112,5 +115,46 @@ fn tells_groups_that_were_meant_to_be_this_one() {
     {
         let input = input::read(&["-".into()], &mut format!("apiVersion: {others}\n").as_bytes());
         assert_eq!((input.documents.len(), input.passed_over), (0, 1), "{others}");
+    }
+}
+
+/// What is refused of a rollout of two versions.
+fn of_rollout(rollout: &str) -> Vec<String> {
+    let versions = "  versions: [{name: v1, image: 'a:1', weight: 0}, {name: v2, image: 'a:2', weight: 100}]";
+    let report = report(&manifest("a", &format!("{versions}\n  rollout: {rollout}")));
+    let errors = report.findings.iter().filter(|it| it.severity == Severity::Error);
+    errors.map(|it| format!("{} {}", it.path.trim_start_matches("spec.rollout."), it.message)).collect()
+}
+
+#[test]
+fn says_how_times_are_written() {
+    let duration = "write whole numbers with a unit, such as 500ms, 3s or 1m30s";
+    assert_eq!(
+        of_rollout("{steps: [{pause: {duration: 10}}]}"),
+        [format!("steps[0].pause.duration Invalid value: 10: must be of type string: {duration}")]
+    );
+    let hours = "write hours and minutes of two digits each, such as 09:00";
+    let found = of_rollout("{steps: [{weight: 5}], windows: [{from: '9:00', to: '25:00'}, {from: 540}]}");
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().all(|it| it.ends_with(hours)), "{found:?}");
+}
+
+#[test]
+fn says_what_other_controllers_fields_are_here() {
+    let unknown = |path: &str, advice: &str| format!("{path} unknown field \"spec.rollout.{path}\": {advice}");
+    let found = of_rollout(
+        "{progressDeadlineSeconds: 600, canary: {}, steps: [{setWeight: 5}, {setCanaryScale: {weight: 5}}], analysis: \
+         {threshold: 5, metrics: [{name: a, kind: SuccessRate, thresholdRange: {min: 99}, setWeight: 1}]}}",
+    );
+    for expected in [
+        unknown("progressDeadlineSeconds", "did you mean progressDeadline?"),
+        unknown("canary", "what it has stands in spec.rollout itself"),
+        unknown("steps[0].setWeight", "did you mean weight?"),
+        unknown("steps[1].setCanaryScale", "did you mean scale?"),
+        unknown("analysis.threshold", "did you mean failureLimit?"),
+        unknown("analysis.metrics[0].thresholdRange", "give the metric min, max or baseline"),
+        "analysis.metrics[0].setWeight unknown field \"spec.rollout.analysis.metrics[0].setWeight\"".to_owned(),
+    ] {
+        assert!(found.contains(&expected), "{expected}: {found:#?}");
     }
 }
