@@ -184,7 +184,8 @@ pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
     findings.extend(warnings::all(&subjects, &given));
     let position = |finding: &Finding| input.documents.iter().position(|document| document.origin == finding.origin);
     findings.sort_by_key(|finding| (position(finding), finding.severity));
-    Report { findings, checked: input.documents.len(), passed_over: input.passed_over }
+    let of_cluster = input.documents.iter().filter(|document| offline::is_of_cluster(&document.value)).count();
+    Report { findings, checked: input.documents.len(), of_cluster, passed_over: input.passed_over }
 }
 
 #[cfg(test)]

@@ -63,8 +63,10 @@ impl Finding {
 pub struct Report {
     /// In the order of the input; errors of a manifest before its warnings.
     pub findings: Vec<Finding>,
-    /// Microservices that were checked.
+    /// Manifests that were checked.
     pub checked: usize,
+    /// AnalysisProviders and RolloutWebhooks among them.
+    pub of_cluster: usize,
     /// Manifests of other kinds.
     pub passed_over: usize,
 }
@@ -113,16 +115,17 @@ impl Report {
 
     fn summary(&self) -> String {
         let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-        if self.checked == 0 {
-            return "no Microservice found in the given files".to_owned();
-        }
         let others = match self.passed_over {
             0 => String::new(),
             _ => format!(" ({} of other kinds passed over)", count(self.passed_over, "manifest")),
         };
+        if self.checked == 0 {
+            return format!("no Microservice found in the given files{others}");
+        }
+        let what = if self.of_cluster == 0 { "Microservice" } else { "manifest" };
         format!(
             "{} checked: {}, {}{others}",
-            count(self.checked, "Microservice"),
+            count(self.checked, what),
             count(self.errors(), "error"),
             count(self.warnings(), "warning")
         )

@@ -100,6 +100,8 @@ fn warns_of_outlier_detection_that_ejects_nothing() {
 fn warns_of_mesh_settings_without_a_mesh() {
     let text = only(&with("a", "traffic: {provider: None, timeout: 3s}"));
     assert!(text.starts_with("shop/a spec.traffic [needs-mesh]"), "{text}");
+    let text = only(&with("a", "traffic: {provider: None}\n  rollout: {steps: [{weight: 5}]}"));
+    assert!(text.starts_with("shop/a spec.rollout [needs-mesh] steps are carried out by a mesh"), "{text}");
 }
 
 #[test]
@@ -243,6 +245,20 @@ fn ends_as_ever_when_nobody_reads_on() {
             let ended = run(&arguments(&["-o", output]), &mut text.as_bytes(), &mut Head(10));
             assert_eq!(ended.unwrap(), outcome, "{output}");
         }
+    }
+}
+
+#[test]
+fn counts_what_was_checked() {
+    let webhook = "---\napiVersion: microservice-operator.dev/v1alpha1\nkind: RolloutWebhook\nmetadata: {name: b}\n\
+                   spec: {url: 'https://b.example'}\n";
+    let others = "---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: c}\n";
+    for (text, summary) in [
+        (with("a", ""), "1 Microservice checked: 0 errors, 0 warnings\n"),
+        (format!("{}{webhook}", with("a", "")), "2 manifests checked: 0 errors, 0 warnings\n"),
+        (others.to_owned(), "no Microservice found in the given files (1 manifest of other kinds passed over)\n"),
+    ] {
+        assert_eq!(run_on(&text, &["--color", "never"]).1, summary);
     }
 }
 

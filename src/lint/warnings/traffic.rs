@@ -72,6 +72,11 @@ pub(super) fn needs_mesh(subject: &Subject) -> Vec<Problem> {
         let message = "routes are carried out by a mesh, and the provider is None: requests follow the weights only";
         problems.push(Problem::new("spec.routes", message));
     }
+    if subject.resolved.rollout.is_some() {
+        let message = "steps are carried out by a mesh, and the provider is None: the weights travel at once, and nothing \
+                       is measured";
+        problems.push(Problem::new("spec.rollout", message));
+    }
     problems
 }
 
