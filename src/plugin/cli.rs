@@ -44,12 +44,13 @@ pub enum Command {
     Get(GetArgs),
     /// Say what holds a Microservice, and what to do.
     Why {
+        /// Name of the Microservice.
         #[arg(value_parser = name)]
         name: String,
     },
     /// Go on from a pause.
     Promote {
-        /// Skip all steps that are left.
+        /// Skip all steps that are left, and wait for no time window, webhook or analysis.
         #[arg(long)]
         full: bool,
         #[command(flatten)]
@@ -74,6 +75,7 @@ pub enum Command {
     Weight(WeightArgs),
     /// Show who asked what of the rollouts, and what came of it, newest first.
     History {
+        /// Name of the Microservice.
         #[arg(value_parser = name)]
         name: String,
     },
@@ -81,6 +83,7 @@ pub enum Command {
     Wait(WaitArgs),
     /// Print a script that completes the command line: for a shell, or for kubectl as kubectl_complete-ms.
     Completion {
+        /// The shell, or kubectl.
         #[arg(value_enum)]
         shell: Shell,
     },
@@ -108,6 +111,7 @@ pub struct GetArgs {
 /// Something that is asked of a rollout.
 #[derive(Debug, Args)]
 pub struct ActArgs {
+    /// Name of the Microservice.
     #[arg(value_parser = name)]
     pub name: String,
     /// How long to wait for the operator's answer.
@@ -120,6 +124,7 @@ pub struct ActArgs {
 
 #[derive(Debug, Args)]
 pub struct WeightArgs {
+    /// Name of the Microservice.
     #[arg(value_parser = name)]
     pub name: String,
     /// Weights, such as v2=25. Versions that are not named share the rest in their present proportion.
@@ -129,6 +134,7 @@ pub struct WeightArgs {
 
 #[derive(Debug, Args)]
 pub struct WaitArgs {
+    /// Name of the Microservice.
     #[arg(value_parser = name)]
     pub name: String,
     /// What to wait for.
@@ -179,6 +185,17 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_argument_is_explained() {
+        let command = Cli::command();
+        let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+        let bare = shown.flat_map(|command| {
+            let bare = command.get_arguments().filter(|argument| argument.get_help().is_none());
+            bare.map(move |argument| format!("{} {}", command.get_name(), argument.get_id()))
+        });
+        assert_eq!(bare.collect::<Vec<_>>(), Vec::<String>::new());
     }
 
     #[test]
