@@ -88,7 +88,11 @@ pub fn render(args: &RenderArgs) -> Outcome {
         return Ok(ExitCode::from(2));
     }
     if input.documents.is_empty() {
-        eprintln!("error: no Microservice found in the given files");
+        let others = match input.passed_over {
+            0 => String::new(),
+            others => format!(" ({others} of other kinds passed over)"),
+        };
+        eprintln!("error: no Microservice found in the given files{others}");
         return Ok(ExitCode::from(2));
     }
     let settings = Settings {
@@ -105,7 +109,7 @@ pub fn render(args: &RenderArgs) -> Outcome {
             print(&text)
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            error.to_string().lines().for_each(|line| eprintln!("error: {line}"));
             Ok(ExitCode::FAILURE)
         }
     }

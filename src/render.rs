@@ -57,10 +57,15 @@ fn all_ready(service: &Validated) -> Observed {
 /// What could not be rendered.
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error("{origin}: {source}")]
+    #[error("{}", a_line_each(.origin, .source))]
     Invalid { origin: String, source: Invalid },
     #[error("the CustomResourceDefinition of this build cannot be read: {0}")]
     Schema(#[from] serde_json::Error),
+}
+
+/// Every problem with its place, as lint writes it.
+fn a_line_each(origin: &str, invalid: &Invalid) -> String {
+    invalid.problems.iter().map(|problem| format!("{origin} {problem}")).collect::<Vec<_>>().join("\n")
 }
 
 /// The objects of the Microservices among documents; `namespace` is that of documents without one.
@@ -72,8 +77,10 @@ pub fn render_documents(documents: &[Document], namespace: &str, settings: &Sett
     let mut objects = Vec::new();
     let microservices = documents.iter().filter(|document| !offline::is_of_cluster(&document.value));
     for document in microservices {
-        let invalid = |source| Error::Invalid { origin: document.origin.to_string(), source };
-        let verdict = checker.check(&document.in_namespace(namespace), settings.provider);
+        let manifest = document.in_namespace(namespace);
+        let place = format!("{} {}", document.origin, offline::object_of(&manifest, namespace));
+        let invalid = |source| Error::Invalid { origin: place.clone(), source };
+        let verdict = checker.check(&manifest, settings.provider);
         let mut problems: Vec<_> = verdict.problems().cloned().collect();
         if verdict.read.as_ref().is_some_and(|(read, _)| read.metadata.generate_name.is_some()) {
             let message = "Required value: all objects are named after it, and generateName is filled in by the API \
@@ -113,9 +120,17 @@ mod tests {
 
     #[test]
     fn asks_for_a_name_to_make_others_from() {
-        let required = "<stdin>:1: metadata.name: Required value: name or generateName is required";
+        let required = "<stdin>:1 shop/unnamed metadata.name: Required value: name or generateName is required";
         assert_eq!(refusal("{}"), required);
         let text = refusal("{generateName: a-}");
-        assert!(text.starts_with("<stdin>:1: metadata.name: Required value: all objects are named after it"), "{text}");
+        let asked = "<stdin>:1 shop/a-xxxxx metadata.name: Required value: all objects are named after it";
+        assert!(text.starts_with(asked), "{text}");
+    }
+
+    #[test]
+    fn tells_a_problem_a_line_as_lint_does() {
+        let text = refusal("{name: a, labels: [b], annotations: [c]}");
+        assert!(text.lines().count() >= 2, "{text}");
+        assert!(text.lines().all(|line| line.starts_with("<stdin>:1 shop/a ")), "{text}");
     }
 }

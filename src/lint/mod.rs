@@ -169,9 +169,7 @@ pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
         let manifest = document.in_namespace(&defaults.namespace);
         let verdict = checker.check(&manifest, defaults.provider);
         given.note(&manifest);
-        let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(&defaults.namespace);
-        let name = offline::name_of(&manifest);
-        let object = if offline::is_of_cluster(&manifest) { name } else { format!("{namespace}/{name}") };
+        let object = offline::object_of(&manifest, &defaults.namespace);
         let refused = verdict.refused.into_iter().map(|problem| ("refused", problem));
         let told = refused.chain(verdict.stalled.into_iter().map(|problem| ("stalled", problem)));
         findings.extend(

@@ -152,6 +152,13 @@ pub fn name_of(manifest: &Value) -> String {
     }
 }
 
+/// Namespace and name of an object, or its name alone; `namespace` is that of one whose own cannot be read.
+pub fn object_of(manifest: &Value, namespace: &str) -> String {
+    let name = name_of(manifest);
+    let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or(namespace);
+    if is_of_cluster(manifest) { name } else { format!("{namespace}/{name}") }
+}
+
 /// Gives an object without a name the one it is told by, so that rules about names can be asked all the same. What is
 /// wrong with its metadata is told by [`check`].
 pub(super) fn give_name(manifest: &mut Value) {

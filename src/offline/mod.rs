@@ -16,7 +16,7 @@ use crate::{
     validate::{Problem, Validated, checks, resolve},
 };
 
-pub use metadata::{is_meant, is_of_cluster, name_of};
+pub use metadata::{is_meant, is_of_cluster, name_of, object_of};
 pub use unknown::nearest;
 
 /// Checks manifests against the CRDs of this build.
