@@ -238,3 +238,45 @@ fn everything_is_bounded_and_structural() {
     });
     assert_eq!(wrong, Vec::<String>::new());
 }
+
+/// A manifest, or the part of a Microservice that a document shows, made whole.
+fn whole(part: Value) -> Value {
+    let mut manifest = json!({
+        "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice", "metadata": {"name": "order-service"},
+        "spec": {
+            "ports": [{"name": "http", "port": 80}],
+            "versions": [{"name": "v1", "image": "a:1", "weight": 0}, {"name": "v2", "image": "a:2", "weight": 100}],
+        },
+    });
+    if part.get("apiVersion").is_some() {
+        return part;
+    }
+    let spec = part.get("spec").cloned().unwrap_or(part);
+    for (field, value) in spec.as_object().unwrap() {
+        manifest["spec"][field] = value.clone();
+    }
+    if manifest["spec"]["rollout"].get("steps").is_none() && manifest["spec"].get("rollout").is_some() {
+        manifest["spec"]["rollout"]["steps"] = json!([{"weight": 50}]);
+    }
+    manifest
+}
+
+#[test]
+fn nobody_refuses_what_the_documents_show() {
+    let checker = Checker::new().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documents = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let (mut shown, mut wrong) = (0, Vec::new());
+    for path in documents.chain([root.join("README.md")]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let blocks = text.split("\n```yaml\n").skip(1).map(|block| block.split("\n```").next().unwrap());
+        for part in blocks.flat_map(|block| block.split("\n---\n")) {
+            let manifest = whole(serde_yaml::from_str(part).unwrap());
+            let verdict = checker.check(&manifest, Provider::Istio);
+            wrong.extend(verdict.problems().map(|problem| format!("{}: {problem} in\n{part}", path.display())));
+            shown += 1;
+        }
+    }
+    assert!(shown >= 8, "only {shown} parts");
+    assert_none(&wrong);
+}
