@@ -122,7 +122,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     if newest.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    if !context.caches.served() || !context.caches.have_seen_writes(&key) {
+    let version = newest.metadata.resource_version.as_deref();
+    if !context.caches.served() || !context.caches.are_current(&key, version) {
         return Ok(Action::requeue(CACHE_WAIT));
     }
     let now = context.clock.now();

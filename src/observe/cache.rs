@@ -60,13 +60,20 @@ pub struct Cache<V> {
 struct Inner<V> {
     objects: HashMap<Key, V>,
     terms: HashMap<String, BTreeSet<Key>>,
-    /// Objects of a listing that is under way.
-    listing: Option<BTreeSet<Key>>,
+    listing: Option<Listing>,
     /// Listings completed.
     rounds: u64,
     /// The newest version that the watch delivered.
     newest: u128,
     served: bool,
+}
+
+/// A listing that is under way.
+#[derive(Default)]
+struct Listing {
+    keys: BTreeSet<Key>,
+    /// The newest version of its objects. Objects come by name, so others may still be older than it.
+    newest: u128,
 }
 
 impl<V> Default for Cache<V> {
@@ -119,9 +126,10 @@ impl<V: View> Cache<V> {
         self.read().served
     }
 
-    /// Listings completed so far; goes into [`Written::Applied`].
+    /// Listings begun so far; goes into [`Written::Applied`].
     pub fn rounds(&self) -> u64 {
-        self.read().rounds
+        let inner = self.read();
+        inner.rounds + u64::from(inner.listing.is_some())
     }
 
     /// Whether the cache is past a write. A listing that began after it counts: it is a consistent read.
@@ -150,24 +158,34 @@ impl<V: View> Cache<V> {
         let mut inner = self.write();
         match event {
             watcher::Event::Init => {
-                inner.listing = Some(BTreeSet::new());
+                inner.listing = Some(Listing::default());
                 Vec::new()
             }
             watcher::Event::InitApply(object) => {
                 let key = Key::of(object);
-                if let Some(listing) = &mut inner.listing {
-                    listing.insert(key.clone());
+                let view = view(object);
+                match &mut inner.listing {
+                    Some(listing) => {
+                        listing.keys.insert(key.clone());
+                        listing.newest = listing.newest.max(number(view.resource_version()));
+                    }
+                    None => inner.reach(view.resource_version()),
                 }
-                vec![inner.insert(key, view(object))]
+                vec![inner.insert(key, view)]
             }
             watcher::Event::InitDone => {
                 let listed = inner.listing.take().unwrap_or_default();
-                let gone: Vec<Key> = inner.objects.keys().filter(|key| !listed.contains(key)).cloned().collect();
+                let gone: Vec<Key> = inner.objects.keys().filter(|key| !listed.keys.contains(key)).cloned().collect();
+                inner.newest = inner.newest.max(listed.newest);
                 inner.rounds += 1;
                 inner.served = true;
                 gone.into_iter().map(|key| inner.remove(key)).collect()
             }
-            watcher::Event::Apply(object) => vec![inner.insert(Key::of(object), view(object))],
+            watcher::Event::Apply(object) => {
+                let view = view(object);
+                inner.reach(view.resource_version());
+                vec![inner.insert(Key::of(object), view)]
+            }
             watcher::Event::Delete(object) => {
                 inner.reach(object.resource_version().as_deref().unwrap_or_default());
                 vec![inner.remove(Key::of(object))]
@@ -202,7 +220,6 @@ impl<V: View> Cache<V> {
 
 impl<V: View> Inner<V> {
     fn insert(&mut self, key: Key, view: V) -> Change<V> {
-        self.reach(view.resource_version());
         let before = self.objects.get(&key).cloned();
         self.unlist(&key, before.as_ref());
         for term in view.terms() {
@@ -230,8 +247,12 @@ impl<V: View> Inner<V> {
     }
 
     fn reach(&mut self, resource_version: &str) {
-        self.newest = self.newest.max(resource_version.parse().unwrap_or_default());
+        self.newest = self.newest.max(number(resource_version));
     }
+}
+
+fn number(resource_version: &str) -> u128 {
+    resource_version.parse().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -315,5 +336,30 @@ mod tests {
         assert!(!cache.has_seen(&key, &later));
         cache.take(&watcher::Event::<ConfigMap>::InitDone, view);
         assert!(cache.has_seen(&key, &later), "a listing that began after the write has seen it");
+    }
+
+    #[test]
+    fn a_listing_under_way_has_seen_no_write() {
+        let cache = Cache::default();
+        cache.take(&watcher::Event::<ConfigMap>::Init, view);
+        cache.take(&watcher::Event::InitApply(object("b", "3", "x")), view);
+        cache.take(&watcher::Event::<ConfigMap>::InitDone, view);
+        let key = Key::new("shop", "b");
+        let written = Written::Applied { resource_version: "5".into(), round: cache.rounds() };
+        cache.take(&watcher::Event::<ConfigMap>::Init, view);
+        cache.take(&watcher::Event::InitApply(object("a", "7", "x")), view);
+        assert!(!cache.has_seen(&key, &written), "b is yet to come, and is still the one of version 3");
+        cache.take(&watcher::Event::InitApply(object("b", "5", "x")), view);
+        cache.take(&watcher::Event::<ConfigMap>::InitDone, view);
+        assert!(cache.has_seen(&key, &written));
+
+        cache.take(&watcher::Event::<ConfigMap>::Init, view);
+        let meanwhile = Written::Applied { resource_version: "9".into(), round: cache.rounds() };
+        cache.take(&watcher::Event::InitApply(object("a", "7", "x")), view);
+        cache.take(&watcher::Event::InitApply(object("b", "5", "x")), view);
+        cache.take(&watcher::Event::<ConfigMap>::InitDone, view);
+        assert!(!cache.has_seen(&key, &meanwhile), "the listing had begun before the write");
+        cache.take(&watcher::Event::Apply(object("b", "9", "x")), view);
+        assert!(cache.has_seen(&key, &meanwhile));
     }
 }

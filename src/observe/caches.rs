@@ -113,7 +113,7 @@ impl Caches {
         children && self.pods.served() && self.actions.served() && self.microservices.served()
     }
 
-    /// Listings of a cache so far, for [`Written::Applied`].
+    /// Listings that a cache has begun, for [`Written::Applied`].
     pub fn rounds(&self, source: Source) -> u64 {
         match source {
             Source::Microservices => self.microservices.rounds(),
@@ -133,6 +133,15 @@ impl Caches {
     /// Forgets the writes for a Microservice that is gone.
     pub fn forget(&self, microservice: &Key) {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(microservice);
+    }
+
+    /// Whether a decision may be made on the Microservice as it was handed over, in this version. The watch may have
+    /// delivered a newer one meanwhile, and a listing holds it back until all are listed: then the writes that this cache
+    /// has seen are not in what was handed over, and an abort that was answered would be lost.
+    pub fn are_current(&self, microservice: &Key, resource_version: Option<&str>) -> bool {
+        let newest = self.microservices.get(microservice);
+        let handed = newest.is_some_and(|newest| Some(newest.resource_version.as_str()) == resource_version);
+        handed && self.have_seen_writes(microservice)
     }
 
     /// Whether the caches have seen all that was written for the Microservice.

@@ -3,6 +3,7 @@
 
 mod analysis;
 mod back;
+mod caches;
 mod configuration;
 mod disturbances;
 mod each_step;
