@@ -85,6 +85,10 @@ impl Desk {
         self.0.iter().filter(|entry| entry.says.is_none())
     }
 
+    pub fn has(&self, id: &str) -> bool {
+        self.0.iter().any(|entry| entry.inquiry.id == id)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

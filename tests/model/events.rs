@@ -9,6 +9,7 @@ use microservice_operator::{
 };
 
 use crate::{
+    caches::Watch,
     desk::Says,
     lab::Lab,
     state::{Last, Runs, State},
@@ -31,6 +32,10 @@ pub enum Event {
     /// What the operator asked about is answered.
     Answers(String, Says),
     Passes(SignedDuration),
+    /// The cache of a kind stays as it is.
+    Stalls(Watch),
+    /// It has all that has happened.
+    Delivers(Watch),
     Reconcile(Last),
 }
 
@@ -46,8 +51,11 @@ impl Event {
             Self::Crashes(version) => format!("a pod of {version} restarts"),
             Self::Answers(about, says) => format!("{about} says {says:?}"),
             Self::Passes(time) => format!("{} s pass", time.as_secs()),
+            Self::Stalls(watch) => format!("the watch of {watch:?} stalls"),
+            Self::Delivers(watch) => format!("the watch of {watch:?} goes on"),
             Self::Reconcile(Last::Status) => "reconcile".to_owned(),
             Self::Reconcile(Last::Unsaved) => "reconcile, and the status is refused".to_owned(),
+            Self::Reconcile(Last::Unheard) => "reconcile, and it is not heard that the status was written".to_owned(),
             Self::Reconcile(last) => format!("reconcile, and crash after {last:?}"),
         }
     }
@@ -80,6 +88,8 @@ impl State {
             let possible = VERBS.into_iter().filter(|verb| objection(*verb, rollout.state).is_none());
             events.extend(possible.map(Event::Ask));
         }
+        let watch = |watch| if self.lag.has(watch) { Event::Delivers(watch) } else { Event::Stalls(watch) };
+        events.extend(Watch::ALL.map(watch));
         for entry in self.desk.open() {
             events.extend(entry.possible().iter().map(|says| Event::Answers(entry.about(), *says)));
         }
@@ -97,6 +107,8 @@ impl State {
             Event::Crashes(version) => self.change(version, |runs, now| runs.crashed = Some(now)),
             Event::Answers(about, says) => self.answer(about, *says),
             Event::Passes(time) => self.now += *time,
+            Event::Stalls(watch) => self.stall(*watch),
+            Event::Delivers(watch) => self.deliver(*watch),
             Event::Reconcile(_) => {}
         }
     }
@@ -124,8 +136,9 @@ impl State {
         });
     }
 
-    /// Makes all pods ready, and answers that all is well. Tells whether that changed anything.
+    /// Makes all pods ready, lets all watches go on, and answers that all is well. Tells whether that changed anything.
     pub fn heal(&mut self) -> bool {
+        Watch::ALL.into_iter().for_each(|watch| self.deliver(watch));
         let pleased = self.please();
         let mut ill = self.runs.values_mut().filter(|runs| !runs.complete()).peekable();
         let any = pleased || ill.peek().is_some();
@@ -154,6 +167,9 @@ impl fmt::Display for State {
         }
         if let Some(rollout) = &self.status.rollout {
             write!(to, ", {:?} {}", rollout.state, rollout.progress.as_deref().unwrap_or_default())?;
+        }
+        for watch in Watch::ALL.into_iter().filter(|watch| self.lag.has(*watch)) {
+            write!(to, ", {watch:?} as they were")?;
         }
         write!(to, "{}", self.desk)
     }

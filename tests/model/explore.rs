@@ -61,8 +61,7 @@ pub fn breadth_first(lab: &Lab, depth: u64) -> Found {
             };
             let decision = state.decide(lab);
             let mut events = state.disturbances(lab);
-            let possible = Last::ALL.into_iter().filter(|last| *last != Last::Unsaved || !state.desk.is_empty());
-            events.extend(possible.map(Event::Reconcile));
+            events.extend(state.reconciliations(&decision).map(Event::Reconcile));
             for event in events {
                 found.transitions += 1;
                 let mut after = state.clone();
@@ -143,7 +142,10 @@ impl Dice {
     /// Reconciliations and pods that get ready are more frequent than the rest, or nothing would come far.
     fn event(&mut self, lab: &Lab, state: &State) -> Event {
         let events = state.disturbances(lab);
-        match self.below(20) {
+        if let Some(owed) = state.lag.owed.first().filter(|_| self.below(2) == 0) {
+            return Event::Delivers(*owed);
+        }
+        match self.below(21) {
             0..8 => Event::Reconcile(Last::Status),
             8..10 => Event::Reconcile(Last::ALL[self.below(Last::ALL.len())]),
             10..13 => {
@@ -157,6 +159,10 @@ impl Dice {
             16..18 => {
                 let answers = events.iter().filter(|event| matches!(event, Event::Answers(..))).cloned().collect();
                 self.one_of(answers).or_else(|| self.one_of(events)).unwrap()
+            }
+            18 => {
+                let watches = events.iter().filter(|event| matches!(event, Event::Stalls(_) | Event::Delivers(_)));
+                self.one_of(watches.cloned().collect()).unwrap()
             }
             _ => self.one_of(events).unwrap(),
         }

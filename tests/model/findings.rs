@@ -1,6 +1,6 @@
 //! What measurements must do to a rollout, by the model's own notes of what was answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use microservice_operator::{
@@ -12,7 +12,7 @@ use microservice_operator::{
 
 use crate::{
     desk::{Entry, Says},
-    lab::Lab,
+    lab::Spec,
     state::State,
 };
 
@@ -29,6 +29,8 @@ pub struct Findings {
     pub failed: BTreeMap<String, i32>,
     /// Errors in a row.
     pub errors: BTreeMap<String, i32>,
+    /// Measurements that were noted and are still on the desk.
+    pub noted: BTreeSet<String>,
 }
 
 impl Findings {
@@ -40,17 +42,18 @@ impl Findings {
         *self.failed.entry(about.clone()).or_default() += i32::from(says == Says::No);
         let errors = self.errors.entry(about).or_default();
         *errors = (*errors + 1) * i32::from(says == Says::Error);
+        self.noted.insert(entry.inquiry.id.clone());
     }
 }
 
 impl State {
     /// Notes what the route gives more than ever before in this try.
-    pub fn note_rise(&mut self, lab: &Lab, before: &Weights, rollout: &RolloutStatus) {
+    pub fn note_rise(&mut self, spec: &Spec, before: &Weights, rollout: &RolloutStatus) {
         let same = self.status.rollout.as_ref().is_some_and(|old| old.target == rollout.target);
         if !same || !rollout.state.is_under_way() {
             return;
         }
-        for version in &self.spec(lab).service.versions {
+        for version in &spec.service.versions {
             let (was, is) = (of(before, &version.name), self.weight(&version.name));
             let raised = version.weight > of(&rollout.stable, &version.name);
             if raised && is > was && is > of(&self.findings.height, &version.name) {
@@ -69,8 +72,11 @@ impl State {
             return;
         }
         for (entry, says) in self.desk.answered().filter(|(entry, _)| is_of(entry, &rollout.target)) {
-            self.findings.note(entry, says);
+            if !self.findings.noted.contains(&entry.inquiry.id) {
+                self.findings.note(entry, says);
+            }
         }
+        self.findings.noted.retain(|id| self.desk.has(id));
     }
 }
 
@@ -96,9 +102,9 @@ pub struct Measured<'a> {
 impl Measured<'_> {
     /// `goes_on` is whether nobody has asked for anything.
     pub fn check(&self, goes_on: bool) -> Result<(), String> {
-        let replies = self.before.desk.answered().filter(|(entry, _)| is_of(entry, &self.new.target));
-        let replies: Vec<_> = replies.collect();
-        let mut known = self.before.findings.clone();
+        let mut known = self.before.seen_findings();
+        let new = |entry: &Entry| is_of(entry, &self.new.target) && !known.noted.contains(&entry.inquiry.id);
+        let replies: Vec<_> = self.before.desk.answered().filter(|(entry, _)| new(entry)).collect();
         replies.iter().for_each(|(entry, says)| known.note(entry, *says));
         self.all_has_passed(&known)?;
         if !goes_on || !self.old.state.is_under_way() {

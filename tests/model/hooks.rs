@@ -9,14 +9,17 @@ use microservice_operator::{
 };
 
 use crate::{
+    caches::Decision,
     desk::{Entry, Says},
-    state::{Decision, State},
+    state::State,
 };
 
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
     /// What was answered last before each moment of one try, as far as the operator wrote down that it knows of it.
     pub answers: BTreeMap<Moment, Says>,
+    /// Answers that were noted and are still on the desk.
+    pub noted: BTreeSet<String>,
     /// Of which rollouts the end is yet to be told.
     pub owed: BTreeSet<(Moment, String)>,
 }
@@ -36,7 +39,9 @@ impl State {
     pub fn note_calls(&mut self, before: Option<&RolloutStatus>, decision: &Decision, policy: Option<&Policy>) {
         let (Some(new), Some(policy)) = (&self.status.rollout, policy) else { return };
         let Some(before) = before.filter(|before| before.target == new.target) else {
-            self.hooks.answers.clear();
+            // While the answers to the tries before are still on the desk, nobody is asked about the same once more.
+            self.hooks.answers =
+                calls(self, &new.target, &BTreeSet::new()).map(|(_, call, says)| (call.moment, says)).collect();
             return;
         };
         let moment = match new.state {
@@ -57,15 +62,31 @@ impl State {
         if promoted {
             self.hooks.answers.values_mut().filter(|says| **says == Says::No).for_each(|says| *says = Says::Yes);
         }
-        let answered = calls(self, &new.target).map(|(call, says)| (call.moment, says)).collect::<Vec<_>>();
-        self.hooks.answers.extend(answered);
+        let answered = calls(self, &new.target, &self.hooks.noted);
+        let answered: Vec<_> =
+            answered.map(|(entry, call, says)| (entry.inquiry.id.clone(), call.moment, says)).collect();
+        for (id, moment, says) in answered {
+            self.hooks.noted.insert(id);
+            self.hooks.answers.insert(moment, says);
+        }
+        self.hooks.noted.retain(|id| self.desk.has(id));
+    }
+
+    /// What was noted with the status that the cache has.
+    fn seen_hooks(&self) -> &Hooks {
+        self.lag.microservice.as_ref().filter(|_| self.lag.unheard).map_or(&self.hooks, |older| &older.hooks)
     }
 }
 
-/// Calls about a rollout that were answered, and that the next plan sees.
-fn calls<'a>(state: &'a State, target: &'a str) -> impl Iterator<Item = (&'a Call, Says)> {
-    state.desk.answered().filter_map(move |(entry, says)| match &entry.inquiry.question {
-        Question::Call(call) if call.target == target => Some((&**call, says)),
+/// Calls about a rollout that were answered, and that the next plan sees for the first time.
+fn calls<'a>(
+    state: &'a State,
+    target: &'a str,
+    noted: &'a BTreeSet<String>,
+) -> impl Iterator<Item = (&'a Entry, &'a Call, Says)> {
+    let new = state.desk.answered().filter(|(entry, _)| !noted.contains(&entry.inquiry.id));
+    new.filter_map(move |(entry, says)| match &entry.inquiry.question {
+        Question::Call(call) if call.target == target => Some((entry, &**call, says)),
         _ => None,
     })
 }
@@ -90,10 +111,10 @@ impl Called<'_> {
             return Ok(());
         }
         let gates = [Moment::BeforeRollout, Moment::BeforeTraffic, Moment::BeforePromotion];
-        let refused =
-            calls(self.before, &self.new.target).find(|(call, says)| *says == Says::No && gates.contains(&call.moment));
+        let refused = calls(self.before, &self.new.target, &self.before.seen_hooks().noted)
+            .find(|(_, call, says)| *says == Says::No && gates.contains(&call.moment));
         let stops = matches!(self.new.state, RolloutState::Paused | RolloutState::Aborted);
-        if let Some((call, _)) = refused.filter(|_| !stops) {
+        if let Some((_, call, _)) = refused.filter(|_| !stops) {
             return Err(format!("{:?} was refused, and the rollout is {:?}", call.moment, self.new.state));
         }
         let says = self.new.message.as_ref().is_some_and(|message| message.contains(" refused"));
@@ -109,11 +130,14 @@ impl Called<'_> {
         if self.old.promoted_fully || asks(Verb::PromoteFull) {
             return Ok(());
         }
-        let mut known = self.before.hooks.answers.clone();
+        let mut known = self.before.seen_hooks().answers.clone();
         if asks(Verb::Promote) {
             known.values_mut().filter(|says| **says == Says::No).for_each(|says| *says = Says::Yes);
         }
-        known.extend(calls(self.before, &self.new.target).map(|(call, says)| (call.moment, says)));
+        known.extend(
+            calls(self.before, &self.new.target, &self.before.seen_hooks().noted)
+                .map(|(_, call, says)| (call.moment, says)),
+        );
         let traffic = [Moment::BeforeRollout, Moment::BeforeTraffic].map(|moment| (moment, self.favoured));
         for (moment, name) in traffic.into_iter().chain([(Moment::BeforePromotion, self.promoted)]) {
             let asked = self.policy.webhooks.iter().any(|hook| hook.at.contains(&moment));

@@ -9,9 +9,10 @@ use microservice_operator::{
 };
 
 use crate::{
+    caches::Decision,
     lab::Lab,
     properties,
-    state::{Decision, Last, State},
+    state::{Last, State},
     trace::Failure,
 };
 

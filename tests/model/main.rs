@@ -5,6 +5,7 @@
 //! `MODEL_DEPTH`, `MODEL_WALKS`, `MODEL_STEPS` and `MODEL_SEED` set how far it goes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod caches;
 mod desk;
 mod events;
 mod explore;
@@ -17,6 +18,7 @@ mod properties;
 mod roots;
 mod state;
 mod trace;
+mod writes;
 
 use lab::Lab;
 

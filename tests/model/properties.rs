@@ -4,14 +4,15 @@ use jiff::SignedDuration;
 use microservice_operator::{
     api::{RolloutState, RolloutStatus},
     observe::Weights,
-    validate::{Size, Step, model::part},
+    validate::{Size, Step, Validated, model::part},
 };
 
 use crate::{
+    caches::Decision,
     findings::Measured,
     hooks::Called,
     lab::{DRAIN, Lab, PROPAGATION},
-    state::{Decision, FORGIVEN, Last, Runs, State},
+    state::{FORGIVEN, Last, Runs, State},
 };
 
 pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, last: Last) -> Result<(), String> {
@@ -21,6 +22,7 @@ pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, last
     if let Some(rollout) = &decision.plan.rollout {
         transition.weights_in_force_have_their_pods(rollout)?;
         transition.pods_stay_within_the_budget(rollout)?;
+        transition.what_was_told_lasts(rollout)?;
     }
     if last < Last::VirtualService {
         return Ok(());
@@ -65,14 +67,37 @@ impl Transition<'_> {
         self.after.weight(version)
     }
 
+    /// The spec that the operator saw. What it cannot know of yet counts as asked for later.
+    fn service(&self) -> &Validated {
+        &self.lab.specs[self.decision.spec].service
+    }
+
+    /// The pods of a version as the operator sees them: of what its cache does not have yet it cannot know.
+    fn pods_of(&self, version: &str) -> Option<&Runs> {
+        self.before.lag.pods.as_ref().unwrap_or(&self.after.runs).get(version)
+    }
+
+    /// The Deployment is complete, in the size that was written now, as far as the operator sees.
+    fn complete(&self, version: &str) -> bool {
+        let Some(is) = self.after.runs.get(version) else { return false };
+        let seen = self.before.lag.deployments.as_ref().map_or(Some(is), |older| older.get(version));
+        seen.is_some_and(|seen| {
+            Runs { replicas: is.replicas, ..seen.clone() }.complete() && seen.template == is.template
+        })
+    }
+
+    /// It was complete before, as far as the operator saw.
+    fn was_complete(&self, version: &str) -> bool {
+        self.before.lag.deployments.as_ref().unwrap_or(&self.before.runs).get(version).is_some_and(Runs::complete)
+    }
+
     fn requested(&self, version: &str) -> i32 {
-        let spec = self.after.spec(self.lab);
-        spec.service.version(version).map_or(0, |version| version.weight)
+        self.service().version(version).map_or(0, |version| version.weight)
     }
 
     /// It cannot serve, or may have been judged so for its restarts.
     fn ill(&self, version: &str) -> bool {
-        self.after.runs.get(version).is_none_or(|runs| runs.ill(self.after.now))
+        self.pods_of(version).is_none_or(|runs| runs.ill(self.after.now))
     }
 
     /// The mesh has known its subset long enough.
@@ -88,8 +113,7 @@ impl Transition<'_> {
     }
 
     fn may_be_raised(&self, version: &str) -> bool {
-        let complete = self.after.runs.get(version).is_some_and(Runs::complete);
-        complete && self.known(version) && !self.ill(version) && !self.held(version)
+        self.complete(version) && self.known(version) && !self.ill(version) && !self.held(version)
     }
 
     /// Another version had weight that it cannot carry.
@@ -109,7 +133,7 @@ impl Transition<'_> {
 
     /// Weights before the rollout, which its completion replaces.
     fn stable<'a>(&'a self, rollout: &'a RolloutStatus) -> &'a Weights {
-        let old = self.before.status.rollout.as_ref().filter(|old| old.target == rollout.target);
+        let old = self.before.seen_status().rollout.as_ref().filter(|old| old.target == rollout.target);
         &old.unwrap_or(rollout).stable
     }
 
@@ -121,7 +145,7 @@ impl Transition<'_> {
 
     /// What the rollout's step gives a version, in hundredths of a percent.
     fn given(&self, rollout: &RolloutStatus, version: &str) -> i32 {
-        let steps = &self.after.spec(self.lab).service.rollout.as_ref().unwrap().steps;
+        let steps = &self.service().rollout.as_ref().unwrap().steps;
         let begun = usize::try_from(rollout.step).unwrap() + usize::from(rollout.waits_for.is_none());
         let weights = steps.iter().take(begun).filter_map(|step| match step {
             Step::Weight(percent) => Some(*percent),
@@ -154,11 +178,10 @@ impl Transition<'_> {
     /// What steps give beside the weights goes to complete versions of a rollout that is under way.
     fn only_the_able_are_favoured(&self) -> Result<(), String> {
         for name in self.names().filter(|name| self.after.favours(name)) {
-            let runs = self.after.runs.get(name);
-            ensure(runs.is_some_and(|runs| runs.ready > 0), || format!("{name} is favoured without a ready pod"))?;
+            let ready = self.pods_of(name).is_some_and(|runs| runs.ready > 0);
+            ensure(ready, || format!("{name} is favoured without a ready pod"))?;
             // The same plan may give it more pods, for what it is to carry next.
-            let complete = self.before.runs.get(name).is_some_and(Runs::complete);
-            let able = self.before.favours(name) || (complete && self.known(name));
+            let able = self.before.favours(name) || (self.was_complete(name) && self.known(name));
             ensure(able, || format!("{name} is favoured, and was not complete and known to the mesh"))?;
             let rollout = self.decision.plan.rollout.as_ref();
             let wanted = rollout.is_some_and(|rollout| {
@@ -175,11 +198,11 @@ impl Transition<'_> {
             return Ok(());
         }
         for name in self.names().filter(|name| self.is(name) > self.was(name)) {
-            let runs = self.after.runs.get(name);
-            ensure(runs.is_some_and(|runs| runs.ready > 0), || format!("{name} was raised without a ready pod"))?;
+            let ready = self.pods_of(name).is_some_and(|runs| runs.ready > 0);
+            ensure(ready, || format!("{name} was raised without a ready pod"))?;
             // By a limit of pods, the same plan may give it more, for what it is to carry next.
-            let was_complete = self.limit().is_some() && self.before.runs.get(name).is_some_and(Runs::complete);
-            let able = was_complete || runs.is_some_and(Runs::complete) || self.others_fail(name);
+            let was_complete = self.limit().is_some() && self.was_complete(name);
+            let able = was_complete || self.complete(name) || self.others_fail(name);
             ensure(able, || format!("{name} was raised, is not complete, and no other version had failed"))?;
             let known = self.was(name) > 0 || self.known(name);
             ensure(known, || format!("{name} was raised before the mesh had its subset for long enough"))?;
@@ -207,7 +230,7 @@ impl Transition<'_> {
     }
 
     fn the_lost_carry_nothing(&self) -> Result<(), String> {
-        let dead = |name: &String| self.after.runs.get(name).is_none_or(|runs| runs.ready == 0);
+        let dead = |name: &String| self.pods_of(name).is_none_or(|runs| runs.ready == 0);
         // The operator must have seen it for as long: a time that it lost counts from now.
         let noted = |name: &String| {
             let mut memories = self.decision.status.traffic.iter().filter(|entry| entry.version == *name);
@@ -226,7 +249,7 @@ impl Transition<'_> {
         }
         let mut raised = self.raised(rollout);
         // One that has not begun goes to where its steps begin, as soon as the pods allow it.
-        let old = self.before.status.rollout.as_ref();
+        let old = self.before.seen_status().rollout.as_ref();
         let begun = old.is_some_and(|old| old.step_since.is_some());
         let start = |name: &str| if begun { i32::MAX } else { of(&rollout.from, name) };
         // One that begins while another's weights have not come back yet falls to what its steps give.
@@ -264,7 +287,7 @@ impl Transition<'_> {
     }
 
     fn a_paused_rollout_rests(&self, rollout: &RolloutStatus) -> Result<(), String> {
-        let old = self.before.status.rollout.as_ref();
+        let old = self.before.seen_status().rollout.as_ref();
         let paused = |rollout: &RolloutStatus| rollout.state == RolloutState::Paused;
         let rests = old.is_some_and(|old| paused(old) && old.target == rollout.target) && paused(rollout);
         if !rests || !self.goes_on(rollout) || self.after_a_loss() {
@@ -282,9 +305,23 @@ impl Transition<'_> {
         ensure(moved.is_none(), || format!("the weight of {moved:?} moved, though the rollout is paused"))
     }
 
+    /// What somebody was told to be aborted or paused stays so until something else is asked for. A status that the
+    /// operator has not heard to be written may be replaced, as whoever asked was not answered yet.
+    fn what_was_told_lasts(&self, new: &RolloutStatus) -> Result<(), String> {
+        let (before, state) = (self.before, new.state);
+        let old = before.status.rollout.as_ref().filter(|old| old.target == new.target);
+        let Some(old) = old.filter(|_| before.orders.is_empty() && !before.lag.unheard) else { return Ok(()) };
+        let lasts = match old.state {
+            RolloutState::Aborted => state == RolloutState::Aborted,
+            RolloutState::Paused => matches!(state, RolloutState::Paused | RolloutState::Aborted),
+            RolloutState::Progressing | RolloutState::Completed => true,
+        };
+        ensure(lasts, || format!("nobody asked for anything, and what was {:?} is {state:?}", old.state))
+    }
+
     fn answers_decide(&self, new: &RolloutStatus) -> Result<(), String> {
-        let Some(policy) = &self.after.spec(self.lab).service.rollout else { return Ok(()) };
-        let old = self.before.status.rollout.as_ref().filter(|old| old.target == new.target);
+        let Some(policy) = &self.service().rollout else { return Ok(()) };
+        let old = self.before.seen_status().rollout.as_ref().filter(|old| old.target == new.target);
         let Some(old) = old else { return Ok(()) };
         let risen = self.raised(new).filter(|name| self.is(name) > self.was(name) && !self.others_fail(name));
         let risen: Vec<_> = risen.collect();
@@ -303,7 +340,7 @@ impl Transition<'_> {
     }
 
     fn limit(&self) -> Option<Size> {
-        self.after.spec(self.lab).service.rollout.as_ref()?.max_surge
+        self.service().rollout.as_ref()?.max_surge
     }
 
     fn pods(&self, of: &State, version: &str) -> i32 {
@@ -312,7 +349,7 @@ impl Transition<'_> {
 
     /// Pods that a version needs for a weight; None for one that takes no part in the rollout, or is not in the spec.
     fn needed(&self, rollout: &RolloutStatus, version: &str, weight: i32) -> Option<i32> {
-        let whole = self.after.spec(self.lab).service.version(version)?.replicas;
+        let whole = self.service().version(version)?.replicas;
         let full = self.requested(version).max(of(self.stable(rollout), version));
         (full > 0).then(|| part(whole, weight, full).min(whole))
     }
@@ -345,7 +382,9 @@ impl Transition<'_> {
         Ok(())
     }
 
-    /// Unless a version has failed, or needs more for its weight as its size was edited. Rounding may take as many pods more as there are versions.
+    /// Unless a version has failed, or needs more for its weight as its size was edited. Rounding may take as many pods
+    /// more as there are versions. One that is to be raised gets its first pod even while pods beyond the budget cannot be
+    /// given back yet, as the mesh may still send requests to them.
     fn pods_stay_within_the_budget(&self, rollout: &RolloutStatus) -> Result<(), String> {
         let failed = self.after_a_loss() || self.names().any(|name| self.was(name) > 0 && self.ill(name));
         let Some(limit) = self.limit().filter(|_| rollout.state != RolloutState::Completed && !failed) else {
@@ -362,7 +401,8 @@ impl Transition<'_> {
         let budget = whole + limit.of(whole).max(i32::try_from(names.len()).unwrap());
         let was = sum(&|name| self.pods(self.before, name).max(needed(name, self.was(name))));
         let is = sum(&|name| self.pods(self.after, name));
-        ensure(is <= budget.max(was), || {
+        let first = sum(&|name| i32::from(self.pods(self.before, name) == 0 && self.pods(self.after, name) == 1));
+        ensure(is <= budget.max(was + first), || {
             format!("there are {is} pods, and there were or had to be {was}, with a budget of {budget}")
         })
     }

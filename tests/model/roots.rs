@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use microservice_operator::api::{RolloutState, Verb};
 
 use crate::{
+    caches::Watch,
     desk::{Entry, Says},
     lab::Lab,
     properties,
@@ -26,6 +27,15 @@ pub fn roots(lab: &Lab) -> Vec<Root> {
     if state.status.rollout.is_some() {
         assert_eq!((state.weight("v1"), state.weight("v2")), (90, 10));
         roots.push(Root { name: "the first step of v1=0 v2=100 pauses", state: state.clone() });
+        for (watch, name) in [
+            (Watch::Microservices, "the first step of v1=0 v2=100 pauses, and the watch of Microservices stalls"),
+            (Watch::Deployments, "the first step of v1=0 v2=100 pauses, and the watch of Deployments stalls"),
+            (Watch::Pods, "the first step of v1=0 v2=100 pauses, and the watch of pods stalls"),
+        ] {
+            let mut stalled = state.clone();
+            stalled.stall(watch);
+            roots.push(Root { name, state: stalled });
+        }
         let mut aborted = state.clone();
         aborted.ask(Verb::Abort);
         pass(lab, &mut aborted, 0);

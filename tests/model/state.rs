@@ -5,19 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::{
-    api::{MicroserviceStatus, RouteMarks, labels},
-    observe::{ChildRef, DeploymentFacts, LiveRoutes, LiveService, Observed, ObservedVersion, PodFacts, Weights},
-    plan::{
-        Plan,
-        object::{Kind, Object},
-        plan,
-        rollout::orders::Order,
-    },
-    status::{self, Outcome, compute::Subject},
+    api::{MicroserviceStatus, RouteMarks},
+    observe::Weights,
+    plan::{object::Kind, rollout::orders::Order},
 };
-use serde_json::Value;
 
 use crate::{
+    caches::Lag,
     desk::Desk,
     findings::Findings,
     hooks::Hooks,
@@ -95,6 +89,8 @@ pub struct State {
     pub desk: Desk,
     pub findings: Findings,
     pub hooks: Hooks,
+    /// What the operator's caches have that is no longer so.
+    pub lag: Lag,
 }
 
 /// The last write of a reconciliation before the operator dies; with `Status` it lives on.
@@ -104,16 +100,25 @@ pub enum Last {
     DestinationRule,
     VirtualService,
     Removals,
-    /// Somebody else changed the Microservice, and the status is refused; the operator lives on.
+    /// The status is refused; the operator lives on.
     Unsaved,
+    /// The status is written, but the answer of the API server is lost; the operator lives on.
+    Unheard,
     Status,
 }
 
 impl Last {
-    pub const ALL: [Self; 6] =
-        [Self::Deployments, Self::DestinationRule, Self::VirtualService, Self::Removals, Self::Unsaved, Self::Status];
+    pub const ALL: [Self; 7] = [
+        Self::Deployments,
+        Self::DestinationRule,
+        Self::VirtualService,
+        Self::Removals,
+        Self::Unsaved,
+        Self::Unheard,
+        Self::Status,
+    ];
 
-    fn of(kind: Kind) -> Self {
+    pub fn of(kind: Kind) -> Self {
         match kind {
             Kind::ControllerRevision
             | Kind::ServiceAccount
@@ -124,12 +129,6 @@ impl Last {
             Kind::VirtualService | Kind::Service => Self::VirtualService,
         }
     }
-}
-
-/// What the operator decided in a state.
-pub struct Decision {
-    pub plan: Plan,
-    pub status: MicroserviceStatus,
 }
 
 impl State {
@@ -153,6 +152,7 @@ impl State {
             desk: Desk::default(),
             findings: Findings::default(),
             hooks: Hooks::default(),
+            lag: Lag::default(),
         }
     }
 
@@ -171,176 +171,10 @@ impl State {
         recent.chain([self.weight(version)]).max().unwrap_or_default()
     }
 
-    fn observe(&self) -> Observed {
-        let version = |runs: &Runs| ObservedVersion {
-            deployment: Some(DeploymentFacts {
-                replicas: runs.replicas,
-                complete: runs.complete(),
-                template: Some(runs.template.clone()),
-                ..DeploymentFacts::default()
-            }),
-            pods: (0..runs.pods)
-                .map(|index| PodFacts {
-                    ready: index < runs.ready,
-                    restarted_at: runs.crashed.filter(|_| index == 0),
-                    ..PodFacts::default()
-                })
-                .collect(),
-        };
-        let child = |((kind, name), version): (&(Kind, String), &Option<String>)| ChildRef {
-            kind: *kind,
-            name: name.clone(),
-            uid: name.clone(),
-            version: version.clone(),
-            created: None,
-        };
-        let routes = |default: &Weights| LiveRoutes {
-            default: default.clone(),
-            named: self.lanes.clone(),
-            mirrors: self.mirrors.clone(),
-            ..LiveRoutes::default()
-        };
-        Observed {
-            status: self.status.clone(),
-            versions: self.runs.iter().map(|(name, runs)| (name.clone(), version(runs))).collect(),
-            children: self.children.iter().map(child).collect(),
-            routes: self.route.as_ref().map(routes),
-            subsets: self.subsets.clone(),
-            marks: self.marks(),
-            service: self.children.keys().any(|(kind, _)| *kind == Kind::Service).then(LiveService::default),
-            orders: self.orders.clone(),
-            replies: self.desk.replies(),
-            ..Observed::default()
-        }
-    }
-
-    /// Runs the operator's own code.
-    pub fn decide(&self, lab: &Lab) -> Decision {
-        let Spec { spec, service, .. } = self.spec(lab);
-        let observed = self.observe();
-        let plan = plan(service, spec, &observed, &lab.settings, self.now);
-        let subject = Subject { generation: 1, service: Some(service), observed: Some(&observed), now: self.now };
-        let status = status::compute(&self.status, subject, &Outcome::Applied { plan: &plan, invalid: None });
-        Decision { plan, status }
-    }
-
-    /// Writes what was decided, up to and including `last`. Answers whether anything changed.
-    pub fn write(&mut self, lab: &Lab, decision: &Decision, last: Last) -> bool {
-        let mut changed = false;
-        let routed = self.route.clone().unwrap_or_default();
-        let lossy = self.runs.iter().any(|(name, runs)| self.weight(name) > 0 && runs.ill(self.now));
-        for object in decision.plan.objects.iter().filter(|object| Last::of(object.kind) <= last) {
-            changed |= self.put(object);
-        }
-        if last >= Last::Removals {
-            for gone in &decision.plan.removals {
-                changed = true;
-                self.children.remove(&(gone.kind, gone.name.clone()));
-                if let (Kind::Deployment, Some(version)) = (gone.kind, &gone.version) {
-                    self.runs.remove(version);
-                }
-            }
-        }
-        if last >= Last::VirtualService {
-            let target = decision.plan.rollout.as_ref().map(|rollout| rollout.target.clone());
-            self.unrest = if lossy { Some(self.now) } else { self.unrest };
-            self.target = target;
-            if let Some(rollout) = decision.plan.rollout.as_ref().filter(|_| !lossy) {
-                self.note_rise(lab, &routed, rollout);
-            }
-        }
-        if last < Last::Unsaved {
-            self.desk.crash();
-        }
-        if last == Last::Status {
-            // No plan depends on the conditions, and they are most of a status.
-            let status = MicroserviceStatus { conditions: Vec::new(), routes: self.marks(), ..decision.status.clone() };
-            changed |= self.status != status;
-            let before = std::mem::replace(&mut self.status, status);
-            self.note_measurements(before.rollout.as_ref());
-            let policy = self.spec(lab).service.rollout.as_ref();
-            self.note_calls(before.rollout.as_ref(), decision, policy);
-            changed |= self.desk.ask(&decision.plan.inquiries, self.now);
-            self.orders.retain(|order| !decision.plan.answers.iter().any(|answer| answer.uid == order.uid));
-        }
-        changed
-    }
-
     /// As the cluster's uids and generations tell the states of the two objects apart.
     pub fn marks(&self) -> RouteMarks {
         let mark = |kind| Some(format!("uid/{}", self.changes.get(&kind)?));
         RouteMarks { virtual_service: mark(Kind::VirtualService), destination_rule: mark(Kind::DestinationRule) }
-    }
-
-    fn put(&mut self, object: &Object) -> bool {
-        let Object { kind, name, value } = object;
-        let version = value["metadata"]["labels"]["version"].as_str().map(str::to_owned);
-        let mut changed = self.children.insert((*kind, name.clone()), version.clone()).is_none();
-        match (kind, version) {
-            (Kind::Deployment, Some(version)) => changed |= self.put_deployment(&version, value),
-            (Kind::DestinationRule, _) => {
-                let subsets = value["spec"]["subsets"].as_array().unwrap().iter();
-                let subsets = subsets.map(|subset| subset["name"].as_str().unwrap().to_owned()).collect();
-                changed |= self.subsets != subsets;
-                self.put_subsets(subsets);
-            }
-            (Kind::VirtualService, _) => {
-                let before = (self.route.clone(), self.lanes.clone(), self.mirrors.clone());
-                self.put_route(value["spec"]["http"].as_array().unwrap());
-                changed |= before != (self.route.clone(), self.lanes.clone(), self.mirrors.clone());
-            }
-            _ => {}
-        }
-        if changed && matches!(kind, Kind::DestinationRule | Kind::VirtualService) {
-            *self.changes.entry(*kind).or_default() += 1;
-        }
-        changed
-    }
-
-    /// Pods that are too many go at once; new ones and those of a new template come when they come.
-    fn put_deployment(&mut self, version: &str, value: &Value) -> bool {
-        let replicas = i32::try_from(value["spec"]["replicas"].as_i64().unwrap()).unwrap();
-        let template = value["metadata"]["annotations"][labels::TEMPLATE].as_str().unwrap().to_owned();
-        let new = Runs { replicas, template: template.clone(), rolled: true, pods: 0, ready: 0, crashed: None };
-        let before = self.runs.get(version).cloned();
-        let mut runs = before.clone().unwrap_or(new);
-        runs.rolled &= runs.template == template;
-        (runs.replicas, runs.template) = (replicas, template);
-        (runs.pods, runs.ready) = (runs.pods.min(replicas), runs.ready.min(replicas));
-        let changed = before.as_ref() != Some(&runs);
-        self.runs.insert(version.to_owned(), runs);
-        changed
-    }
-
-    fn put_subsets(&mut self, subsets: BTreeSet<String>) {
-        for new in subsets.difference(&self.subsets) {
-            let seen = self.seen.entry(new.clone()).or_default();
-            (seen.subset, seen.forgotten) = (Some(self.now), None);
-        }
-        for gone in self.subsets.difference(&subsets) {
-            let seen = self.seen.entry(gone.clone()).or_default();
-            (seen.subset, seen.forgotten) = (None, Some(self.now));
-        }
-        self.subsets = subsets;
-    }
-
-    fn put_route(&mut self, http: &[Value]) {
-        for name in self.referred() {
-            self.seen.entry(name).or_default().idle = Some(self.now);
-        }
-        let (default, lanes) = http.split_last().unwrap();
-        let route = weights_of(default);
-        let (now, before) = (self.now, self.route.take().unwrap_or_default());
-        self.seen.values_mut().for_each(|seen| seen.weights.retain(|(at, _)| now.duration_since(*at) < PROPAGATION));
-        for (name, weight) in before.into_iter().filter(|(name, weight)| route.get(name) != Some(weight)) {
-            self.seen.entry(name).or_default().weights.push((now, weight));
-        }
-        self.route = Some(route);
-        self.lanes = lanes.iter().map(|lane| (lane["name"].as_str().unwrap().to_owned(), weights_of(lane))).collect();
-        self.mirrors = default["mirror"]["subset"].as_str().map(str::to_owned).into_iter().collect();
-        for name in self.referred() {
-            self.seen.entry(name).or_default().idle = None;
-        }
     }
 
     /// Versions that a route or copies of requests lead to.
@@ -354,14 +188,4 @@ impl State {
         let in_lane = |lane: &Weights| lane.get(version).is_some_and(|weight| *weight > 0);
         self.mirrors.contains(version) || self.lanes.values().any(in_lane)
     }
-}
-
-fn weights_of(route: &Value) -> Weights {
-    let destinations = route["route"].as_array().unwrap().iter();
-    destinations
-        .map(|to| {
-            let weight = to["weight"].as_i64().unwrap_or(100);
-            (to["destination"]["subset"].as_str().unwrap().to_owned(), i32::try_from(weight).unwrap())
-        })
-        .collect()
 }

@@ -17,6 +17,9 @@ pub fn step(lab: &Lab, state: &mut State, event: &Event) -> Result<(), Failure> 
         state.happen(event);
         return Ok(());
     };
+    if !state.may_decide() {
+        return Ok(());
+    }
     let decision = state.decide(lab);
     let before = state.clone();
     state.write(lab, &decision, *last);
