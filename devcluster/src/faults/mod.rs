@@ -1,7 +1,7 @@
 //! A proxy before an API server, in which things go wrong as a seed tells: for any controller that a kubeconfig leads to it.
 //!
-//! It answers errors, ends connections, never answers, loses answers, answers lists as they were, holds back watches, and
-//! stops at the n-th write, so that the controller can be killed there. What was asked and what came of it is in its
+//! It answers errors, ends connections, never answers, loses answers, answers lists as they were, holds back watches, dates
+//! answers anew, and stops at the n-th write, so that the controller can be killed there. What was asked and what came of it is in its
 //! journal.
 
 mod asked;
@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 use kube::Client;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -54,6 +55,8 @@ struct State {
     counts: HashMap<Asked, u64>,
     journal: Vec<Entry>,
     stop: Option<Stop>,
+    /// How far the clock that dates answers is ahead of the API server's.
+    ahead: SignedDuration,
     /// Earlier answers to lists, by address, oldest first.
     lists: BTreeMap<String, Vec<Bytes>>,
 }
@@ -113,6 +116,11 @@ impl Proxy {
     pub fn go_on(&self) {
         self.shared.lock().stop = None;
         self.shared.halted.send_replace(false);
+    }
+
+    /// Answers of the API server are dated so far ahead from now on.
+    pub fn dates_ahead(&self, by: SignedDuration) {
+        self.shared.lock().ahead = by;
     }
 
     /// All that was asked and has ended.

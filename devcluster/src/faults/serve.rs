@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use jiff::fmt::rfc2822;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -126,6 +129,7 @@ impl Shared {
         for name in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
             head.headers.remove(name);
         }
+        self.date(&mut head.headers);
         if course.asked.verb == Verb::Watch {
             self.note(course, Some(head.status));
             let fault = self.lock().faults.watch(&course.asked, course.nth);
@@ -144,6 +148,20 @@ impl Shared {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(Response::from_parts(head, whole(body)))
+    }
+
+    /// Dates an answer anew, if its clock is to be another one.
+    fn date(&self, headers: &mut HeaderMap) {
+        let ahead = self.lock().ahead;
+        let told = headers.get(DATE).and_then(|date| rfc2822::parse(date.to_str().ok()?).ok());
+        let Some(moved) = told.filter(|_| !ahead.is_zero()).and_then(|told| told.timestamp().checked_add(ahead).ok())
+        else {
+            return;
+        };
+        let text = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&moved).ok();
+        if let Some(date) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(DATE, date);
+        }
     }
 
     fn note(&self, course: &Course, code: Option<StatusCode>) {
