@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{api::labels, observe::Key, plan::object::Kind};
@@ -123,6 +123,45 @@ fn additions(live: &Value, desired: &Value) -> Option<Value> {
     (!added.is_empty()).then_some(Value::Object(added))
 }
 
+/// Ports under a name of ours that are others by number or protocol, as a strategic merge patch that takes them away. What
+/// is applied is merged by these, so that there would be two of one name, which the API server refuses.
+pub fn namesakes(live: &Value, desired: &Value) -> Option<Value> {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            let fields = desired.iter().filter_map(|(key, wanted)| match (key.as_str(), live.get(key)?, wanted) {
+                ("ports", Value::Array(live), Value::Array(wanted)) => Some((key.clone(), displaced(live, wanted)?)),
+                (_, live, wanted) => Some((key.clone(), namesakes(live, wanted)?)),
+            });
+            let fields: Map<_, _> = fields.collect();
+            (!fields.is_empty()).then_some(Value::Object(fields))
+        }
+        (Value::Array(live), Value::Array(desired)) => {
+            let identity = identity_of(desired)?;
+            let entries = desired.iter().filter_map(|wanted| {
+                let mut patch = namesakes(counterpart(live, wanted, Some(identity))?, wanted)?;
+                patch[identity] = wanted[identity].clone();
+                Some(patch)
+            });
+            let entries: Vec<_> = entries.collect();
+            (!entries.is_empty()).then_some(Value::Array(entries))
+        }
+        _ => None,
+    }
+}
+
+fn displaced(live: &[Value], desired: &[Value]) -> Option<Value> {
+    let number =
+        ["port", "containerPort"].into_iter().find(|key| desired.iter().all(|port| port.get(key).is_some()))?;
+    let protocol = |port: &Value| port["protocol"].as_str().unwrap_or("TCP").to_owned();
+    let is = |one: &Value, other: &Value| one[number] == other[number] && protocol(one) == protocol(other);
+    let taken = live.iter().filter(|port| {
+        let named = |wanted: &&Value| !wanted["name"].is_null() && wanted["name"] == port["name"];
+        desired.iter().find(named).is_some_and(|wanted| !is(port, wanted))
+    });
+    let patches: Vec<_> = taken.map(|port| json!({number: port[number], "$patch": "delete"})).collect();
+    (!patches.is_empty()).then_some(Value::Array(patches))
+}
+
 /// Whether everything in `desired` is in `live`. `name` is the field's name.
 pub fn covers(live: &Value, desired: &Value, name: &str) -> bool {
     match (live, desired) {
@@ -227,8 +266,6 @@ fn project(live: &Value, desired: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn child() -> (Key, Name) {
@@ -256,6 +293,28 @@ mod tests {
             *live.pointer_mut(pointer).unwrap() = value;
             assert!(!covers(&live, &desired, ""), "{pointer}");
         }
+    }
+
+    #[test]
+    fn a_port_that_took_a_name_of_ours_is_taken_away() {
+        let service = |ports: Value| json!({"kind": "Service", "spec": {"ports": ports}});
+        let ours = service(json!([{"name": "http", "port": 80}, {"name": "grpc", "port": 90}]));
+        let delete = |port: i32| Some(json!({"spec": {"ports": [{"port": port, "$patch": "delete"}]}}));
+        let grpc = json!({"name": "grpc", "port": 90, "protocol": "TCP"});
+        for (live, expected) in [
+            (json!([{"name": "http", "port": 80, "protocol": "TCP"}, grpc]), None),
+            (json!([{"name": "http", "port": 81, "protocol": "TCP"}, grpc]), delete(81)),
+            (json!([{"name": "http", "port": 80, "protocol": "UDP"}, grpc]), delete(80)),
+            (json!([{"name": "theirs", "port": 81}, grpc]), None),
+        ] {
+            assert_eq!(namesakes(&service(live.clone()), &ours), expected, "{live}");
+        }
+        let pods = |port: i32| {
+            let app = json!({"name": "app", "image": "a", "ports": [{"name": "http", "containerPort": port}]});
+            json!({"spec": {"template": {"spec": {"containers": [app]}}}})
+        };
+        let app = json!([{"name": "app", "ports": [{"containerPort": 81, "$patch": "delete"}]}]);
+        assert_eq!(namesakes(&pods(81), &pods(80)), Some(json!({"spec": {"template": {"spec": {"containers": app}}}})));
     }
 
     #[test]

@@ -132,13 +132,8 @@ impl Applier {
         }
         let round = self.caches.rounds(Source::Children(object.kind));
         let api = self.api(object.kind, &identity.namespace);
-        if let Some(foreign) = live.and_then(|live| diff::foreign_fields(&live.object, &desired)) {
-            let metadata = body["metadata"].clone();
-            let strip = json!({
-                "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
-                "spec": foreign,
-            });
-            let answer = api.patch(&object.name, &PatchParams::default(), &Patch::Merge(&strip)).await;
+        if let Some(strip) = live.and_then(|live| strip(&live.object, &desired)) {
+            let answer = api.patch(&object.name, &PatchParams::default(), &strip.on(&body["metadata"])).await;
             let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
             body["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
         }
@@ -211,6 +206,31 @@ impl Applier {
 
     fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
+    }
+}
+
+/// Takes away what somebody else put into an object that stands against what is applied.
+enum Strip {
+    /// Of a kind of the mesh.
+    Merge(Value),
+    /// Of a kind whose lists the API server merges by their entries' keys.
+    Strategic(Value),
+}
+
+fn strip(live: &Value, desired: &Value) -> Option<Strip> {
+    let foreign = || diff::foreign_fields(live, desired).map(|spec| Strip::Merge(json!({"spec": spec})));
+    foreign().or_else(|| diff::namesakes(live, desired).map(Strip::Strategic))
+}
+
+impl Strip {
+    /// The patch, of just the object with this metadata.
+    fn on(mut self, metadata: &Value) -> Patch<Value> {
+        let (Self::Merge(patch) | Self::Strategic(patch)) = &mut self;
+        patch["metadata"] = json!({"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]});
+        match self {
+            Self::Merge(patch) => Patch::Merge(patch),
+            Self::Strategic(patch) => Patch::Strategic(patch),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod support;
 mod answers;
 mod campaign;
 mod crashes;
+mod drift;
 mod leaders;
 mod stage;
 mod story;

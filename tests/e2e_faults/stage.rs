@@ -60,7 +60,11 @@ pub struct Stage {
 
 impl Stage {
     pub async fn new(name: &str) -> Self {
-        let space = Space::with_propagation(cluster(), name, Duration::from_secs(1)).await;
+        Self::within(Space::with_propagation(cluster(), name, Duration::from_secs(1)).await).await
+    }
+
+    /// In a namespace for an operator with a propagation of a second.
+    pub async fn within(space: Space) -> Self {
         let proxy = Proxy::start(space.client.clone()).await.unwrap();
         let mut stage = Self { space, proxy, operator: None };
         stage.start();
@@ -100,6 +104,12 @@ impl Stage {
     pub async fn comes_to(&self, clean: &Outcome, about: &str) {
         let same = eventually(|| async { (self.outcome().await == *clean).then_some(()) }).await;
         assert!(same.is_some(), "{about}: it came to\n{:#?}\ninstead of\n{clean:#?}", self.outcome().await);
+    }
+
+    /// Waits until the children are what they were.
+    pub async fn puts_back(&self, children: &BTreeMap<String, Value>, about: &str) {
+        let same = eventually(|| async { (self.space.snapshot().await == *children).then_some(()) }).await;
+        assert!(same.is_some(), "{about}: there are\n{:#?}\ninstead of\n{children:#?}", self.space.snapshot().await);
     }
 
     /// Waits until nothing was written for a while.
