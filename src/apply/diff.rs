@@ -105,10 +105,39 @@ fn is_as(live: &Value, desired: &Value) -> bool {
     covers(live, desired, "") && foreign_fields(live, desired).is_none()
 }
 
-/// What somebody else added to a spec that admits nothing foreign, as a merge patch that takes it away.
+/// What somebody else put into a spec that does not admit it, as a merge patch that takes it away.
 pub fn foreign_fields(live: &Value, desired: &Value) -> Option<Value> {
     let kind = desired.get("kind")?.as_str()?;
-    if EXACT_SPECS.contains(&kind) { additions(live.get("spec")?, desired.get("spec")?) } else { None }
+    let (live, desired) = (live.get("spec")?, desired.get("spec")?);
+    match kind {
+        "Service" => foreign_ports(live, desired),
+        _ if EXACT_SPECS.contains(&kind) => additions(live, desired),
+        _ => None,
+    }
+}
+
+/// The ports of a Service without those that took a name of ours, with ours instead. What is applied is merged by number
+/// and protocol, so that there would be two of one name, which the API server refuses; and it refuses a Service without any.
+fn foreign_ports(live: &Value, desired: &Value) -> Option<Value> {
+    let (live, ours) = (live.get("ports")?.as_array()?, desired.get("ports")?.as_array()?);
+    let took = |port: &Value| took_a_name(port, ours, "port");
+    if !live.iter().any(took) {
+        return None;
+    }
+    let is_ours = |port: &Value| ours.iter().any(|wanted| same_port(port, wanted, "port"));
+    let others = live.iter().filter(|port| !took(port) && !is_ours(port));
+    Some(json!({"ports": ours.iter().chain(others).collect::<Vec<_>>()}))
+}
+
+/// Whether a port has a name of ours, and another number or protocol.
+fn took_a_name(port: &Value, ours: &[Value], number: &str) -> bool {
+    let namesake = ours.iter().find(|wanted| !wanted["name"].is_null() && wanted["name"] == port["name"]);
+    namesake.is_some_and(|wanted| !same_port(port, wanted, number))
+}
+
+fn same_port(one: &Value, other: &Value, number: &str) -> bool {
+    let protocol = |port: &Value| port["protocol"].as_str().unwrap_or("TCP").to_owned();
+    one[number] == other[number] && protocol(one) == protocol(other)
 }
 
 fn additions(live: &Value, desired: &Value) -> Option<Value> {
@@ -123,8 +152,8 @@ fn additions(live: &Value, desired: &Value) -> Option<Value> {
     (!added.is_empty()).then_some(Value::Object(added))
 }
 
-/// Ports under a name of ours that are others by number or protocol, as a strategic merge patch that takes them away. What
-/// is applied is merged by these, so that there would be two of one name, which the API server refuses.
+/// Ports of containers that have a name of ours and another number or protocol, as a strategic merge patch that takes them
+/// away. What is applied is merged by these, so that there would be two of one name, which the API server refuses.
 pub fn namesakes(live: &Value, desired: &Value) -> Option<Value> {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
@@ -149,16 +178,10 @@ pub fn namesakes(live: &Value, desired: &Value) -> Option<Value> {
     }
 }
 
-fn displaced(live: &[Value], desired: &[Value]) -> Option<Value> {
-    let number =
-        ["port", "containerPort"].into_iter().find(|key| desired.iter().all(|port| port.get(key).is_some()))?;
-    let protocol = |port: &Value| port["protocol"].as_str().unwrap_or("TCP").to_owned();
-    let is = |one: &Value, other: &Value| one[number] == other[number] && protocol(one) == protocol(other);
-    let taken = live.iter().filter(|port| {
-        let named = |wanted: &&Value| !wanted["name"].is_null() && wanted["name"] == port["name"];
-        desired.iter().find(named).is_some_and(|wanted| !is(port, wanted))
-    });
-    let patches: Vec<_> = taken.map(|port| json!({number: port[number], "$patch": "delete"})).collect();
+fn displaced(live: &[Value], ours: &[Value]) -> Option<Value> {
+    let taken = live.iter().filter(|port| took_a_name(port, ours, "containerPort"));
+    let patches: Vec<_> =
+        taken.map(|port| json!({"containerPort": port["containerPort"], "$patch": "delete"})).collect();
     (!patches.is_empty()).then_some(Value::Array(patches))
 }
 
@@ -296,25 +319,34 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_took_a_name_of_ours_is_taken_away() {
+    fn a_port_of_a_service_that_took_a_name_of_ours_gives_way() {
         let service = |ports: Value| json!({"kind": "Service", "spec": {"ports": ports}});
-        let ours = service(json!([{"name": "http", "port": 80}, {"name": "grpc", "port": 90}]));
-        let delete = |port: i32| Some(json!({"spec": {"ports": [{"port": port, "$patch": "delete"}]}}));
-        let grpc = json!({"name": "grpc", "port": 90, "protocol": "TCP"});
+        let ours = service(json!([{"name": "http", "port": 80}]));
+        let theirs = json!({"name": "theirs", "port": 82});
+        let strip = |ports: Value| Some(json!({"ports": ports}));
         for (live, expected) in [
-            (json!([{"name": "http", "port": 80, "protocol": "TCP"}, grpc]), None),
-            (json!([{"name": "http", "port": 81, "protocol": "TCP"}, grpc]), delete(81)),
-            (json!([{"name": "http", "port": 80, "protocol": "UDP"}, grpc]), delete(80)),
-            (json!([{"name": "theirs", "port": 81}, grpc]), None),
+            (json!([{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 80}]), None),
+            (json!([{"name": "http", "port": 80}, theirs]), None),
+            (json!([{"name": "http", "port": 81, "protocol": "TCP"}]), strip(json!([{"name": "http", "port": 80}]))),
+            (json!([{"name": "http", "port": 80, "protocol": "UDP"}]), strip(json!([{"name": "http", "port": 80}]))),
+            (json!([{"name": "http", "port": 81}, theirs]), strip(json!([{"name": "http", "port": 80}, theirs]))),
         ] {
-            assert_eq!(namesakes(&service(live.clone()), &ours), expected, "{live}");
+            let live = service(live);
+            assert_eq!(foreign_fields(&live, &ours), expected, "{live}");
+            assert_eq!(is_as(&live, &ours), expected.is_none(), "{live}");
         }
+    }
+
+    #[test]
+    fn a_port_of_a_container_that_took_a_name_of_ours_is_taken_away() {
         let pods = |port: i32| {
             let app = json!({"name": "app", "image": "a", "ports": [{"name": "http", "containerPort": port}]});
-            json!({"spec": {"template": {"spec": {"containers": [app]}}}})
+            json!({"kind": "Deployment", "spec": {"template": {"spec": {"containers": [app]}}}})
         };
         let app = json!([{"name": "app", "ports": [{"containerPort": 81, "$patch": "delete"}]}]);
-        assert_eq!(namesakes(&pods(81), &pods(80)), Some(json!({"spec": {"template": {"spec": {"containers": app}}}})));
+        let strip = json!({"spec": {"template": {"spec": {"containers": app}}}});
+        assert_eq!(namesakes(&pods(81), &pods(80)), Some(strip));
+        assert_eq!(namesakes(&pods(80), &pods(80)), None);
     }
 
     #[test]
