@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use microservice_operator::{
     api::MicroserviceStatus,
+    apply,
     observe::{ChildRef, DeploymentFacts, LiveRoutes, LiveService, Observed, ObservedVersion, PodFacts, Weights},
     plan::{Plan, object::Kind, plan},
     status::{self, Outcome, compute::Subject},
@@ -74,8 +76,19 @@ impl Lag {
 pub struct Decision {
     /// Number of the spec that it saw.
     pub spec: usize,
+    observed: Observed,
     pub plan: Plan,
+    /// Once the plan is written.
     pub status: MicroserviceStatus,
+}
+
+impl Decision {
+    /// The status when something could not be written.
+    pub fn failed(&self, spec: &Spec, error: &apply::Error, now: Timestamp) -> MicroserviceStatus {
+        let Self { observed, plan, .. } = self;
+        let subject = Subject { generation: 1, service: Some(&spec.service), observed: Some(observed), now };
+        status::compute(&observed.status, subject, &Outcome::Failed { plan, invalid: None, error })
+    }
 }
 
 impl State {
@@ -191,7 +204,7 @@ impl State {
         let plan = plan(service, spec, &observed, &lab.settings, self.now);
         let subject = Subject { generation: 1, service: Some(service), observed: Some(&observed), now: self.now };
         let status = status::compute(&observed.status, subject, &Outcome::Applied { plan: &plan, invalid: None });
-        Decision { spec: number, plan, status }
+        Decision { spec: number, observed, plan, status }
     }
 }
 

@@ -5,7 +5,10 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::{
     api::{RolloutState, Verb},
-    plan::rollout::orders::{Order, objection},
+    plan::{
+        object::Kind,
+        rollout::orders::{Order, objection},
+    },
 };
 
 use crate::{
@@ -36,6 +39,10 @@ pub enum Event {
     Stalls(Watch),
     /// It has all that has happened.
     Delivers(Watch),
+    /// The API server refuses objects of a kind.
+    Refuses(Kind, u16),
+    /// It refuses nothing any more.
+    Accepts,
     Reconcile(Last),
 }
 
@@ -53,6 +60,8 @@ impl Event {
             Self::Passes(time) => format!("{} s pass", time.as_secs()),
             Self::Stalls(watch) => format!("the watch of {watch:?} stalls"),
             Self::Delivers(watch) => format!("the watch of {watch:?} goes on"),
+            Self::Refuses(kind, code) => format!("the API server refuses each {kind:?} with {code}"),
+            Self::Accepts => "the API server refuses nothing any more".to_owned(),
             Self::Reconcile(Last::Status) => "reconcile".to_owned(),
             Self::Reconcile(Last::Unsaved) => "reconcile, and the status is refused".to_owned(),
             Self::Reconcile(Last::Unheard) => "reconcile, and it is not heard that the status was written".to_owned(),
@@ -63,6 +72,15 @@ impl Event {
 
 /// Ticks of the clock.
 pub const TICKS: [SignedDuration; 2] = [SignedDuration::from_secs(5), SignedDuration::from_secs(60)];
+/// What the API server may refuse, because of what is written or because of itself. The latter holds up all the rest,
+/// whatever kind it is.
+const REFUSALS: [(Kind, u16); 5] = [
+    (Kind::Deployment, 422),
+    (Kind::Deployment, 500),
+    (Kind::DestinationRule, 422),
+    (Kind::VirtualService, 422),
+    (Kind::Service, 422),
+];
 const VERBS: [Verb; 6] = [Verb::Promote, Verb::PromoteFull, Verb::Pause, Verb::Abort, Verb::Retry, Verb::Undo];
 
 impl State {
@@ -90,6 +108,10 @@ impl State {
         }
         let watch = |watch| if self.lag.has(watch) { Event::Delivers(watch) } else { Event::Stalls(watch) };
         events.extend(Watch::ALL.map(watch));
+        match self.refused {
+            None => events.extend(REFUSALS.map(|(kind, code)| Event::Refuses(kind, code))),
+            Some(_) => events.push(Event::Accepts),
+        }
         for entry in self.desk.open() {
             events.extend(entry.possible().iter().map(|says| Event::Answers(entry.about(), *says)));
         }
@@ -109,6 +131,8 @@ impl State {
             Event::Passes(time) => self.now += *time,
             Event::Stalls(watch) => self.stall(*watch),
             Event::Delivers(watch) => self.deliver(*watch),
+            Event::Refuses(kind, code) => self.refused = Some((*kind, *code)),
+            Event::Accepts => self.refused = None,
             Event::Reconcile(_) => {}
         }
     }
@@ -136,8 +160,10 @@ impl State {
         });
     }
 
-    /// Makes all pods ready, lets all watches go on, and answers that all is well. Tells whether that changed anything.
+    /// Makes all pods ready, lets all watches go on and all writes succeed, and answers that all is well. Tells whether
+    /// that changed anything.
     pub fn heal(&mut self) -> bool {
+        self.refused = None;
         Watch::ALL.into_iter().for_each(|watch| self.deliver(watch));
         let pleased = self.please();
         let mut ill = self.runs.values_mut().filter(|runs| !runs.complete()).peekable();
@@ -170,6 +196,9 @@ impl fmt::Display for State {
         }
         for watch in Watch::ALL.into_iter().filter(|watch| self.lag.has(*watch)) {
             write!(to, ", {watch:?} as they were")?;
+        }
+        if let Some((kind, code)) = self.refused {
+            write!(to, ", {kind:?} refused with {code}")?;
         }
         write!(to, "{}", self.desk)
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Of so many new states, it is checked from one whether all ends.
-const SAMPLE: usize = 10;
+const SAMPLE: usize = 25;
 
 /// How far an exploration went.
 #[derive(Default)]
@@ -67,8 +67,8 @@ pub fn breadth_first(lab: &Lab, depth: u64) -> Found {
                 let mut after = state.clone();
                 let checked = match event {
                     Event::Reconcile(last) => {
-                        after.write(lab, &decision, last);
-                        properties::check(lab, &state, &decision, &after, last)
+                        let written = after.write(lab, &decision, last);
+                        properties::check(lab, &state, &decision, &after, written)
                     }
                     _ => {
                         after.happen(&event);

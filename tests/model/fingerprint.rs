@@ -38,6 +38,7 @@ impl State {
         }
         self.print_status(&self.status, &mut hasher);
         self.print_lag(&mut hasher);
+        self.refused.hash(&mut hasher);
         let target = self.status.rollout.as_ref().map(|rollout| rollout.target.as_str());
         self.desk.print(target, age).hash(&mut hasher);
         self.hooks.answers.iter().for_each(|(moment, says)| (format!("{moment:?}"), says).hash(&mut hasher));

@@ -66,12 +66,12 @@ fn rest(lab: &Lab, state: &mut State, told: &mut Vec<String>) -> Result<Decision
         let healed = state.heal();
         let decision = state.decide(lab);
         let before = state.clone();
-        let changed = state.write(lab, &decision, Last::Status);
-        if changed || healed {
+        let written = state.write(lab, &decision, Last::Status);
+        if written.changed || healed {
             told.push(format!("{state}"));
         }
-        properties::check(lab, &before, &decision, state, Last::Status)?;
-        if !changed && !healed {
+        properties::check(lab, &before, &decision, state, written)?;
+        if !written.changed && !healed {
             return Ok(decision);
         }
     }

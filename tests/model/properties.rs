@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use microservice_operator::{
-    api::{RolloutState, RolloutStatus},
+    api::{MicroserviceStatus, RolloutState, RolloutStatus},
     observe::Weights,
     validate::{Size, Step, Validated, model::part},
 };
@@ -12,10 +12,11 @@ use crate::{
     findings::Measured,
     hooks::Called,
     lab::{DRAIN, Lab, PROPAGATION},
-    state::{FORGIVEN, Last, Runs, State},
+    state::{FORGIVEN, Runs, State},
+    writes::Written,
 };
 
-pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, last: Last) -> Result<(), String> {
+pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, written: Written) -> Result<(), String> {
     let transition = Transition { lab, before, decision, after };
     transition.routes_lead_somewhere()?;
     transition.break_comes_last()?;
@@ -24,7 +25,10 @@ pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, last
         transition.pods_stay_within_the_budget(rollout)?;
         transition.what_was_told_lasts(rollout)?;
     }
-    if last < Last::VirtualService {
+    if written.told {
+        transition.the_status_tells_the_weights()?;
+    }
+    if !written.routed {
         return Ok(());
     }
     transition.only_the_able_are_raised()?;
@@ -169,8 +173,11 @@ impl Transition<'_> {
         }
         for name in &self.after.referred() {
             ensure(self.after.subsets.contains(name), || format!("{name} is referred to and has no subset"))?;
-            let pods = self.after.runs.get(name).map_or(0, |runs| runs.replicas);
-            ensure(pods > 0, || format!("{name} is referred to and is to have no pods"))?;
+            let pods = self.pods(self.after, name);
+            // What is created leads to the version that is to get everything, though its Deployment may be refused.
+            let served = self.before.route.is_some() && !self.before.referred().contains(name);
+            let never = self.pods(self.before, name) == 0 && !served;
+            ensure(pods > 0 || never, || format!("{name} is referred to and is to have no pods"))?;
         }
         Ok(())
     }
@@ -193,8 +200,11 @@ impl Transition<'_> {
         Ok(())
     }
 
+    /// Except where the route is a first one: there was none, or what it led to does not exist, as its Deployment was
+    /// refused.
     fn only_the_able_are_raised(&self) -> Result<(), String> {
-        if self.before.route.is_none() {
+        let nobody = !self.before.runs.keys().any(|name| self.was(name) > 0);
+        if self.before.route.is_none() || nobody {
             return Ok(());
         }
         for name in self.names().filter(|name| self.is(name) > self.was(name)) {
@@ -303,6 +313,20 @@ impl Transition<'_> {
         let goes_back = goes_back || self.raised(rollout).all(returned);
         let moved = self.names().find(|name| self.is(name) != self.was(name) && !starts(name) && !goes_back);
         ensure(moved.is_none(), || format!("the weight of {moved:?} moved, though the rollout is paused"))
+    }
+
+    /// A status that told the weights in force goes on to tell them, whatever could not be written.
+    fn the_status_tells_the_weights(&self) -> Result<(), String> {
+        let told = |state: &State, status: &MicroserviceStatus| {
+            let wrong = status.traffic.iter().find(|entry| entry.effective != state.weight(&entry.version));
+            wrong.map(|entry| format!("{} has {}", entry.version, state.weight(&entry.version)))
+        };
+        let before = self.before;
+        if before.route.is_none() || told(before, before.seen_status()).is_some() {
+            return Ok(());
+        }
+        let wrong = told(self.after, &self.after.status);
+        ensure(wrong.is_none(), || format!("{wrong:?}, and the status tells another weight"))
     }
 
     /// What somebody was told to be aborted or paused stays so until something else is asked for. A status that the

@@ -107,8 +107,8 @@ fn settle(lab: &Lab, state: &mut State) -> bool {
     let healed = state.heal();
     let before = state.clone();
     let decision = state.decide(lab);
-    let changed = state.write(lab, &decision, Last::Status);
-    let checked = properties::check(lab, &before, &decision, state, Last::Status);
+    let written = state.write(lab, &decision, Last::Status);
+    let checked = properties::check(lab, &before, &decision, state, written);
     assert_eq!(checked, Ok(()), "on the way to the roots:\n{before}\n{state}");
-    healed || changed
+    healed || written.changed
 }

@@ -91,6 +91,8 @@ pub struct State {
     pub hooks: Hooks,
     /// What the operator's caches have that is no longer so.
     pub lag: Lag,
+    /// Objects of this kind are refused by the API server, with this code.
+    pub refused: Option<(Kind, u16)>,
 }
 
 /// The last write of a reconciliation before the operator dies; with `Status` it lives on.
@@ -153,6 +155,7 @@ impl State {
             findings: Findings::default(),
             hooks: Hooks::default(),
             lag: Lag::default(),
+            refused: None,
         }
     }
 

@@ -22,8 +22,8 @@ pub fn step(lab: &Lab, state: &mut State, event: &Event) -> Result<(), Failure> 
     }
     let decision = state.decide(lab);
     let before = state.clone();
-    state.write(lab, &decision, *last);
-    properties::check(lab, &before, &decision, state, *last).map_err(|why| Failure { why, then: Vec::new() })
+    let written = state.write(lab, &decision, *last);
+    properties::check(lab, &before, &decision, state, written).map_err(|why| Failure { why, then: Vec::new() })
 }
 
 /// Panics with the shortest trace of events that fail.

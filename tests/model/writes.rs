@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use microservice_operator::{
     api::{MicroserviceStatus, labels},
+    apply,
     observe::Weights,
     plan::object::{Kind, Object},
 };
@@ -15,33 +16,28 @@ use crate::{
     state::{Last, Runs, State},
 };
 
+/// What came of the writes of a reconciliation.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    pub changed: bool,
+    /// The routes stand as they were decided.
+    pub routed: bool,
+    /// It came to the status.
+    pub told: bool,
+}
+
 impl State {
-    /// Writes what was decided, up to and including `last`. Answers whether anything changed.
-    pub fn write(&mut self, lab: &Lab, decision: &Decision, last: Last) -> bool {
-        let mut changed = false;
+    /// Writes what was decided, up to and including `last`, as far as the API server takes it.
+    pub fn write(&mut self, lab: &Lab, decision: &Decision, last: Last) -> Written {
         let routed = self.route.clone().unwrap_or_default();
         let lossy = self.runs.keys().any(|name| {
             let ill = |runs: &Runs| runs.ill(self.now);
             self.weight(name) > 0 && self.pods(name).is_none_or(ill)
         });
-        for object in decision.plan.objects.iter().filter(|object| Last::of(object.kind) <= last) {
-            let written = self.put(object);
-            if written && object.kind == Kind::Deployment {
-                self.lag.owe(Watch::Deployments);
-            }
-            changed |= written;
-        }
-        if last >= Last::Removals {
-            for gone in &decision.plan.removals {
-                changed = true;
-                self.children.remove(&(gone.kind, gone.name.clone()));
-                if let (Kind::Deployment, Some(version)) = (gone.kind, &gone.version) {
-                    self.runs.remove(version);
-                    self.lag.owe(Watch::Deployments);
-                }
-            }
-        }
-        if last >= Last::VirtualService {
+        let (mut changed, failed) = self.apply(decision, last);
+        let passed = failed.as_ref().is_none_or(apply::Error::is_local);
+        let written = passed && last >= Last::VirtualService;
+        if written {
             let target = decision.plan.rollout.as_ref().map(|rollout| rollout.target.clone());
             self.unrest = if lossy { Some(self.now) } else { self.unrest };
             self.target = target;
@@ -54,29 +50,82 @@ impl State {
             self.lag = Lag::default();
         }
         if last >= Last::Unheard {
-            changed |= self.write_status(lab, decision, last == Last::Status);
+            let status = match &failed {
+                None => decision.status.clone(),
+                Some(error) => decision.failed(&lab.specs[decision.spec], error, self.now),
+            };
+            let routes = if passed { self.marks() } else { status.routes.clone() };
+            // No plan depends on the conditions, and they are most of a status.
+            let status = MicroserviceStatus { conditions: Vec::new(), routes, ..status };
+            changed |= self.write_status(lab, decision, status, (last == Last::Status, passed));
         }
-        if last == Last::Status {
+        if last == Last::Status && passed {
             changed |= self.desk.ask(&decision.plan.inquiries, self.now);
             self.orders.retain(|order| !decision.plan.answers.iter().any(|answer| answer.uid == order.uid));
         }
-        changed
+        Written { changed, routed: written, told: last >= Last::Unheard }
+    }
+
+    /// Writes and removes children as the operator does: what concerns one object alone does not hold up the others, and
+    /// nothing is removed after an error.
+    fn apply(&mut self, decision: &Decision, last: Last) -> (bool, Option<apply::Error>) {
+        let (mut changed, mut failed) = (false, None);
+        for object in decision.plan.objects.iter().filter(|object| Last::of(object.kind) <= last) {
+            if let Some(error) = self.refusal(object) {
+                let local = error.is_local();
+                failed.get_or_insert(error);
+                if local {
+                    continue;
+                }
+                return (changed, failed);
+            }
+            let written = self.put(object);
+            if written && object.kind == Kind::Deployment {
+                self.lag.owe(Watch::Deployments);
+            }
+            changed |= written;
+        }
+        for gone in decision.plan.removals.iter().filter(|_| last >= Last::Removals && failed.is_none()) {
+            changed = true;
+            self.children.remove(&(gone.kind, gone.name.clone()));
+            if let (Kind::Deployment, Some(version)) = (gone.kind, &gone.version) {
+                self.runs.remove(version);
+                self.lag.owe(Watch::Deployments);
+            }
+        }
+        (changed, failed)
+    }
+
+    /// What the API server says to a write of the object. What is as it should be is not written.
+    fn refusal(&self, object: &Object) -> Option<apply::Error> {
+        let (kind, code) = self.refused.filter(|(kind, _)| *kind == object.kind)?;
+        if !self.clone().put(object) {
+            return None;
+        }
+        let answer = kube::core::Status::failure("it is refused", "Refused").with_code(code);
+        Some(apply::Error::write(kind, &object.name, kube::Error::Api(Box::new(answer))))
     }
 
     /// Nothing is written over a status that is as it should be, as far as the cache tells. The write carries no version:
-    /// whatever status is there is replaced.
-    fn write_status(&mut self, lab: &Lab, decision: &Decision, heard: bool) -> bool {
-        // No plan depends on the conditions, and they are most of a status.
-        let status = MicroserviceStatus { conditions: Vec::new(), routes: self.marks(), ..decision.status.clone() };
+    /// whatever status is there is replaced. `passed` is whether it tells of the plan, and not of what was before.
+    fn write_status(
+        &mut self,
+        lab: &Lab,
+        decision: &Decision,
+        status: MicroserviceStatus,
+        (heard, passed): (bool, bool),
+    ) -> bool {
         let differs = *self.seen_status() != status;
         if !differs && self.lag.has(Watch::Microservices) {
             return false;
         }
         self.forget_unheard();
         let before = std::mem::replace(&mut self.status, status);
-        self.note_measurements(before.rollout.as_ref());
-        let policy = lab.specs[decision.spec].service.rollout.as_ref();
-        self.note_calls(before.rollout.as_ref(), decision, policy);
+        if passed {
+            self.note_measurements(before.rollout.as_ref());
+            let policy = lab.specs[decision.spec].service.rollout.as_ref();
+            self.note_calls(before.rollout.as_ref(), decision, policy);
+        }
         if differs && heard {
             self.lag.owe(Watch::Microservices);
         }
