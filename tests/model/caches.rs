@@ -17,6 +17,7 @@ use microservice_operator::{
 
 use crate::{
     findings::Findings,
+    flaps::Flaps,
     hooks::Hooks,
     lab::{Lab, Spec},
     state::{Last, Runs, State},
@@ -41,6 +42,7 @@ pub struct Older {
     pub status: MicroserviceStatus,
     pub findings: Findings,
     pub hooks: Hooks,
+    pub flaps: BTreeMap<String, Flaps>,
 }
 
 /// What the caches of stalled watches have.
@@ -96,7 +98,8 @@ impl State {
         match watch {
             Watch::Microservices => {
                 let (status, findings, hooks) = (self.status.clone(), self.findings.clone(), self.hooks.clone());
-                self.lag.microservice = Some(Box::new(Older { spec: self.spec, status, findings, hooks }));
+                let flaps = self.flaps.clone();
+                self.lag.microservice = Some(Box::new(Older { spec: self.spec, status, findings, hooks, flaps }));
             }
             Watch::Deployments => self.lag.deployments = Some(self.runs.clone()),
             Watch::Pods => self.lag.pods = Some(self.runs.clone()),
@@ -156,6 +159,7 @@ impl State {
         self.findings = self.seen_findings();
         let Some(older) = self.lag.microservice.as_ref().filter(|_| self.lag.unheard) else { return };
         self.status.clone_from(&older.status);
+        self.flaps.clone_from(&older.flaps);
         let told = self.hooks.owed.iter().filter(|owed| older.hooks.owed.contains(owed)).cloned().collect();
         self.hooks = Hooks { owed: told, ..older.hooks.clone() };
     }
@@ -221,6 +225,7 @@ fn pods_of(runs: &Runs) -> Vec<PodFacts> {
     let pod = |index| PodFacts {
         ready: index < runs.ready,
         restarted_at: runs.crashed.filter(|_| index == 0),
+        unready_since: runs.waned.filter(|_| index >= runs.ready),
         ..PodFacts::default()
     };
     (0..runs.pods).map(pod).collect()

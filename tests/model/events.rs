@@ -124,8 +124,10 @@ impl State {
             Event::Edit(spec) => self.spec = *spec,
             Event::Ask(verb) => self.ask(*verb),
             Event::Ready(version) => self.change(version, |runs, _| runs.heal()),
-            Event::Wanes(version) => self.change(version, |runs, _| runs.ready = (runs.ready - 1).max(0)),
-            Event::Fails(version) => self.change(version, |runs, _| runs.ready = 0),
+            Event::Wanes(version) => self.change(version, |runs, now| {
+                (runs.ready, runs.waned) = ((runs.ready - 1).max(0), Some(now));
+            }),
+            Event::Fails(version) => self.change(version, |runs, now| (runs.ready, runs.waned) = (0, Some(now))),
             Event::Crashes(version) => self.change(version, |runs, now| runs.crashed = Some(now)),
             Event::Answers(about, says) => self.answer(about, *says),
             Event::Passes(time) => self.now += *time,

@@ -13,6 +13,7 @@ use microservice_operator::api::{HookCall, MetricRun, MicroserviceStatus, Relaps
 use crate::{
     caches::Lag,
     findings::Findings,
+    flaps::Flaps,
     lab::PROPAGATION,
     state::{Runs, Seen, State},
 };
@@ -43,6 +44,9 @@ impl State {
         self.desk.print(target, age).hash(&mut hasher);
         self.hooks.answers.iter().for_each(|(moment, says)| (format!("{moment:?}"), says).hash(&mut hasher));
         self.hooks.owed.iter().for_each(|(moment, target)| (format!("{moment:?}"), target).hash(&mut hasher));
+        for (name, Flaps { steady, latest, falls, news }) in &self.flaps {
+            (name, steady, latest.map(age), falls, news.min(&3)).hash(&mut hasher);
+        }
         let Findings { height, risen, passed, failed, errors, noted } = &self.findings;
         (height, risen.map(age), failed, errors, noted.len()).hash(&mut hasher);
         passed.iter().for_each(|(about, at)| (about, age(*at)).hash(&mut hasher));
@@ -55,8 +59,9 @@ impl State {
 
     fn print_runs(&self, runs: &BTreeMap<String, Runs>, hasher: &mut DefaultHasher) {
         for (name, runs) in runs {
-            let Runs { replicas, template, rolled, pods, ready, crashed } = runs;
-            (name, replicas, template, rolled, pods, ready, crashed.map(|at| self.age(at))).hash(hasher);
+            let Runs { replicas, template, rolled, pods, ready, crashed, waned } = runs;
+            (name, replicas, template, rolled, pods, ready, [crashed, waned].map(|at| at.map(|at| self.age(at))))
+                .hash(hasher);
         }
     }
 

@@ -11,6 +11,7 @@ mod events;
 mod explore;
 mod findings;
 mod fingerprint;
+mod flaps;
 mod hooks;
 mod lab;
 mod liveness;

@@ -10,6 +10,7 @@ use microservice_operator::{
 use crate::{
     caches::Decision,
     findings::Measured,
+    flaps,
     hooks::Called,
     lab::{DRAIN, Lab, PROPAGATION},
     state::{FORGIVEN, Runs, State},
@@ -347,6 +348,9 @@ impl Transition<'_> {
         let Some(policy) = &self.service().rollout else { return Ok(()) };
         let old = self.before.seen_status().rollout.as_ref().filter(|old| old.target == new.target);
         let Some(old) = old else { return Ok(()) };
+        if self.goes_on(new) && old.state.is_under_way() {
+            flaps::check(self.before, old, new, &self.raised(new).collect::<Vec<_>>())?;
+        }
         let risen = self.raised(new).filter(|name| self.is(name) > self.was(name) && !self.others_fail(name));
         let risen: Vec<_> = risen.collect();
         let (before, after) = (self.before, self.after);

@@ -6,6 +6,7 @@ use microservice_operator::api::{RolloutState, Verb};
 use crate::{
     caches::Watch,
     desk::{Entry, Says},
+    events::Event,
     lab::Lab,
     properties,
     state::{Last, State},
@@ -35,6 +36,11 @@ pub fn roots(lab: &Lab) -> Vec<Root> {
             let mut stalled = state.clone();
             stalled.stall(watch);
             roots.push(Root { name, state: stalled });
+        }
+        let flapping = flapping(lab, &state);
+        if flapping.rollout_is(RolloutState::Progressing) {
+            let name = "v2 has lost its readiness twice while the first step of v1=0 v2=100 pauses";
+            roots.push(Root { name, state: flapping });
         }
         let mut aborted = state.clone();
         aborted.ask(Verb::Abort);
@@ -79,6 +85,19 @@ fn measured(lab: &Lab, first: &State) -> Vec<Root> {
     ];
     let roots = roots.into_iter().filter(|(_, state)| !state.desk.is_empty());
     roots.map(|(name, state)| Root { name, state }).collect()
+}
+
+/// A pod of v2 loses its readiness and gets it back, twice.
+fn flapping(lab: &Lab, from: &State) -> State {
+    let mut state = from.clone();
+    for _ in 0..2 {
+        for event in [Event::Wanes("v2".to_owned()), Event::Ready("v2".to_owned())] {
+            state.happen(&event);
+            state = later(lab, &state, 5);
+            state.happen(&Event::Passes(SignedDuration::from_secs(1)));
+        }
+    }
+    state
 }
 
 /// So much later, after a reconciliation; nobody has answered.

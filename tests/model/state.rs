@@ -14,6 +14,7 @@ use crate::{
     caches::Lag,
     desk::Desk,
     findings::Findings,
+    flaps::Flaps,
     hooks::Hooks,
     lab::{Lab, PROPAGATION, Spec},
 };
@@ -32,6 +33,8 @@ pub struct Runs {
     pub ready: i32,
     /// When a container of its first pod last ended.
     pub crashed: Option<Timestamp>,
+    /// When the last of its pods that are not ready lost it.
+    pub waned: Option<Timestamp>,
 }
 
 impl Runs {
@@ -48,6 +51,7 @@ impl Runs {
     pub fn heal(&mut self) {
         self.crashed = self.crashed.filter(|_| self.rolled);
         (self.rolled, self.pods, self.ready) = (true, self.replicas, self.replicas);
+        self.waned = None;
     }
 }
 
@@ -89,6 +93,7 @@ pub struct State {
     pub desk: Desk,
     pub findings: Findings,
     pub hooks: Hooks,
+    pub flaps: BTreeMap<String, Flaps>,
     /// What the operator's caches have that is no longer so.
     pub lag: Lag,
     /// Objects of this kind are refused by the API server, with this code.
@@ -154,6 +159,7 @@ impl State {
             desk: Desk::default(),
             findings: Findings::default(),
             hooks: Hooks::default(),
+            flaps: BTreeMap::new(),
             lag: Lag::default(),
             refused: None,
         }

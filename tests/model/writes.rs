@@ -1,9 +1,9 @@
 //! What the writes of a reconciliation make of the world.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use microservice_operator::{
-    api::{MicroserviceStatus, labels},
+    api::{MicroserviceStatus, RolloutStatus, labels},
     apply,
     observe::Weights,
     plan::object::{Kind, Object},
@@ -119,9 +119,13 @@ impl State {
         if !differs && self.lag.has(Watch::Microservices) {
             return false;
         }
+        let flaps = self.seen_flaps();
         self.forget_unheard();
         let before = std::mem::replace(&mut self.status, status);
         if passed {
+            let target = |rollout: Option<&RolloutStatus>| rollout.map(|it| it.target.clone());
+            let same = target(before.rollout.as_ref()) == target(self.status.rollout.as_ref());
+            self.flaps = if same { flaps } else { BTreeMap::new() };
             self.note_measurements(before.rollout.as_ref());
             let policy = lab.specs[decision.spec].service.rollout.as_ref();
             self.note_calls(before.rollout.as_ref(), decision, policy);
@@ -162,7 +166,8 @@ impl State {
     fn put_deployment(&mut self, version: &str, value: &Value) -> bool {
         let replicas = i32::try_from(value["spec"]["replicas"].as_i64().unwrap()).unwrap();
         let template = value["metadata"]["annotations"][labels::TEMPLATE].as_str().unwrap().to_owned();
-        let new = Runs { replicas, template: template.clone(), rolled: true, pods: 0, ready: 0, crashed: None };
+        let new =
+            Runs { replicas, template: template.clone(), rolled: true, pods: 0, ready: 0, crashed: None, waned: None };
         let before = self.runs.get(version).cloned();
         let mut runs = before.clone().unwrap_or(new);
         runs.rolled &= runs.template == template;
