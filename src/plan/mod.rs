@@ -166,7 +166,10 @@ pub fn plan(
         provider: placement.provider,
         provider_since: placement.provider_since,
         revision: service.newest_revision().map(|newest| newest.name.clone()),
-        marks: observed.marks.clone(),
+        marks: RouteMarks {
+            virtual_service: observed.marks.virtual_service.clone().filter(|_| placement.virtual_service),
+            destination_rule: observed.marks.destination_rule.clone(),
+        },
         accepted_revision: built.revision,
         objects: built
             .objects

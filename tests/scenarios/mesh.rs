@@ -1,11 +1,16 @@
 //! Without a mesh, with one, and from one to the other.
 
-use microservice_operator::plan::object::Kind;
+use jiff::{SignedDuration, Timestamp};
+use microservice_operator::{api::Verb, plan::object::Kind};
 
 use crate::{
+    read::service_of,
     running, two,
     world::{Pods, World},
 };
+
+/// What each step of the way between a mesh and the Service takes at least.
+const WAIT: SignedDuration = SignedDuration::from_secs(5);
 
 #[test]
 fn without_a_mesh_the_service_pins_one_version_and_hands_over_when_the_other_is_ready() {
@@ -72,6 +77,64 @@ fn from_the_service_to_the_mesh_and_back_each_step_waits_for_the_one_before() {
     world.pass(5);
     assert!(!world.has(Kind::DestinationRule, "order-service"));
     assert_eq!(world.condition("Ready").0, "True");
+}
+
+/// Whichever status is lost, of whatever was written: each step of the way is in force for long enough before the next.
+#[test]
+fn a_status_that_is_lost_on_the_way_from_the_mesh_to_the_service_shortens_no_wait() {
+    for lost in 0..8 {
+        let mut world = World::new(&two(100, 0));
+        world.settle();
+        world.pass(600);
+        world.edit(&two(100, 0).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
+        let (mut narrowed, mut unrouted, mut passes) = (None, None, 0);
+        for _ in 0..40 {
+            let before = world.microservice.status.clone();
+            world.reconcile();
+            if passes == lost {
+                world.microservice.status = before;
+            }
+            passes += 1;
+            let long = |since: Option<Timestamp>| since.is_some_and(|at| world.now.duration_since(at) >= WAIT);
+            let gone = |kind| !world.has(kind, "order-service");
+            if world.pinned().is_some() && narrowed.is_none() {
+                narrowed = Some(world.now);
+            }
+            if gone(Kind::VirtualService) && unrouted.is_none() {
+                assert!(
+                    long(narrowed),
+                    "pass {lost} lost: the routes went before clients knew what the Service selects"
+                );
+                unrouted = Some(world.now);
+            }
+            if gone(Kind::DestinationRule) {
+                assert!(long(unrouted), "pass {lost} lost: the subsets went before the mesh had forgotten the routes");
+                break;
+            }
+            world.now += SignedDuration::from_secs(1);
+        }
+        world.settle();
+        world.pass(20);
+        assert!(unrouted.is_some() && !world.has(Kind::DestinationRule, "order-service"));
+        assert_eq!(world.condition("Ready").0, "True");
+    }
+}
+
+#[test]
+fn what_is_asked_of_a_rollout_that_lost_its_mesh_is_refused() {
+    let policy = "{steps: [{weight: 10}, {pause: {}}]}";
+    let mut world = World::new(&service_of("v1=100 v2=0", 3, policy));
+    world.settle();
+    world.pass(600);
+    world.edit(&service_of("v1=0 v2=100", 3, policy));
+    world.settle();
+    world.pass(20);
+    let none = service_of("v1=0 v2=100", 3, policy).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},");
+    world.edit(&none);
+    world.settle();
+    world.pass(30);
+    assert_eq!(world.pinned().as_deref(), Some("v1"));
+    assert_eq!(world.ask(Verb::Promote).unwrap_err(), "no mesh carries the weights of the service");
 }
 
 #[test]

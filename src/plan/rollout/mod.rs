@@ -31,6 +31,9 @@ use settle::{Candidate, settle};
 pub use version::{Circumstances, Standing};
 use walk::{Answer, Outlook, Party, Situation, Walk};
 
+/// Why nothing can be asked of a rollout that stays where it is.
+const NO_MESH: &str = "no mesh carries the weights of the service";
+
 /// Where the weights go next, and how each version stands.
 #[derive(Clone, Debug)]
 pub struct Rollout<'a> {
@@ -158,10 +161,13 @@ pub fn advance<'a>(
     }
     let arrived = standings.iter().all(|standing| standing.target == weight_of(&current, standing.name));
     let (progress, answers, outlook) = match walked {
+        Some(Walk { status, outlook, .. }) if !routed => {
+            (Some(status), orders::refuse(&observed.orders, NO_MESH), outlook)
+        }
         Some(Walk { status, answers, outlook, .. }) => (Some(status), answers, outlook),
         None => {
             let why = match service.rollout {
-                Some(_) => "no mesh carries the weights of the service",
+                Some(_) => NO_MESH,
                 None => "the service has no rollout policy: its weights travel at once, as the spec asks for them",
             };
             (None, orders::refuse(&observed.orders, why), Outlook::default())

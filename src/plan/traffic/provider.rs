@@ -176,29 +176,31 @@ impl Step<'_> {
         Placement { virtual_service: true, next: Some(due), ..waiting }
     }
 
+    /// The status tells that the Service was narrowed, or that the routes are gone: what it does not tell, since it could
+    /// not be written, counts from now on.
     fn leave(&self) -> Placement {
         let pin = self.only_version();
         let pinned = self.observed.service.as_ref().and_then(|live| live.pinned.clone());
-        let staying = Placement { pin: pinned.clone(), next: None, ..self.mesh() };
+        let told = &self.observed.status;
+        let staying = Placement { pin: pinned.clone(), provider: told.provider, next: None, ..self.mesh() };
+        let narrowed = |pin| Placement {
+            pin,
+            provider: Some(Provider::None),
+            provider_since: Some(time(self.now)),
+            next: Some(self.later()),
+            ..staying.clone()
+        };
         if pin.is_some() && pin != pinned {
             let due = self.quiet_at();
-            return if due <= self.now {
-                Placement { pin, provider_since: Some(time(self.now)), next: Some(self.later()), ..staying }
-            } else {
-                Placement { next: Some(due), ..staying }
-            };
+            return if due <= self.now { narrowed(pin) } else { Placement { next: Some(due), ..staying } };
         }
         let due = self.since().and_then(|since| since.0.checked_add(self.propagation).ok());
         let ready = pin.is_none() || due.is_none_or(|due| due <= self.now);
         match &self.observed.routes {
+            Some(_) if pin.is_some() && told.provider != Some(Provider::None) => narrowed(pin),
             Some(_) if !ready => Placement { next: due, ..staying },
-            Some(_) => Placement {
-                virtual_service: false,
-                pin,
-                provider_since: Some(time(self.now)),
-                next: Some(self.later()),
-                ..staying
-            },
+            Some(_) => Placement { virtual_service: false, ..narrowed(pin) },
+            None if told.routes.virtual_service.is_some() => Placement { virtual_service: false, ..narrowed(pin) },
             None if due.is_some_and(|due| due > self.now) => {
                 Placement { virtual_service: false, pin, next: due, ..staying }
             }
