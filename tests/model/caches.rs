@@ -184,7 +184,7 @@ impl State {
             default: default.clone(),
             named: self.lanes.clone(),
             mirrors: self.mirrors.clone(),
-            ..LiveRoutes::default()
+            created: self.route_since.unwrap_or_default(),
         };
         Observed {
             status: self.seen_status().clone(),
@@ -193,7 +193,11 @@ impl State {
             routes: self.route.as_ref().map(routes),
             subsets: self.subsets.clone(),
             marks: self.marks(),
-            service: self.children.keys().any(|(kind, _)| *kind == Kind::Service).then(LiveService::default),
+            service: self
+                .children
+                .keys()
+                .any(|(kind, _)| *kind == Kind::Service)
+                .then(|| LiveService { pinned: self.pin.clone() }),
             orders: self.orders.clone(),
             replies: self.desk.replies(),
             ..Observed::default()

@@ -6,7 +6,7 @@ use crate::{
     events::Event,
     lab::Lab,
     liveness, properties,
-    roots::roots,
+    roots::Root,
     state::{Last, State},
     trace::{self, Failure},
 };
@@ -37,8 +37,7 @@ struct Node {
     root: usize,
 }
 
-pub fn breadth_first(lab: &Lab, depth: u64) -> Found {
-    let roots = roots(lab);
+pub fn breadth_first(lab: &Lab, roots: &[Root], depth: u64) -> Found {
     let mut nodes: Vec<Node> = (0..roots.len()).map(|root| Node { parent: None, event: None, root }).collect();
     let mut frontier: Vec<(usize, State)> = roots.iter().map(|root| root.state.clone()).enumerate().collect();
     let mut seen: HashSet<u64> = frontier.iter().map(|(_, state)| state.fingerprint()).collect();
@@ -97,8 +96,7 @@ pub fn breadth_first(lab: &Lab, depth: u64) -> Found {
     found
 }
 
-pub fn walk_at_random(lab: &Lab, seed: u64, walks: u64, steps: u64) -> Found {
-    let roots = roots(lab);
+pub fn walk_at_random(lab: &Lab, roots: &[Root], seed: u64, walks: u64, steps: u64) -> Found {
     let mut seen = HashSet::new();
     let mut known = HashSet::new();
     let mut found = Found { depth: steps, ..Found::default() };

@@ -28,7 +28,10 @@ impl State {
         self.spec.hash(&mut hasher);
         self.print_runs(&self.runs, &mut hasher);
         (&self.children, &self.subsets, &self.route, &self.target, self.unrest.map(age)).hash(&mut hasher);
-        (&self.lanes, &self.mirrors).hash(&mut hasher);
+        (&self.lanes, &self.mirrors, &self.pin).hash(&mut hasher);
+        // Nothing depends on when for longer than the mesh is given to learn of a change.
+        let recent = |at: &Option<Timestamp>| at.as_ref().map(|at| age(*at).min(PROPAGATION.as_secs() + 2));
+        [&self.route_since, &self.route_gone, &self.pin_since].map(recent).hash(&mut hasher);
         for (name, Seen { subset, forgotten, idle, weights }) in &self.seen {
             (name, subset.map(age), forgotten.map(age), idle.map(age)).hash(&mut hasher);
             let recent = weights.iter().map(|(at, weight)| (age(*at), *weight));
@@ -86,6 +89,8 @@ impl State {
         let (dated, marks) = (&status.routes, self.marks());
         (dated.virtual_service == marks.virtual_service, dated.destination_rule == marks.destination_rule).hash(hasher);
         status.accepted_revision.hash(hasher);
+        let crossed = status.provider_since.as_ref().map(|at| age(at.0).min(PROPAGATION.as_secs() + 2));
+        (format!("{:?}", status.provider), crossed).hash(hasher);
         for entry in &status.traffic {
             let VersionTraffic { version, requested, effective, ready, desired, losses, template, .. } = entry;
             (version, requested, effective, ready, desired, losses, template).hash(hasher);

@@ -7,10 +7,22 @@ use microservice_operator::{
     validate::{Validated, validate},
 };
 
-/// Versions with weights; a name with `'` is the same version with another image, and `*3` are so many replicas.
+/// Versions with weights; a name with `'` is the same version with another image, `*3` are so many replicas, and `@None` is a service
+/// without a mesh.
 const SPECS: [&str; 7] = ["v1=100", "v2=100", "v1=0 v2=100", "v1=50 v2=50", "v3=100", "v1=0 v2'=100", "v1'=100"];
 /// What a limit of pods makes a difference for.
 const SIZED: [&str; 3] = ["v1=40 v2=30 v3=30", "v1=0 v2=100 *4", "v1=100 v2=0 *1"];
+/// What may be asked for with and without a mesh.
+const CROSSING: [&str; 8] = [
+    "v1=100",
+    "v2=100",
+    "v1=0 v2=100",
+    "v1=50 v2=50",
+    "v1=0 v2'=100",
+    "v1=100 @None",
+    "v1=0 v2=100 @None",
+    "v1=50 v2=50 @None",
+];
 pub const PROPAGATION: SignedDuration = SignedDuration::from_secs(5);
 pub const DRAIN: SignedDuration = SignedDuration::from_secs(30);
 
@@ -44,6 +56,11 @@ impl Lab {
         Self { specs, ..Self::new(policy) }
     }
 
+    /// One whose services may change their provider.
+    pub fn crossing(policy: &str) -> Self {
+        Self { specs: CROSSING.into_iter().map(|name| spec(name, 2, policy)).collect(), ..Self::new(policy) }
+    }
+
     /// The number of a spec.
     pub fn number(&self, name: &str) -> usize {
         self.specs.iter().position(|spec| spec.name == name).unwrap_or_else(|| panic!("no spec {name}"))
@@ -52,7 +69,8 @@ impl Lab {
 
 fn spec(name: &'static str, replicas: i32, policy: &str) -> Spec {
     let usual = replicas.to_string();
-    let (versions, replicas) = name.split_once('*').unwrap_or((name, &usual));
+    let (versions, provider) = name.split_once(" @").unwrap_or((name, "Istio"));
+    let (versions, replicas) = versions.split_once('*').unwrap_or((versions, &usual));
     let version = |pair: &str| {
         let (version, weight) = pair.split_once('=').unwrap();
         let image = version.replace('\'', "-mended");
@@ -61,7 +79,10 @@ fn spec(name: &'static str, replicas: i32, policy: &str) -> Spec {
     let versions: Vec<String> = versions.split_whitespace().map(version).collect();
     let versions = versions.join(", ");
     let rollout = if policy.is_empty() { String::new() } else { format!(", rollout: {policy}") };
-    let yaml = format!("{{ports: [{{name: http, port: 80}}], replicas: {replicas}, versions: [{versions}]{rollout}}}");
+    let yaml = format!(
+        "{{ports: [{{name: http, port: 80}}], traffic: {{provider: {provider}}}, replicas: {replicas}, \
+         versions: [{versions}]{rollout}}}"
+    );
     let spec: MicroserviceSpec = serde_yaml::from_str(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
     let mut microservice = Microservice::new("s", spec.clone());
     microservice.metadata.namespace = Some("shop".into());

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 
 use microservice_operator::{
-    api::{RolloutState, Verb},
+    api::{Provider, RolloutState, Verb},
     observe::Weights,
+    validate::Validated,
 };
 
 use crate::{
@@ -93,6 +94,9 @@ fn is_over(lab: &Lab, state: &State, decision: &Decision) -> bool {
     let carried = |(name, weight): (&String, &i32)| (*weight > 0).then(|| (name.clone(), *weight));
     let route: Weights = state.route.iter().flatten().filter_map(carried).collect();
     let named = |names: Vec<&String>| names.len() == service.versions.len();
+    if service.provider == Provider::None {
+        return is_over_without_a_mesh(state, service);
+    }
     let condition = decision.status.conditions.iter().find(|condition| condition.type_ == "Ready");
     asked == route
         && named(state.runs.keys().collect())
@@ -100,4 +104,17 @@ fn is_over(lab: &Lab, state: &State, decision: &Decision) -> bool {
         && condition.is_some_and(|ready| ready.status == "True")
         && state.hooks.owed.is_empty()
         && (service.rollout.is_none() || state.rollout_is(RolloutState::Completed))
+}
+
+/// The Service selects the version that is to get everything, or all of them. A rollout that was under way stays where it
+/// was, and the Service selects what served before it.
+fn is_over_without_a_mesh(state: &State, service: &Validated) -> bool {
+    let whole = |weights: Weights| weights.into_iter().find(|(_, weight)| *weight == 100).map(|(name, _)| name);
+    let stays = state.status.rollout.as_ref().filter(|rollout| rollout.state != RolloutState::Completed);
+    let pin = match stays {
+        Some(rollout) => whole(rollout.stable.clone()),
+        None => whole(service.versions.iter().map(|version| (version.name.clone(), version.weight)).collect()),
+    };
+    let alone = stays.is_some() || state.runs.len() == service.versions.len();
+    alone && state.route.is_none() && state.subsets.is_empty() && state.pin == pin && state.orders.is_empty()
 }

@@ -1,10 +1,12 @@
 //! A model checker of the rollout state machine. It runs the real plan and the real status in a world of plain data,
-//! in all interleavings of edits, readiness, orders, time, reconciliations and crashes up to a depth, then at random far
-//! beyond it. Every transition is checked against the invariants, and from every explored state what should end must end.
+//! in all interleavings of edits, readiness, orders, time, stalled watches, refused writes, reconciliations and crashes
+//! up to a depth, then at random far beyond it. Every transition is checked against the invariants, and from the explored
+//! states what should end must end.
 //!
 //! `MODEL_DEPTH`, `MODEL_WALKS`, `MODEL_STEPS` and `MODEL_SEED` set how far it goes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod budget;
 mod caches;
 mod desk;
 mod events;
@@ -12,6 +14,7 @@ mod explore;
 mod findings;
 mod fingerprint;
 mod flaps;
+mod hand_over;
 mod hooks;
 mod lab;
 mod liveness;
@@ -59,7 +62,11 @@ fn explore(policy: &str) {
 }
 
 fn explore_in(lab: &Lab, policy: &str) {
-    let found = explore::breadth_first(lab, number("MODEL_DEPTH", DEPTH));
+    explore_from(lab, &roots::roots(lab), policy);
+}
+
+fn explore_from(lab: &Lab, roots: &[roots::Root], policy: &str) {
+    let found = explore::breadth_first(lab, roots, number("MODEL_DEPTH", DEPTH));
     println!("policy: {policy}\n  {found}");
 }
 
@@ -68,8 +75,12 @@ fn walk(policy: &str) {
 }
 
 fn walk_in(lab: &Lab, policy: &str) {
+    walk_from(lab, &roots::roots(lab), policy);
+}
+
+fn walk_from(lab: &Lab, roots: &[roots::Root], policy: &str) {
     let seed = number("MODEL_SEED", SEED);
-    let found = explore::walk_at_random(lab, seed, number("MODEL_WALKS", WALKS), number("MODEL_STEPS", STEPS));
+    let found = explore::walk_at_random(lab, roots, seed, number("MODEL_WALKS", WALKS), number("MODEL_STEPS", STEPS));
     println!("policy: {policy}; MODEL_SEED={seed}\n  {found}");
 }
 
@@ -146,4 +157,22 @@ fn long_walks_of_a_rollout_whose_pods_are_limited() {
 #[test]
 fn long_walks_of_a_rollout_whose_pods_are_limited_and_that_goes_back_by_steps() {
     walk_in(&Lab::limited(LIMITED_BACK), LIMITED_BACK);
+}
+
+#[test]
+fn all_interleavings_of_a_rollout_whose_provider_changes() {
+    let lab = Lab::crossing(STEPWISE);
+    explore_from(&lab, &roots::crossing(&lab), STEPWISE);
+}
+
+#[test]
+fn long_walks_of_a_rollout_whose_provider_changes() {
+    let lab = Lab::crossing(STEPWISE);
+    walk_from(&lab, &roots::crossing(&lab), STEPWISE);
+}
+
+#[test]
+fn long_walks_without_a_policy_whose_provider_changes() {
+    let lab = Lab::crossing("");
+    walk_from(&lab, &roots::crossing(&lab), "");
 }

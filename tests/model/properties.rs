@@ -1,16 +1,17 @@
 //! What must hold over every reconciliation, by the model's own clock and its own view of the pods.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use microservice_operator::{
-    api::{MicroserviceStatus, RolloutState, RolloutStatus},
+    api::{MicroserviceStatus, Provider, RolloutState, RolloutStatus},
     observe::Weights,
-    validate::{Size, Step, Validated, model::part},
+    validate::{Step, Validated},
 };
 
 use crate::{
     caches::Decision,
     findings::Measured,
     flaps,
+    hand_over::HandOver,
     hooks::Called,
     lab::{DRAIN, Lab, PROPAGATION},
     state::{FORGIVEN, Runs, State},
@@ -29,13 +30,18 @@ pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, writ
     if written.told {
         transition.the_status_tells_the_weights()?;
     }
-    if !written.routed {
+    let several = decision.plan.traffic.iter().all(|entry| entry.effective < 100);
+    HandOver { service: transition.service(), several, before, after }.check()?;
+    if !written.routed || after.route.is_none() {
         return Ok(());
     }
     transition.only_the_able_are_raised()?;
     transition.only_as_much_is_given_as_pods_carry()?;
-    transition.the_lost_carry_nothing()?;
     transition.only_the_able_are_favoured()?;
+    if transition.crosses() {
+        return Ok(());
+    }
+    transition.the_lost_carry_nothing()?;
     let Some(rollout) = &decision.plan.rollout else { return Ok(()) };
     transition.weights_are_monotonic(rollout)?;
     transition.an_aborted_rollout_rests(rollout)?;
@@ -44,36 +50,48 @@ pub fn check(lab: &Lab, before: &State, decision: &Decision, after: &State, writ
     transition.answers_decide(rollout)
 }
 
-struct Transition<'a> {
-    lab: &'a Lab,
-    before: &'a State,
-    decision: &'a Decision,
-    after: &'a State,
+/// One reconciliation.
+pub struct Transition<'a> {
+    pub lab: &'a Lab,
+    pub before: &'a State,
+    pub decision: &'a Decision,
+    pub after: &'a State,
 }
 
-fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+pub fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
-fn of(weights: &Weights, version: &str) -> i32 {
+pub fn of(weights: &Weights, version: &str) -> i32 {
     weights.get(version).copied().unwrap_or_default()
 }
 
 impl Transition<'_> {
-    fn names(&self) -> impl Iterator<Item = &String> {
+    /// The weights do not travel on the way from one provider to the other: they stand still until the mesh has learnt of
+    /// them, or go back to where they were before the rollout.
+    fn crosses(&self) -> bool {
+        let entered = self.after.status.provider_since.as_ref();
+        let young = |since: Timestamp| self.after.now.duration_since(since) < PROPAGATION;
+        self.service().provider == Provider::None
+            || self.before.pin.is_some()
+            || self.before.seen_status().provider == Some(Provider::None)
+            || entered.is_some_and(|since| young(since.0))
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &String> {
         self.after.seen.keys()
     }
 
-    fn was(&self, version: &str) -> i32 {
+    pub fn was(&self, version: &str) -> i32 {
         self.before.weight(version)
     }
 
-    fn is(&self, version: &str) -> i32 {
+    pub fn is(&self, version: &str) -> i32 {
         self.after.weight(version)
     }
 
     /// The spec that the operator saw. What it cannot know of yet counts as asked for later.
-    fn service(&self) -> &Validated {
+    pub fn service(&self) -> &Validated {
         &self.lab.specs[self.decision.spec].service
     }
 
@@ -96,12 +114,12 @@ impl Transition<'_> {
         self.before.lag.deployments.as_ref().unwrap_or(&self.before.runs).get(version).is_some_and(Runs::complete)
     }
 
-    fn requested(&self, version: &str) -> i32 {
+    pub fn requested(&self, version: &str) -> i32 {
         self.service().version(version).map_or(0, |version| version.weight)
     }
 
     /// It cannot serve, or may have been judged so for its restarts.
-    fn ill(&self, version: &str) -> bool {
+    pub fn ill(&self, version: &str) -> bool {
         self.pods_of(version).is_none_or(|runs| runs.ill(self.after.now))
     }
 
@@ -122,11 +140,11 @@ impl Transition<'_> {
     }
 
     /// Another version had weight that it cannot carry.
-    fn others_fail(&self, version: &str) -> bool {
+    pub fn others_fail(&self, version: &str) -> bool {
         self.names().any(|other| other != version && self.was(other) > 0 && self.ill(other))
     }
 
-    fn after_a_loss(&self) -> bool {
+    pub fn after_a_loss(&self) -> bool {
         self.after.unrest.is_some_and(|at| self.after.now.duration_since(at) < FORGIVEN)
             || self.decision.status.traffic.iter().any(|entry| entry.losses > 0)
     }
@@ -137,7 +155,7 @@ impl Transition<'_> {
     }
 
     /// Weights before the rollout, which its completion replaces.
-    fn stable<'a>(&'a self, rollout: &'a RolloutStatus) -> &'a Weights {
+    pub fn stable<'a>(&'a self, rollout: &'a RolloutStatus) -> &'a Weights {
         let old = self.before.seen_status().rollout.as_ref().filter(|old| old.target == rollout.target);
         &old.unwrap_or(rollout).stable
     }
@@ -222,17 +240,23 @@ impl Transition<'_> {
     }
 
     fn break_comes_last(&self) -> Result<(), String> {
-        let long = |since: Option<jiff::Timestamp>, length: SignedDuration| {
+        let long = |since: Option<Timestamp>, length: SignedDuration| {
             since.is_none_or(|since| self.after.now.duration_since(since) >= length)
         };
         for (name, _) in self.before.runs.iter().filter(|(name, _)| !self.after.runs.contains_key(*name)) {
             let seen = self.after.seen.get(name).cloned().unwrap_or_default();
             let referred = self.before.referred().contains(name) || self.after.referred().contains(name);
             ensure(!referred, || format!("{name} was deleted while requests went to it"))?;
+            // Without routes nobody is sent to a subset.
+            let routed = self.before.route.is_some() || !long(self.before.route_gone, PROPAGATION);
             let quiet = seen.subset.is_none() && long(seen.forgotten, PROPAGATION);
-            ensure(quiet, || format!("{name} was deleted before the mesh had forgotten it"))?;
+            ensure(self.before.pin.as_ref() != Some(name), || {
+                format!("{name} was deleted while the Service selects it")
+            })?;
+            ensure(quiet || !routed, || format!("{name} was deleted before the mesh had forgotten it"))?;
         }
-        for name in self.before.subsets.difference(&self.after.subsets) {
+        let routed = self.before.route.is_some();
+        for name in self.before.subsets.difference(&self.after.subsets).filter(|_| routed) {
             let idle = self.before.seen.get(name).and_then(|seen| seen.idle);
             let quiet = !self.before.referred().contains(name) && long(idle, DRAIN);
             ensure(quiet, || format!("the subset {name} was removed before it had drained"))?;
@@ -323,7 +347,8 @@ impl Transition<'_> {
             wrong.map(|entry| format!("{} has {}", entry.version, state.weight(&entry.version)))
         };
         let before = self.before;
-        if before.route.is_none() || told(before, before.seen_status()).is_some() {
+        let routed = before.route.is_some() && self.after.route.is_some();
+        if !routed || told(before, before.seen_status()).is_some() {
             return Ok(());
         }
         let wrong = told(self.after, &self.after.status);
@@ -365,73 +390,5 @@ impl Transition<'_> {
         });
         Called { policy, before, old, new, favoured, promoted }.check(self.goes_on(new))?;
         Measured { policy, before, after, old, new, risen }.check(self.goes_on(new))
-    }
-
-    fn limit(&self) -> Option<Size> {
-        self.service().rollout.as_ref()?.max_surge
-    }
-
-    fn pods(&self, of: &State, version: &str) -> i32 {
-        of.runs.get(version).map_or(0, |runs| runs.replicas)
-    }
-
-    /// Pods that a version needs for a weight; None for one that takes no part in the rollout, or is not in the spec.
-    fn needed(&self, rollout: &RolloutStatus, version: &str, weight: i32) -> Option<i32> {
-        let whole = self.service().version(version)?.replicas;
-        let full = self.requested(version).max(of(self.stable(rollout), version));
-        (full > 0).then(|| part(whole, weight, full).min(whole))
-    }
-
-    /// By a limit of pods, none goes that the mesh may still send requests to.
-    fn weights_in_force_have_their_pods(&self, rollout: &RolloutStatus) -> Result<(), String> {
-        if self.limit().is_none() || rollout.state == RolloutState::Completed {
-            return Ok(());
-        }
-        for name in self.names().filter(|name| self.pods(self.after, name) < self.pods(self.before, name)) {
-            let weight = self.before.in_force(name).max(self.is(name));
-            let (pods, needed) = (self.pods(self.after, name), self.needed(rollout, name, weight).unwrap_or_default());
-            ensure(pods >= needed, || {
-                format!("{name} shrinks to {pods} pods and needs {needed} for a weight of {weight}")
-            })?;
-        }
-        Ok(())
-    }
-
-    fn only_as_much_is_given_as_pods_carry(&self) -> Result<(), String> {
-        let limited = self.limit().is_some() && self.before.route.is_some();
-        let Some(rollout) = self.decision.plan.rollout.as_ref().filter(|_| limited) else {
-            return Ok(());
-        };
-        for name in self.names().filter(|name| self.is(name) > self.was(name) && !self.others_fail(name)) {
-            let (pods, needed) =
-                (self.pods(self.before, name), self.needed(rollout, name, self.is(name)).unwrap_or_default());
-            ensure(pods >= needed, || format!("{name} was raised with {pods} pods and needs {needed}"))?;
-        }
-        Ok(())
-    }
-
-    /// Unless a version has failed, or needs more for its weight as its size was edited. Rounding may take as many pods
-    /// more as there are versions. One that is to be raised gets its first pod even while pods beyond the budget cannot be
-    /// given back yet, as the mesh may still send requests to them.
-    fn pods_stay_within_the_budget(&self, rollout: &RolloutStatus) -> Result<(), String> {
-        let failed = self.after_a_loss() || self.names().any(|name| self.was(name) > 0 && self.ill(name));
-        let Some(limit) = self.limit().filter(|_| rollout.state != RolloutState::Completed && !failed) else {
-            return Ok(());
-        };
-        let taking_part = || {
-            self.names().chain(self.after.runs.keys()).filter_map(|name| Some((name, self.needed(rollout, name, 0)?)))
-        };
-        let names: std::collections::BTreeSet<&String> = taking_part().map(|(name, _)| name).collect();
-        let sum = |pods: &dyn Fn(&String) -> i32| names.iter().map(|name| pods(name)).sum::<i32>();
-        let needed = |name: &String, weight| self.needed(rollout, name, weight).unwrap_or_default();
-        let whole =
-            sum(&|name| needed(name, of(&rollout.stable, name))).max(sum(&|name| needed(name, self.requested(name))));
-        let budget = whole + limit.of(whole).max(i32::try_from(names.len()).unwrap());
-        let was = sum(&|name| self.pods(self.before, name).max(needed(name, self.was(name))));
-        let is = sum(&|name| self.pods(self.after, name));
-        let first = sum(&|name| i32::from(self.pods(self.before, name) == 0 && self.pods(self.after, name) == 1));
-        ensure(is <= budget.max(was + first), || {
-            format!("there are {is} pods, and there were or had to be {was}, with a budget of {budget}")
-        })
     }
 }

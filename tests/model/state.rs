@@ -78,6 +78,13 @@ pub struct State {
     pub children: BTreeMap<(Kind, String), Option<String>>,
     pub subsets: BTreeSet<String>,
     pub route: Option<Weights>,
+    /// Since when there are routes.
+    pub route_since: Option<Timestamp>,
+    /// Since when there are none any more.
+    pub route_gone: Option<Timestamp>,
+    /// The one version that the Service selects; None for all.
+    pub pin: Option<String>,
+    pub pin_since: Option<Timestamp>,
     /// Routes beside the default one, by name.
     pub lanes: BTreeMap<String, Weights>,
     /// Versions that get copies of requests.
@@ -149,6 +156,10 @@ impl State {
             children: BTreeMap::new(),
             subsets: BTreeSet::new(),
             route: None,
+            route_since: None,
+            route_gone: None,
+            pin: None,
+            pin_since: None,
             lanes: BTreeMap::new(),
             mirrors: BTreeSet::new(),
             orders: Vec::new(),
@@ -182,7 +193,8 @@ impl State {
 
     /// As the cluster's uids and generations tell the states of the two objects apart.
     pub fn marks(&self) -> RouteMarks {
-        let mark = |kind| Some(format!("uid/{}", self.changes.get(&kind)?));
+        let exists = |kind: Kind| self.children.keys().any(|(other, _)| *other == kind);
+        let mark = |kind| Some(format!("uid/{}", self.changes.get(&kind).filter(|_| exists(kind))?));
         RouteMarks { virtual_service: mark(Kind::VirtualService), destination_rule: mark(Kind::DestinationRule) }
     }
 

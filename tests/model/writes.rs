@@ -88,6 +88,11 @@ impl State {
         for gone in decision.plan.removals.iter().filter(|_| last >= Last::Removals && failed.is_none()) {
             changed = true;
             self.children.remove(&(gone.kind, gone.name.clone()));
+            match gone.kind {
+                Kind::VirtualService => self.remove_route(),
+                Kind::DestinationRule => self.put_subsets(BTreeSet::new()),
+                _ => {}
+            }
             if let (Kind::Deployment, Some(version)) = (gone.kind, &gone.version) {
                 self.runs.remove(version);
                 self.lag.owe(Watch::Deployments);
@@ -154,6 +159,12 @@ impl State {
                 self.put_route(value["spec"]["http"].as_array().unwrap());
                 changed |= before != (self.route.clone(), self.lanes.clone(), self.mirrors.clone());
             }
+            (Kind::Service, _) => {
+                let pin = value["spec"]["selector"]["version"].as_str().map(str::to_owned);
+                if pin != self.pin {
+                    (self.pin, self.pin_since, changed) = (pin, Some(self.now), true);
+                }
+            }
             _ => {}
         }
         if changed && matches!(kind, Kind::DestinationRule | Kind::VirtualService) {
@@ -178,6 +189,14 @@ impl State {
         changed
     }
 
+    fn remove_route(&mut self) {
+        for name in self.referred() {
+            self.seen.entry(name).or_default().idle = Some(self.now);
+        }
+        (self.route, self.route_since, self.route_gone) = (None, None, Some(self.now));
+        (self.lanes, self.mirrors) = (BTreeMap::new(), BTreeSet::new());
+    }
+
     fn put_subsets(&mut self, subsets: BTreeSet<String>) {
         for new in subsets.difference(&self.subsets) {
             let seen = self.seen.entry(new.clone()).or_default();
@@ -200,6 +219,9 @@ impl State {
         self.seen.values_mut().for_each(|seen| seen.weights.retain(|(at, _)| now.duration_since(*at) < PROPAGATION));
         for (name, weight) in before.into_iter().filter(|(name, weight)| route.get(name) != Some(weight)) {
             self.seen.entry(name).or_default().weights.push((now, weight));
+        }
+        if self.route_since.is_none() {
+            (self.route_since, self.route_gone) = (Some(now), None);
         }
         self.route = Some(route);
         self.lanes = lanes.iter().map(|lane| (lane["name"].as_str().unwrap().to_owned(), weights_of(lane))).collect();
