@@ -8,7 +8,7 @@ use kube::{
     api::{DynamicObject, ListParams, PostParams},
 };
 use microservice_operator::{api::MANAGER, plan::object::Kind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     campaign,
@@ -37,17 +37,22 @@ fn below(at: &str, key: &str) -> Field {
     format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Fields by what server-side apply notes of a manager (`FieldsV1`).
+/// Fields by what server-side apply notes of a manager (`FieldsV1`), but for what items of lists are told apart by: whoever
+/// changes that adds an item of their own. Ports have a name beside it, so that there can be no other one.
 fn owned(at: &str, fields: &Value, value: &Value, into: &mut BTreeSet<Field>) {
     let Some(fields) = fields.as_object().filter(|fields| !fields.is_empty()) else {
         return scalars(at, value, into);
     };
     for (key, fields) in fields {
+        let mut fields = fields.clone();
         let found = match key.split_once(':') {
             Some(("f", name)) => Some(name.to_owned()),
             Some(("k", keys)) => {
-                let keys: Value = serde_json::from_str(keys).unwrap();
-                let alike = |item: &Value| keys.as_object().unwrap().iter().all(|(key, value)| item[key] == *value);
+                let keys: Map<String, Value> = serde_json::from_str(keys).unwrap();
+                if let Some(fields) = fields.as_object_mut().filter(|_| !at.ends_with("/ports")) {
+                    keys.keys().for_each(|key| drop(fields.remove(&format!("f:{key}"))));
+                }
+                let alike = |item: &Value| keys.iter().all(|(key, value)| item[key] == *value);
                 value.as_array().and_then(|all| all.iter().position(alike)).map(|index| index.to_string())
             }
             _ => None,
@@ -55,7 +60,7 @@ fn owned(at: &str, fields: &Value, value: &Value, into: &mut BTreeSet<Field>) {
         if let Some(key) = found
             && let Some(value) = value.pointer(&below("", &key))
         {
-            owned(&below(at, &key), fields, value, into);
+            owned(&below(at, &key), &fields, value, into);
         }
     }
 }
