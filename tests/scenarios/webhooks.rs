@@ -119,10 +119,17 @@ fn without_an_answer_nothing_is_promoted_and_it_is_asked_again() {
     assert_eq!(world.routed(), "v1=100");
     let told = message(&world);
     assert!(
-        told.contains("waits for the webhook tests (BeforeTraffic), which gave no answer: https://ci.example"),
+        told.contains("waits for the webhook tests (BeforeTraffic), which has not agreed: https://ci.example"),
         "{told}"
     );
     assert!(told.contains("answered 503; it is asked again at 00:11:"), "{told}");
+    let refused = world.ask(Verb::Promote).unwrap_err();
+    assert!(
+        refused.starts_with(
+            "nothing waits for a promotion: the step waits for the webhook tests (BeforeTraffic), which has"
+        ),
+        "{refused}"
+    );
     world.pass(3_600);
     assert_eq!(world.routed(), "v1=100", "for as long as it takes");
     assert_eq!(rollout(&world).state, RolloutState::Progressing, "the deadline stands still");

@@ -15,8 +15,8 @@ pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<H
     let steps = service.rollout.as_ref().map_or(0, |policy| policy.steps.len());
     let name = &service.identity.name;
     let weights = weights_in_words(rollout);
-    let done = usize::try_from(status.step).unwrap_or_default();
-    let at = if done < steps { format!("step {} of {steps}", done + 1) } else { "the end".to_owned() };
+    let left = usize::try_from(status.step).is_ok_and(|done| done < steps);
+    let at = if left { format!("step {} of {steps}", status.step + 1) } else { "the last raise".to_owned() };
     if let Some(held) = held::told(status, rollout.outlook.pause_ends) {
         let message = format!("{}; {weights}; or back: kubectl ms abort {name}", held.message);
         return Some(Hold { reason: held::reason(held.by), message, severity: Severity::Progressing });
@@ -32,7 +32,7 @@ pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<H
                 }
                 (None, _) => format!("the rollout begins once its pods are ready; {weights}"),
                 (Some(_), Some(end)) => format!("{at} of the rollout {}; {weights}", until(end)),
-                (Some(_), None) if done >= steps => {
+                (Some(_), None) if !left => {
                     "all steps of the rollout are done: the requested weights follow".to_owned()
                 }
                 (Some(_), None) => format!("{at} of the rollout is under way"),

@@ -88,6 +88,17 @@ fn fits(status: &RolloutStatus, order: &Order, now: Timestamp) -> Result<(), Str
     }
 }
 
+/// Why a step that is no pause cannot be promoted.
+fn unpromoted(status: &RolloutStatus) -> String {
+    let held = status.held.as_ref().map(|held| held.message.clone());
+    match held.or_else(|| status.waits_for.as_ref().map(|what| format!("the step waits for {what}"))) {
+        Some(why) => {
+            format!("nothing waits for a promotion: {why}; promote fully not to wait for it and to skip all steps")
+        }
+        None => "nothing waits for a promotion: the step is under way; promote fully to skip all steps".to_owned(),
+    }
+}
+
 fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_>) -> Result<String, String> {
     use RolloutState::{Aborted, Completed, Paused, Progressing};
     let by = order.actor.as_deref().map(|actor| format!(" by {actor}")).unwrap_or_default();
@@ -99,9 +110,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         (Verb::Promote, Progressing | Paused) => {
             let pausing = situation.pausing(status);
             if status.state == Progressing && !pausing {
-                return Err(
-                    "nothing waits for a promotion: the step is under way; promote fully to skip all steps".to_owned()
-                );
+                return Err(unpromoted(status));
             }
             (status.state, status.message) = (Progressing, None);
             status.progressed_at = Some(time(situation.now));

@@ -66,7 +66,7 @@ impl Situation<'_> {
         let Some(again) = call.again_at.as_ref() else { return Some(Held { waits_for: at, until: None }) };
         let why = call.message.as_deref().unwrap_or_default();
         let again_at = again.0.strftime("%H:%M:%S UTC");
-        let waits_for = format!("{at}, which gave no answer: {why}; it is asked again at {again_at}");
+        let waits_for = format!("{at}, which has not agreed: {why}; it is asked again at {again_at}");
         Some(Held { waits_for, until: Some(again.0) })
     }
 
