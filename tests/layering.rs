@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "src/plugin/view.rs",
     "src/plugin/tree.rs",
     "src/plugin/explain.rs",
+    "src/plugin/measurements.rs",
     "src/plugin/relapses.rs",
     "src/plugin/weights.rs",
     "src/plugin/revisions.rs",

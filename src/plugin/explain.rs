@@ -31,6 +31,9 @@ pub struct Why {
     pub message: String,
     /// Whether the status speaks of the newest spec.
     pub current: bool,
+    /// When the current step of the rollout has failed, unless it is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// Those that are not as they are when all is well.
     pub conditions: Vec<Held>,
     /// Those whose weight is not the requested one, or whose pods are not all well or were not on the way up; of their
@@ -108,6 +111,7 @@ pub fn explain(
         phase: view.phase,
         message: view.message,
         current: view.current,
+        deadline: view.rollout.and_then(|rollout| rollout.deadline),
         conditions,
         versions,
         advice,
@@ -183,7 +187,15 @@ fn advice(microservice: &Microservice, view: &View, conditions: &[Held], version
         Some(RolloutState::Aborted) => {
             advice.push(format!("correct the spec, or try the same again: kubectl ms retry {at}"));
         }
-        Some(RolloutState::Progressing) if versions.iter().all(|version| version.pods.is_empty()) => {
+        Some(RolloutState::Progressing) if view.rollout.as_ref().is_some_and(|rollout| rollout.waits_for.is_some()) => {
+            advice.push(format!(
+                "see to what it waits for, if it does not come by itself; not to wait for it and to skip the steps: kubectl \
+                 ms promote {at} --full, or back: kubectl ms abort {at}"
+            ));
+        }
+        Some(RolloutState::Progressing)
+            if view.phase == Some(Phase::Progressing) && versions.iter().all(|version| version.pods.is_empty()) =>
+        {
             advice.push(format!("nothing: it goes on by itself; to skip its steps: kubectl ms promote {at} --full"));
         }
         _ => {}
@@ -252,6 +264,9 @@ fn of_pod(version: &str, pod: &PodView, namespace: &str) -> String {
 pub fn told(why: &Why, now: Timestamp, paint: Paint) -> String {
     let name = paint.paint(Tone::Strong, &format!("{}/{}", why.namespace, why.name));
     let mut text = format!("{name}  {}\n  {}\n", phase(why.phase, paint), why.message);
+    if let Some(at) = why.deadline {
+        text.push_str(&format!("  the step fails at {}, unless it is reached\n", at.strftime("%H:%M:%S UTC")));
+    }
     let mut section = |title: &str, lines: Vec<String>| {
         if !lines.is_empty() {
             text.push_str(&format!("\n{}\n", paint.paint(Tone::Strong, title)));
@@ -259,7 +274,7 @@ pub fn told(why: &Why, now: Timestamp, paint: Paint) -> String {
         }
     };
     let condition = |held: &Held| {
-        let message = if held.message == why.message { String::new() } else { format!(": {}", held.message) };
+        let message = if why.message.contains(&held.message) { String::new() } else { format!(": {}", held.message) };
         let value = paint.paint(Tone::Moving, &format!("{}={}", held.type_, held.status));
         format!("{value}  {} for {}{}", held.reason, age(held.since, now), message.trim_end_matches(": "))
     };
@@ -280,7 +295,8 @@ pub fn told(why: &Why, now: Timestamp, paint: Paint) -> String {
         let count = if warning.count > 1 { format!(" ({}×)", warning.count) } else { String::new() };
         format!("{ago}{}  {}{count}: {}", warning.object, warning.reason, warning.message)
     };
-    section("Warnings", why.warnings.iter().map(warning).collect());
+    let news = why.warnings.iter().filter(|warning| warning.message != why.message);
+    section("Warnings", news.map(warning).collect());
     section("What to do", why.advice.clone());
     text
 }

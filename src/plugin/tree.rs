@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::api::{Phase, RolloutState};
 
 use super::{
+    measurements,
     output::{Paint, Tone, age},
     relapses,
     view::{PodView, Progress, StepState, Version, View},
@@ -82,10 +83,13 @@ fn of_rollout(rollout: &Progress, now: Timestamp, paint: Paint) -> (String, Vec<
                 Some(since) => format!("  since {}", age(since, now)),
                 None => "  not begun".to_owned(),
             };
+            let fails = rollout.deadline.map(|at| format!("; fails at {}", at.strftime("%H:%M:%S UTC")));
+            let since = since + &fails.unwrap_or_default();
             format!("{} {}{}", paint.paint(Tone::Moving, "▶"), step.step, paint.paint(Tone::Quiet, &since))
         }
     });
-    (format!("rollout  {state}{why}  {}/{} steps", rollout.done, rollout.steps.len()), steps.collect())
+    let measured = rollout.measurements.iter().map(|measurement| measurements::told(measurement, now, paint));
+    (format!("rollout  {state}{why}  {}/{} steps", rollout.done, rollout.steps.len()), steps.chain(measured).collect())
 }
 
 /// Widths that the versions of one tree share.

@@ -10,10 +10,11 @@ use crate::{
         APP_CONTAINER, LimitedBy, Microservice, Phase, Provider, RolloutState, RolloutStatus, VersionTraffic, labels,
     },
     observe::pods::facts,
-    validate::{self, resolve::resolve},
+    validate::{Policy, Step, resolve::resolve},
 };
 
 use super::{
+    measurements::{self, Measurement},
     relapses::{self, Relapses},
     steps,
 };
@@ -42,10 +43,19 @@ pub struct View {
 pub struct Progress {
     pub state: RolloutState,
     pub done: usize,
-    pub steps: Vec<Step>,
-    /// When the current step began.
+    pub steps: Vec<StepView>,
+    /// When the current step began; None while it waits for something first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// What holds the weights back before the current step begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// When the current step has failed, unless it is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// The latest of each metric, of the analyses that are under way or ended it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub measurements: Vec<Measurement>,
     /// Why it is paused or aborted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -54,7 +64,7 @@ pub struct Progress {
 /// One step of a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Step {
+pub struct StepView {
     /// Such as `weight 5` or `pause 1m`.
     pub step: String,
     pub state: StepState,
@@ -143,9 +153,7 @@ pub fn view(microservice: &Microservice, pods: &[Pod]) -> View {
         message: status.message.clone().unwrap_or_else(|| waiting.to_owned()),
         current,
         weights: status.weights.clone().unwrap_or_default(),
-        rollout: status.rollout.as_ref().map(|rollout| {
-            progress(rollout, resolved.rollout.as_ref().map(|policy| policy.steps.as_slice()).unwrap_or_default())
-        }),
+        rollout: rollout.map(|rollout| progress(rollout, resolved.rollout.as_ref())),
         versions: listed.chain(removed).collect(),
     }
 }
@@ -198,7 +206,8 @@ fn in_words(limit: LimitedBy, traffic: &VersionTraffic, aborted: bool) -> String
     text.to_owned()
 }
 
-fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
+fn progress(rollout: &RolloutStatus, policy: Option<&Policy>) -> Progress {
+    let steps = policy.map(|policy| policy.steps.as_slice()).unwrap_or_default();
     let done = usize::try_from(rollout.step).unwrap_or_default().min(steps.len());
     let state = |index: usize| match (index.cmp(&done), rollout.state) {
         (std::cmp::Ordering::Less, _) | (_, RolloutState::Completed) => StepState::Done,
@@ -212,9 +221,12 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
         steps: steps
             .iter()
             .enumerate()
-            .map(|(index, step)| Step { step: steps::name(step), state: state(index) })
+            .map(|(index, step)| StepView { step: steps::name(step), state: state(index) })
             .collect(),
-        since: rollout.step_since.as_ref().map(|since| since.0),
+        since: rollout.step_since.as_ref().filter(|_| rollout.waits_for.is_none()).map(|since| since.0),
+        waits_for: rollout.waits_for.clone().filter(|_| rollout.state == RolloutState::Progressing),
+        deadline: policy.and_then(|policy| deadline(rollout, policy, steps.get(done))),
+        measurements: measurements::of(rollout),
         message: match rollout.back {
             Some(percent) => {
                 let why = rollout.message.iter().map(|why| format!("; {why}")).collect::<String>();
@@ -223,6 +235,15 @@ fn progress(rollout: &RolloutStatus, steps: &[validate::Step]) -> Progress {
             None => rollout.message.clone().or_else(|| rollout.held.as_ref().map(|held| held.message.clone())),
         },
     }
+}
+
+/// As the operator reckons it: nothing has to be reached while the rollout is held, or in a pause or an analysis.
+fn deadline(rollout: &RolloutStatus, policy: &Policy, step: Option<&Step>) -> Option<Timestamp> {
+    let waits = rollout.step_since.is_some() && matches!(step, Some(Step::Pause(_) | Step::Analysis(_)));
+    if waits || rollout.waits_for.is_some() || rollout.held.is_some() || rollout.state != RolloutState::Progressing {
+        return None;
+    }
+    rollout.progressed_at.as_ref()?.0.checked_add(policy.progress_deadline.signed()).ok()
 }
 
 fn image_of<'a>(microservice: &Microservice, version: &str, pods: &'a [Pod]) -> Option<&'a str> {
