@@ -52,7 +52,8 @@ pub struct RunArgs {
     /// Name of the Lease.
     #[arg(long, env = "MSO_LEASE_NAME", default_value = "microservice-operator")]
     pub lease_name: String,
-    /// Namespace of the Lease. Default: POD_NAMESPACE, else `default`.
+    /// Namespace of the Lease. Default: POD_NAMESPACE, else `default`. Without POD_NAMESPACE, Secrets that
+    /// AnalysisProviders and RolloutWebhooks name are read there, too.
     #[arg(long, env = "MSO_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
     /// Whether analyses can be asked for: AnalysisProviders belong to the cluster, and an operator of single namespaces

@@ -44,7 +44,10 @@ impl ClusterSecrets {
             kube::Error::Api(status) if status.code == 403 => {
                 failed("the operator may not; list it in the chart's analysisProviders.secrets".to_owned())
             }
-            kube::Error::Api(status) if status.code == 404 => failed("it does not exist; create it".to_owned()),
+            kube::Error::Api(status) if status.code == 404 => {
+                let namespace = self.api.namespace().unwrap_or_default();
+                failed(format!("there is none in {namespace}; create it there"))
+            }
             other => failed(other.to_string()),
         })?;
         Ok(secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())

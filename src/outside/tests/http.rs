@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::MetricKind;
+use crate::{
+    api::MetricKind,
+    outside::{ClusterSecrets, Secrets},
+};
 
 use super::{
     TOKEN, fault, own, prometheus, reading, ready,
@@ -96,6 +99,19 @@ async fn credentials_that_are_not_there_are_told_by_name() {
     let refusing = Server::always(Told::status(401, TOKEN)).await;
     let told = fault(prometheus(&refusing.url), own("up")).await;
     assert!(told.contains("refuses the operator with 401: mend the credentials") && !told.contains(TOKEN), "{told}");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_told_with_its_namespace() {
+    let not_found =
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404});
+    let server = Server::always(Told::status(404, not_found.to_string())).await;
+    let config = kube::Config::new(server.url.parse().unwrap());
+    let secrets = ClusterSecrets::new(kube::Client::try_from(config).unwrap(), "operators");
+    assert_eq!(
+        secrets.read("keys").await.unwrap_err().to_string(),
+        "the Secret \"keys\" of the operator's namespace cannot be read: there is none in operators; create it there"
+    );
 }
 
 #[tokio::test]
