@@ -13,6 +13,7 @@ use devcluster::record::Processes;
 use devcluster::{AuditEvent, BEHAVIOR, Cluster, Component, Options, Progress};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, Resource};
@@ -75,12 +76,30 @@ async fn misbehaviour_shows_and_ends(cluster: &Cluster) -> Outcome {
         deployments.create(&PostParams::default(), &deployment(behavior, 1, behavior)?).await?;
         let pod = pod_of(&deployments, &pods, behavior).await?;
         wait(pods.clone(), &pod, shows(reason, restarts)).await?;
+        let began = started(&pods.get(&pod).await?);
+        if began.is_some() {
+            // Times of containers have whole seconds.
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+        }
         let none = json!({"metadata": {"annotations": {BEHAVIOR: null}}});
         pods.patch(&pod, &PatchParams::default(), &Patch::Merge(none)).await?;
         wait(pods.clone(), &pod, is_ready()).await?;
+        if began.is_some() {
+            assert_eq!(
+                started(&pods.get(&pod).await?),
+                began,
+                "{behavior}: a container that goes on running keeps its start"
+            );
+        }
         deployments.delete(behavior, &DeleteParams::default()).await?;
     }
     Ok(())
+}
+
+/// When the first container began to run, if it does.
+fn started(pod: &Pod) -> Option<Time> {
+    let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+    container.state.as_ref()?.running.as_ref()?.started_at.clone()
 }
 
 async fn a_status_patched_by_hand_stays(cluster: &Cluster) -> Outcome {
