@@ -169,7 +169,12 @@ fn rollout(old: &MicroserviceStatus, new: &MicroserviceStatus, tell: &mut impl F
     }
     match after.state {
         RolloutState::Progressing if state == Some(RolloutState::Paused) => {
-            tell(false, "RolloutResumed", format!("the rollout goes on with step {} of its policy", after.step + 1));
+            let all_done = |it: &str| it.split_once('/').is_some_and(|(done, all)| done == all);
+            let next = match after.progress.as_deref() {
+                Some(progress) if all_done(progress) => "the last raise".to_owned(),
+                _ => format!("step {} of its policy", after.step + 1),
+            };
+            tell(false, "RolloutResumed", format!("the rollout goes on with {next}"));
         }
         RolloutState::Progressing => {
             tell(false, "RolloutStarted", format!("the weights travel by the policy's steps; effective: {weights}"));
@@ -206,6 +211,26 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn a_rollout_goes_on_with_what_comes_next() {
+        for (progress, step, next) in [("3/4", 3, "step 4 of its policy"), ("4/4", 4, "the last raise")] {
+            let at = |state| MicroserviceStatus {
+                rollout: Some(RolloutStatus {
+                    state,
+                    step,
+                    progress: Some(progress.into()),
+                    ..RolloutStatus::default()
+                }),
+                ..MicroserviceStatus::default()
+            };
+            let mut told = Vec::new();
+            rollout(&at(RolloutState::Paused), &at(RolloutState::Progressing), &mut |_, reason, note| {
+                told.push((reason, note));
+            });
+            assert_eq!(told, [("RolloutResumed", format!("the rollout goes on with {next}"))]);
+        }
+    }
 
     #[test]
     fn an_event_is_for_the_webhooks_that_want_it_and_says_where_the_service_is() {
