@@ -5,12 +5,19 @@ use std::time::Duration;
 use clap::{Arg, Command, CommandFactory, Parser, ValueEnum};
 use clap_complete::generate;
 
-use super::{Error, Exit, cli::Cli, cluster::Cluster, output::Out};
+use super::{
+    Error, Exit,
+    cli::{Cli, GlobalArgs},
+    cluster::Cluster,
+    output::Out,
+};
 
 /// The name of the binary, under which shells know it.
 const BINARY: &str = "kubectl-ms";
 /// In cobra's words for what follows completions: no names of files.
 const NO_FILES: &str = ":4";
+/// The same, and no space after what is completed.
+const NO_SPACE: &str = ":6";
 /// How long names from the cluster are waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -52,13 +59,14 @@ pub fn script(out: Out, shell: Shell) -> Result<Exit, Error> {
 /// When nobody takes it.
 pub async fn complete(out: Out, words: &[String]) -> Result<Exit, Error> {
     let last = words.last().map(String::as_str).unwrap_or_default();
-    let mut found = match wanted(words) {
-        Wanted::Words(words) => words,
-        Wanted::Names => names(words).await.unwrap_or_default(),
+    let (mut found, directive) = match wanted(words) {
+        Wanted::Words(words) => (words, NO_FILES),
+        Wanted::Names => (names(words).await.unwrap_or_default(), NO_FILES),
+        Wanted::Versions(name) => (versions(words, &name).await.unwrap_or_default(), NO_SPACE),
     };
     found.retain(|word| word.starts_with(last));
     let lines: String = found.iter().map(|word| format!("{word}\n")).collect();
-    out.text(&format!("{lines}{NO_FILES}\n"))?;
+    out.text(&format!("{lines}{directive}\n"))?;
     Ok(Exit::Done)
 }
 
@@ -68,6 +76,8 @@ enum Wanted {
     Words(Vec<String>),
     /// The name of a Microservice.
     Names,
+    /// A version of this Microservice, and a weight.
+    Versions(String),
 }
 
 /// What the last word is about.
@@ -77,7 +87,7 @@ fn wanted(words: &[String]) -> Wanted {
     let mut command = &root;
     // An option that waits for its value.
     let mut option: Option<&Arg> = None;
-    let mut given = 0;
+    let mut given: Vec<&str> = Vec::new();
     let (last, before) = words.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
     for word in before {
         if option.take().is_some() {
@@ -86,7 +96,7 @@ fn wanted(words: &[String]) -> Wanted {
         } else if let Some(sub) = command.find_subcommand(word) {
             command = sub;
         } else {
-            given += 1;
+            given.push(word);
         }
     }
     if let Some(option) = option {
@@ -101,7 +111,10 @@ fn wanted(words: &[String]) -> Wanted {
     if !subcommands.is_empty() {
         return Wanted::Words(subcommands);
     }
-    match command.get_positionals().nth(given) {
+    if let ("weight", Some(name)) = (command.get_name(), given.first()) {
+        return Wanted::Versions((*name).to_owned());
+    }
+    match command.get_positionals().nth(given.len()) {
         Some(positional) if positional.get_id() == "name" => Wanted::Names,
         Some(positional) if positional.get_id() != "names" => Wanted::Words(values(positional)),
         _ if command.get_name() == "get" => Wanted::Names,
@@ -124,13 +137,27 @@ fn values(arg: &Arg) -> Vec<String> {
 
 /// The names of the Microservices of the namespace that the words so far ask for.
 async fn names(words: &[String]) -> Option<Vec<String>> {
+    let global = global(words)?;
+    let names = async { Cluster::connect(&global).await.ok()?.names().await.ok() };
+    tokio::time::timeout(PATIENCE, names).await.ok().flatten()
+}
+
+/// The versions of a Microservice of that namespace, each with the sign after which its weight is written.
+async fn versions(words: &[String], name: &str) -> Option<Vec<String>> {
+    let global = global(words)?;
+    let microservice = async { Cluster::connect(&global).await.ok()?.microservice(name).await.ok() };
+    let microservice = tokio::time::timeout(PATIENCE, microservice).await.ok().flatten()?;
+    Some(microservice.spec.versions.iter().map(|version| format!("{}=", version.name)).collect())
+}
+
+/// Which cluster and namespace the words so far ask for.
+fn global(words: &[String]) -> Option<GlobalArgs> {
     let before = words.split_last().map_or(&[][..], |(_, before)| before);
     let line = [BINARY].into_iter().chain(before.iter().map(String::as_str));
-    // A name that is still missing is no reason to forget the namespace.
-    let cli = Cli::try_parse_from(line.clone()).or_else(|_| Cli::try_parse_from(line.chain(["name"]))).ok();
-    let cli = cli.or_else(|| Cli::try_parse_from([BINARY, "get"]).ok())?;
-    let names = async { Cluster::connect(&cli.global).await.ok()?.names().await.ok() };
-    tokio::time::timeout(PATIENCE, names).await.ok().flatten()
+    // What is still missing is no reason to forget the namespace.
+    let missing = [&[][..], &["name"], &["v1=0"]];
+    let cli = missing.into_iter().find_map(|rest| Cli::try_parse_from(line.clone().chain(rest.iter().copied())).ok());
+    cli.or_else(|| Cli::try_parse_from([BINARY, "get"]).ok()).map(|cli| cli.global)
 }
 
 #[cfg(test)]
@@ -156,9 +183,13 @@ mod tests {
             ("wait a --for ", vec!["ready", "promoted"]),
             ("completion ", vec!["bash", "zsh", "fish", "kubectl"]),
             ("why a ", vec![]),
+            ("wait a ", vec![]),
             ("get --namespace ", vec![]),
         ] {
             assert_eq!(wanted_at(line), Wanted::Words(words.into_iter().map(str::to_owned).collect()), "{line:?}");
+        }
+        for line in ["weight a ", "weight a v2=25 v", "weight -n shop a v"] {
+            assert_eq!(wanted_at(line), Wanted::Versions("a".to_owned()), "{line:?}");
         }
         let Wanted::Words(flags) = wanted_at("get --") else { panic!("names") };
         for flag in ["--watch", "--namespace", "--output"] {
