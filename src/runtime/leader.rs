@@ -34,3 +34,12 @@ pub async fn join(client: Client, namespace: &str, name: &str, identity: &str) -
     let (state, done) = manager.watch().await;
     Ok(Candidacy { state, done })
 }
+
+/// Whether joining may succeed later without anybody's doing: the API server was not reached, or could not answer.
+pub fn may_pass(error: &LeaseManagerError) -> bool {
+    match error {
+        LeaseManagerError::KubeError(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
+        LeaseManagerError::KubeError(_) => true,
+        _ => false,
+    }
+}

@@ -1,6 +1,10 @@
 //! `microservice-operator run`: from the arguments to a running controller, and to a clean end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::http::{HeaderValue, header::USER_AGENT};
 use futures::future;
@@ -27,6 +31,9 @@ const AGENT: &str = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"))
 /// How long the beginning of an answer is waited for, whatever was asked, with all that is asked again in the meantime.
 /// Answers to watches begin at once.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long it is until the election is joined again where that failed.
+const REJOIN: Duration = Duration::from_secs(2);
 
 /// What `run` needs to know.
 #[derive(Clone, Debug)]
@@ -87,10 +94,9 @@ pub async fn run(options: RunOptions) -> Result<(), Error> {
     };
     let client = client(&metrics, &clock, &fence).await?;
     let caches: Vec<Arc<Caches>> = scopes(&options.namespaces).map(|scope| Arc::new(Caches::new(scope))).collect();
-    let candidacy = candidacy(&client, &options).await?;
-    let leads = candidacy.as_ref().map(|candidacy| candidacy.state.clone());
-    let serving = server::serve(options.listen, readiness(caches.clone(), leads.clone()), metrics.clone());
-    let working = work(client, caches, &options, (leads, fence), (metrics, clock));
+    let (mut candidacy, election) = (None, Election::default());
+    let serving = server::serve(options.listen, readiness(caches.clone(), election.clone()), metrics.clone());
+    let working = lead(client, caches, &options, (&mut candidacy, election, fence), (metrics, clock));
     tokio::select! {
         ended = serving => ended.map_err(|source| Error::Serve { address: options.listen, source })?,
         ended = working => ended?,
@@ -103,10 +109,38 @@ pub async fn run(options: RunOptions) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether this process leads, once it has joined the election; None without one.
+type Election = Arc<OnceLock<Option<watch::Receiver<bool>>>>;
+
+/// Joins the election and works once it is won.
+async fn lead(
+    client: Client,
+    caches: Vec<Arc<Caches>>,
+    options: &RunOptions,
+    (joined, election, fence): (&mut Option<leader::Candidacy>, Election, Fence),
+    telling: (Arc<Metrics>, Clock),
+) -> Result<(), Error> {
+    *joined = candidacy(&client, options).await?;
+    let leads = joined.as_ref().map(|candidacy| candidacy.state.clone());
+    // It is joined once.
+    let _set = election.set(leads.clone());
+    work(client, caches, options, (leads, fence), telling).await
+}
+
+/// Joins the election, however long the API server cannot be reached: a process that ended instead would be started anew
+/// later and later.
 async fn candidacy(client: &Client, options: &RunOptions) -> Result<Option<leader::Candidacy>, Error> {
     let Some((namespace, name)) = &options.lease else { return Ok(None) };
-    let joined = leader::join(client.clone(), namespace, name, &options.identity).await;
-    joined.map(Some).map_err(|source| Error::Lease { namespace: namespace.clone(), name: name.clone(), source })
+    loop {
+        match leader::join(client.clone(), namespace, name, &options.identity).await {
+            Ok(joined) => return Ok(Some(joined)),
+            Err(source) if leader::may_pass(&source) => {
+                tracing::warn!(error = %source, "the lease cannot be read yet: tried again");
+                tokio::time::sleep(REJOIN).await;
+            }
+            Err(source) => return Err(Error::Lease { namespace: namespace.clone(), name: name.clone(), source }),
+        }
+    }
 }
 
 /// Waits for leadership, then runs the controllers until a signal, or until leadership is lost.
@@ -217,8 +251,11 @@ fn scopes(namespaces: &[String]) -> impl Iterator<Item = Option<String>> {
 }
 
 /// A standby is ready too: it is what an upgrade waits for.
-fn readiness(caches: Vec<Arc<Caches>>, leads: Option<watch::Receiver<bool>>) -> server::Readiness {
+fn readiness(caches: Vec<Arc<Caches>>, election: Election) -> server::Readiness {
     Arc::new(move || {
+        let Some(leads) = election.get() else {
+            return Err("the API server was not reached yet; if this lasts, see the log".to_owned());
+        };
         let standby = leads.as_ref().is_some_and(|leads| !*leads.borrow());
         if standby || caches.iter().all(|caches| caches.served()) {
             return Ok(());

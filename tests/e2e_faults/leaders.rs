@@ -80,3 +80,21 @@ fn a_leader_that_stood_still_writes_nothing_any_more() {
 fn a_leader_that_is_cut_off_ends_before_another_one_leads() {
     run(replaced(Trouble::CutOff));
 }
+
+#[test]
+fn an_operator_that_finds_no_api_server_waits_for_it() {
+    run(async {
+        let space = Space::with_propagation(cluster(), "waits", Duration::from_secs(1)).await;
+        let proxy = Proxy::start(space.client.clone()).await.unwrap();
+        proxy.goes_wrong(Faults { requests: 1.0, answers: vec![Fault::Reset], ..Faults::default() });
+        let args = ["--namespace", &space.name, "--lease-namespace", &space.name, "--mesh-propagation", "1s"];
+        let operator = Operator::start(proxy.kubeconfig(), &args);
+        operator.says("the lease cannot be read yet").await;
+        assert_eq!(operator.get("/healthz").await.as_deref(), Some("ok"), "it is not to be started anew");
+        let waits = operator.get("/readyz").await.unwrap_or_default();
+        assert!(waits.contains("the API server was not reached yet"), "{waits}");
+        proxy.goes_wrong(Faults::default());
+        space.apply("a", &service(90, 10)).await;
+        space.ready("a").await;
+    });
+}
