@@ -41,7 +41,8 @@ pub struct RolloutPolicy {
     /// through the weights of the steps, or Pause. Default: Rollback.
     #[serde(default)]
     pub on_failure: OnFailure,
-    /// How long a step may take to be reached before the rollout has failed; pauses do not count. Default: 10m.
+    /// How long a version may take to be ready for its next step before the rollout has failed; pauses do not count.
+    /// Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<Duration>,
     /// How many pods the versions of a rollout have together beyond those that the weights before or after it need: a

@@ -13,5 +13,6 @@ mod campaign;
 mod crashes;
 mod drift;
 mod leaders;
+mod outages;
 mod stage;
 mod story;

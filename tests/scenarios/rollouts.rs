@@ -114,6 +114,16 @@ fn a_pause_does_not_count_towards_the_deadline() {
 }
 
 #[test]
+fn a_step_that_nobody_could_take_is_not_what_the_version_fails_by() {
+    let mut world = waiting_in_a_step(&STEPS.replace("{steps", "{progressDeadline: 2m, steps"));
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.now += jiff::SignedDuration::from_mins(15);
+    world.settle();
+    assert_eq!(rollout(&world).state, RolloutState::Paused, "{:?}", world.status());
+    assert_eq!(world.routed(), "v1=50 v2=50", "after an outage it goes on");
+}
+
+#[test]
 fn another_version_on_the_way_starts_from_the_stable_weights() {
     let mut world = promoting();
     world.pass(60);

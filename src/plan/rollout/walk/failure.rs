@@ -1,4 +1,4 @@
-//! What ends a rollout before its end: a version that is being raised fails, or a step takes too long. Pure.
+//! What ends a rollout before its end: a version that is being raised fails, or is not ready for too long. Pure.
 
 use jiff::Timestamp;
 
@@ -7,10 +7,10 @@ use crate::{
     validate::Step,
 };
 
-use super::{Party, Situation, after, relapses::relapsed};
+use super::{Party, Situation, after, relapses::relapsed, time};
 
 impl Situation<'_> {
-    /// A version that is being raised and fails ends the rollout, and so does a step that takes too long.
+    /// A version that is being raised and fails ends the rollout, and so does one that is not ready for a step in time.
     pub(super) fn judge(&self, status: &mut RolloutStatus) {
         let begun = status.step_since.is_some();
         if begun {
@@ -22,7 +22,6 @@ impl Situation<'_> {
             return self.fail(status, format!("{name} {fault}"));
         }
         if self.deadline(status).is_some_and(|at| at <= self.now) {
-            let limit = self.policy.progress_deadline;
             let late: Vec<String> = self
                 .raised(status)
                 .filter(|party| !self.ready(party, status))
@@ -31,8 +30,13 @@ impl Situation<'_> {
                     None => format!("{} is not ready", party.name),
                 })
                 .collect();
-            let why = if late.is_empty() { String::new() } else { format!(": {}", late.join(", ")) };
-            self.fail(status, format!("the step was not reached within {limit}{why}"));
+            // Nothing is wrong with the versions: nobody was there to take the step, or no weight could be written.
+            if late.is_empty() {
+                status.progressed_at = Some(time(self.now));
+                return;
+            }
+            let limit = self.policy.progress_deadline;
+            self.fail(status, format!("the step was not reached within {limit}: {}", late.join(", ")));
         }
     }
 
