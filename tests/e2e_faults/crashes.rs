@@ -38,12 +38,12 @@ async fn killed(nth: usize, moment: Moment, clean: &[Clean]) {
 #[test]
 fn a_crash_at_any_write_ends_as_a_clean_run() {
     run(async {
-        let clean = clean(&Chapter::ALL).await;
+        let clean = clean().await;
         let writes: Vec<_> = clean.iter().map(|it| (it.chapter, it.writes)).collect();
         println!("writes of a clean run: {writes:?}");
         let most = writes.iter().map(|(_, writes)| *writes).max().unwrap_or_default();
         let all = (1..=most).flat_map(|nth| [(nth, Moment::Before), (nth, Moment::After)]);
         let cases = campaign::part(all.collect(), 6);
-        campaign::run("1, a crash at every write", cases, |(nth, moment)| killed(nth, moment, &clean)).await;
+        campaign::run("1, a crash at every write", cases, |(nth, moment)| killed(nth, moment, clean)).await;
     });
 }

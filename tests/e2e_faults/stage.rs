@@ -1,12 +1,14 @@
 //! A namespace with an operator behind a fault proxy, which can be killed and started again.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use devcluster::faults::{Proxy, creates_and_deletes};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::{
     story::{self, Chapter},
@@ -37,11 +39,16 @@ pub struct Clean {
     pub writes: usize,
 }
 
-/// Runs chapters one after the other without any fault.
-pub async fn clean(chapters: &[Chapter]) -> Vec<Clean> {
+/// Runs all chapters one after the other without any fault; once for all campaigns.
+pub async fn clean() -> &'static [Clean] {
+    static CLEAN: OnceCell<Vec<Clean>> = OnceCell::const_new();
+    CLEAN.get_or_init(run_clean).await
+}
+
+async fn run_clean() -> Vec<Clean> {
     let stage = Stage::new("clean").await;
     let mut all = Vec::new();
-    for chapter in chapters.iter().copied() {
+    for chapter in Chapter::ALL {
         let before = stage.proxy.writes();
         story::begin(&stage.space, chapter).await;
         story::end(&stage.space, chapter).await;
@@ -100,6 +107,19 @@ impl Stage {
         Outcome { objects: self.space.snapshot().await, status, counts }
     }
 
+    /// Runs the chapters before one of them without any fault; answers what that one comes to in a clean run.
+    pub async fn is_before(&self, chapter: Chapter) -> &'static Outcome {
+        for clean in clean().await {
+            if clean.chapter == chapter {
+                return &clean.outcome;
+            }
+            story::begin(&self.space, clean.chapter).await;
+            story::end(&self.space, clean.chapter).await;
+            self.comes_to(&clean.outcome, "before anything goes wrong").await;
+        }
+        panic!("{chapter:?} is no chapter")
+    }
+
     /// Waits until all is as in a clean run.
     pub async fn comes_to(&self, clean: &Outcome, about: &str) {
         let same = eventually(|| async { (self.outcome().await == *clean).then_some(()) }).await;
@@ -114,18 +134,20 @@ impl Stage {
 
     /// Waits until nothing was written for a while.
     pub async fn settles(&self) {
-        let (mut writes, mut since) = (self.proxy.writes(), Instant::now());
-        while since.elapsed() < REST {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            let now = self.proxy.writes();
-            if now != writes {
-                (writes, since) = (now, Instant::now());
+        let last = Cell::new((self.proxy.writes(), Instant::now()));
+        let rests = eventually(|| async {
+            let (writes, since) = last.get();
+            if self.proxy.writes() != writes {
+                last.set((self.proxy.writes(), Instant::now()));
             }
-        }
+            (since.elapsed() >= REST).then_some(())
+        });
+        assert!(rests.await.is_some(), "{} never comes to rest: {:#?}", self.space.name, self.proxy.journal());
     }
 
-    /// Watches that nothing is written for a time.
+    /// Watches that nothing is written for a time, once the last of what there was to write is.
     pub async fn is_silent(&self, about: &str) {
+        self.settles().await;
         let before = self.proxy.writes();
         let end = Instant::now() + SILENCE;
         while Instant::now() < end {
