@@ -17,6 +17,12 @@ IMAGE ?= microservice-operator:0.1.0
 # Integration tests by what they need: helm, a cluster, a cluster with real pods and a mesh, or nothing.
 TESTS := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
 CLUSTER_TESTS := $(filter e2e%,$(TESTS)) $(filter-out real,$(basename $(notdir $(wildcard devcluster/tests/*.rs))))
+# The longest of them begin.
+LONGEST := e2e_faults e2e_autoscaler e2e e2e_mesh
+# Programs of end-to-end tests at a time: they mostly wait, each for a cluster of its own.
+ABREAST := $(if $(E2E_KUBECONFIG),1,3)
+# Campaigns at a time.
+CAMPAIGNS := 8
 PLAIN_TESTS := $(filter-out chart e2e% mesh peers,$(TESTS))
 # Why real pods cannot run here; empty where they can.
 UNREAL := $(shell [ "$$(uname -s)" = Linux ] || echo 'they need Linux')$(shell [ "$$(id -u)" = 0 ] || echo 'they need root')
@@ -73,7 +79,17 @@ chart: tools ## Check the chart with helm, and that kustomize gives the same obj
 
 .PHONY: e2e
 e2e: tools ## Run the end-to-end tests on embedded clusters, or on the one that E2E_KUBECONFIG names
-	$(call step,End-to-end tests,cargo test --workspace --locked $(CLUSTER_TESTS:%=--test %))
+	$(call step,Programs of the end-to-end tests,cargo test --workspace --locked --no-run $(CLUSTER_TESTS:%=--test %))
+	$(call step,End-to-end tests,printf '%s\n' $(LONGEST) $(filter-out $(LONGEST),$(CLUSTER_TESTS)) | \
+		xargs -P $(ABREAST) -I {} $(MAKE) e2e-one TEST={})
+
+# One program of end-to-end tests; what it prints is shown as a whole. After a failure no other one is begun.
+.PHONY: e2e-one
+e2e-one: export RUST_TEST_THREADS := $(if $(filter e2e_faults,$(TEST)),$(CAMPAIGNS),2)
+e2e-one:
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; status=0; \
+		cargo test --workspace --locked --test $(TEST) -- --nocapture > "$$log" 2>&1 || status=255; \
+		printf '\n--> %s, %d s\n' '$(TEST)' "$$SECONDS"; cat "$$log"; exit "$$status"
 
 .PHONY: e2e-mesh
 e2e-mesh: tools ## Run the tests with real pods, istiod and Envoy; needs Linux and root
@@ -99,7 +115,7 @@ e2e-mesh-left-out:
 
 .PHONY: campaign
 campaign: tools ## Run the whole of the fault campaigns, of which `make e2e` runs a part; takes hours
-	$(call step,Fault campaigns,CAMPAIGN=whole cargo test --locked --test e2e_faults -- --nocapture --test-threads 1)
+	$(call step,Fault campaigns,CAMPAIGN=whole cargo test --locked --test e2e_faults -- --nocapture --test-threads $(CAMPAIGNS))
 
 ##@ Compare
 
