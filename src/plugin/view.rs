@@ -10,7 +10,8 @@ use crate::{
         APP_CONTAINER, LimitedBy, Microservice, Phase, Provider, RolloutState, RolloutStatus, VersionTraffic, labels,
     },
     observe::pods::facts,
-    validate::{Policy, Step, resolve::resolve},
+    plan::rollout::walk::deadline,
+    validate::{Policy, resolve::resolve},
 };
 
 use super::{
@@ -43,7 +44,7 @@ pub struct View {
 pub struct Progress {
     pub state: RolloutState,
     pub done: usize,
-    pub steps: Vec<StepView>,
+    pub steps: Vec<Step>,
     /// When the current step began; None while it waits for something first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
@@ -64,7 +65,7 @@ pub struct Progress {
 /// One step of a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StepView {
+pub struct Step {
     /// Such as `weight 5` or `pause 1m`.
     pub step: String,
     pub state: StepState,
@@ -221,11 +222,11 @@ fn progress(rollout: &RolloutStatus, policy: Option<&Policy>) -> Progress {
         steps: steps
             .iter()
             .enumerate()
-            .map(|(index, step)| StepView { step: steps::name(step), state: state(index) })
+            .map(|(index, step)| Step { step: steps::name(step), state: state(index) })
             .collect(),
         since: rollout.step_since.as_ref().filter(|_| rollout.waits_for.is_none()).map(|since| since.0),
         waits_for: rollout.waits_for.clone().filter(|_| rollout.state == RolloutState::Progressing),
-        deadline: policy.and_then(|policy| deadline(rollout, policy, steps.get(done))),
+        deadline: policy.and_then(|policy| deadline(policy, rollout)),
         measurements: measurements::of(rollout),
         message: match rollout.back {
             Some(percent) => {
@@ -235,15 +236,6 @@ fn progress(rollout: &RolloutStatus, policy: Option<&Policy>) -> Progress {
             None => rollout.message.clone().or_else(|| rollout.held.as_ref().map(|held| held.message.clone())),
         },
     }
-}
-
-/// As the operator reckons it: nothing has to be reached while the rollout is held, or in a pause or an analysis.
-fn deadline(rollout: &RolloutStatus, policy: &Policy, step: Option<&Step>) -> Option<Timestamp> {
-    let waits = rollout.step_since.is_some() && matches!(step, Some(Step::Pause(_) | Step::Analysis(_)));
-    if waits || rollout.waits_for.is_some() || rollout.held.is_some() || rollout.state != RolloutState::Progressing {
-        return None;
-    }
-    rollout.progressed_at.as_ref()?.0.checked_add(policy.progress_deadline.signed()).ok()
 }
 
 fn image_of<'a>(microservice: &Microservice, version: &str, pods: &'a [Pod]) -> Option<&'a str> {

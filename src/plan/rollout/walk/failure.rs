@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use crate::{
     api::{OnFailure, RolloutState, RolloutStatus},
-    validate::Step,
+    validate::{Policy, Step},
 };
 
-use super::{Party, Situation, after, relapses::relapsed, time};
+use super::{Party, Situation, after, relapses::relapsed, steps::current, time};
 
 impl Situation<'_> {
     /// A version that is being raised and fails ends the rollout, and so does one that is not ready for a step in time.
@@ -56,13 +56,18 @@ impl Situation<'_> {
         }
     }
 
-    /// When the current step has taken too long; None while nothing has to be reached.
     pub(super) fn deadline(&self, status: &RolloutStatus) -> Option<Timestamp> {
-        let measuring = matches!(self.step(status), Some(Step::Analysis(_))) && status.step_since.is_some();
-        let waits = self.pausing(status) || measuring || status.waits_for.is_some() || status.held.is_some();
-        if waits || status.state != RolloutState::Progressing {
-            return None;
-        }
-        after(status.progressed_at.as_ref()?.0, self.policy.progress_deadline)
+        deadline(self.policy, status)
     }
+}
+
+/// When a version that is not ready for the current step has failed; None while nothing has to be reached: the rollout is
+/// held, or in a pause or an analysis.
+pub fn deadline(policy: &Policy, status: &RolloutStatus) -> Option<Timestamp> {
+    let lasts = matches!(current(policy, status), Some(Step::Pause(_) | Step::Analysis(_)));
+    let waits = (lasts && status.step_since.is_some()) || status.waits_for.is_some() || status.held.is_some();
+    if waits || status.state != RolloutState::Progressing {
+        return None;
+    }
+    after(status.progressed_at.as_ref()?.0, policy.progress_deadline)
 }

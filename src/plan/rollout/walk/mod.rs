@@ -32,6 +32,7 @@ use crate::{
 
 use super::{line, orders, size::Sizes, version::time, weight_of};
 pub use beside::{Beside, Session};
+pub use failure::deadline;
 pub use orders::{Answer, Order};
 pub(super) use relapses::forgive;
 pub use relapses::limit as relapse_limit;

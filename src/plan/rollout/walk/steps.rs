@@ -3,7 +3,7 @@
 use crate::{
     api::{AnalysisRun, RolloutState, RolloutStatus},
     plan::rollout::{version::time, weight_of},
-    validate::Step,
+    validate::{Policy, Step},
 };
 
 use super::Situation;
@@ -104,6 +104,11 @@ impl Situation<'_> {
     }
 
     pub(super) fn step(&self, status: &RolloutStatus) -> Option<&Step> {
-        self.policy.steps.get(usize::try_from(status.step).ok()?)
+        current(self.policy, status)
     }
+}
+
+/// The step that the rollout is at; None after the last one.
+pub(super) fn current<'a>(policy: &'a Policy, status: &RolloutStatus) -> Option<&'a Step> {
+    policy.steps.get(usize::try_from(status.step).ok()?)
 }
