@@ -11,17 +11,6 @@ use crate::{
     support::run,
 };
 
-const ANSWERS: [Fault; 8] = [
-    Fault::Conflict,
-    Fault::TooManyRequests,
-    Fault::InternalError,
-    Fault::Unavailable,
-    Fault::Reset,
-    Fault::AnswerLost,
-    Fault::Silence,
-    Fault::Stale,
-];
-const EVENTS: [WatchFault; 4] = [WatchFault::Late, WatchFault::Twice, WatchFault::Deaf, WatchFault::Reset];
 /// How long things go wrong, if the rollout does not end before: several times what it takes in a clean run.
 const FAULTY: Duration = Duration::from_secs(45);
 const SEEDS: u64 = 500;
@@ -32,9 +21,9 @@ fn faults(seed: u64) -> Faults {
     Faults {
         seed,
         requests: part,
-        answers: ANSWERS.to_vec(),
+        answers: Fault::ALL.to_vec(),
         watches: part,
-        events: EVENTS.to_vec(),
+        events: WatchFault::ALL.to_vec(),
         longest: Duration::from_secs(3),
     }
 }

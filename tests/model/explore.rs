@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, fmt};
 
+use devcluster::Dice;
+
 use crate::{
     events::Event,
     lab::Lab,
@@ -101,15 +103,15 @@ pub fn walk_at_random(lab: &Lab, roots: &[Root], seed: u64, walks: u64, steps: u
     let mut known = HashSet::new();
     let mut found = Found { depth: steps, ..Found::default() };
     for walk in 0..walks {
-        let mut dice = Dice(seed.wrapping_mul(1_000_003).wrapping_add(walk));
-        let root = &roots[dice.below(roots.len())];
+        let mut chance = Chance(Dice::new(seed.wrapping_mul(1_000_003).wrapping_add(walk)));
+        let root = &roots[chance.below(roots.len())];
         let mut state = root.state.clone();
         let mut events = Vec::new();
         let about = format!("walk {walk} of MODEL_SEED={seed}\n");
         let fail =
             |events: &[Event], failure: &Failure| -> ! { trace::fail(lab, root, events.to_vec(), failure, &about) };
         for _ in 0..steps {
-            let event = dice.event(lab, &state);
+            let event = chance.event(lab, &state);
             events.push(event.clone());
             found.transitions += 1;
             if let Err(failure) = trace::step(lab, &mut state, &event) {
@@ -125,16 +127,12 @@ pub fn walk_at_random(lab: &Lab, roots: &[Root], seed: u64, walks: u64, steps: u
     found
 }
 
-/// Numbers that look random and are the same for the same seed (SplitMix64).
-struct Dice(u64);
+/// What happens next in a walk.
+struct Chance(Dice);
 
-impl Dice {
+impl Chance {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
+        self.0.below(bound)
     }
 
     /// Reconciliations and pods that get ready are more frequent than the rest, or nothing would come far.

@@ -1,9 +1,9 @@
 //! Which requests go wrong, and how: a pure function of a seed, so that a run can be repeated.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::asked::{Asked, Verb};
+use crate::Dice;
 
 /// What happens to a request in place of an answer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +72,18 @@ impl Faults {
 }
 
 impl Fault {
+    /// All there are.
+    pub const ALL: [Self; 8] = [
+        Self::Conflict,
+        Self::TooManyRequests,
+        Self::InternalError,
+        Self::Unavailable,
+        Self::Reset,
+        Self::AnswerLost,
+        Self::Silence,
+        Self::Stale,
+    ];
+
     fn fits(self, asked: &Asked) -> bool {
         match self {
             Self::Conflict => asked.writes(),
@@ -81,34 +93,16 @@ impl Fault {
     }
 }
 
+impl WatchFault {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Late, Self::Twice, Self::Deaf, Self::Reset];
+}
+
 fn pick<T: Copy>(part: f64, of: &[T], dice: &mut Dice) -> Option<T> {
     if of.is_empty() || dice.part() >= part {
         return None;
     }
-    of.get(usize::try_from(dice.next() % of.len() as u64).unwrap_or_default()).copied()
-}
-
-/// Numbers that look random and are the same for the same beginning (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn of(beginning: impl Hash) -> Self {
-        let mut hasher = DefaultHasher::new();
-        beginning.hash(&mut hasher);
-        Self(hasher.finish())
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 to below 1.
-    fn part(&mut self) -> f64 {
-        f64::from(u32::try_from(self.next() >> 32).unwrap_or_default()) / f64::from(u32::MAX)
-    }
+    of.get(dice.below(of.len())).copied()
 }
 
 #[cfg(test)]
@@ -117,19 +111,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Fault; 8] = [
-        Fault::Conflict,
-        Fault::TooManyRequests,
-        Fault::InternalError,
-        Fault::Unavailable,
-        Fault::Reset,
-        Fault::AnswerLost,
-        Fault::Silence,
-        Fault::Stale,
-    ];
-
     fn faults(seed: u64, requests: f64) -> Faults {
-        Faults { seed, requests, answers: ALL.to_vec(), ..Faults::default() }
+        Faults { seed, requests, answers: Fault::ALL.to_vec(), ..Faults::default() }
     }
 
     fn write() -> Asked {
@@ -149,7 +132,8 @@ mod tests {
         assert!(run(0.0).is_empty());
         assert!((500..700).contains(&run(0.3).len()), "{}", run(0.3).len());
         let seen: std::collections::HashSet<Fault> = run(0.5).into_iter().collect();
-        let fitting: std::collections::HashSet<Fault> = ALL.into_iter().filter(|it| *it != Fault::Stale).collect();
+        let fitting: std::collections::HashSet<Fault> =
+            Fault::ALL.into_iter().filter(|it| *it != Fault::Stale).collect();
         assert_eq!(seen, fitting);
     }
 
