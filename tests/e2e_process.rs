@@ -3,8 +3,6 @@
 
 mod support;
 
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
 use support::{Operator, Space, cluster, run};
 
 const ONE: &str = "{ports: [{name: http, port: 80}], versions: [{name: v1, image: 'registry.example/a:1'}]}";
@@ -14,31 +12,25 @@ fn start(space: &Space) -> Operator {
     Operator::start(cluster().kubeconfig_path(), &scope)
 }
 
-async fn holder(space: &Space) -> Option<String> {
-    let leases: Api<Lease> = space.api();
-    let lease = leases.get_opt("microservice-operator").await.unwrap()?;
-    lease.spec?.holder_identity.filter(|holder| !holder.is_empty())
-}
-
 #[test]
 fn one_leads_and_the_other_takes_over_when_it_ends() {
     run(async {
         let space = Space::new(cluster(), "leader").await;
         let first = start(&space);
         first.says("leading").await;
-        let leader = holder(&space).await.expect("the lease has a holder");
+        let leader = space.leader().await.expect("the lease has a holder");
         let second = start(&space);
         second.says("serving /healthz").await;
         let ready = support::eventually(|| async { second.get("/readyz").await.filter(|it| it == "ok") }).await;
         assert!(ready.is_some(), "a standby is ready, or an upgrade would never end");
         assert!(!second.text().contains("leading"));
-        assert_eq!(holder(&space).await.as_deref(), Some(leader.as_str()));
+        assert_eq!(space.leader().await.as_deref(), Some(leader.as_str()));
         space.apply("a", ONE).await;
         space.ready("a").await;
 
         assert!(first.terminate().await, "SIGTERM ends it with success");
         second.says("leading").await;
-        assert_ne!(holder(&space).await.as_deref(), Some(leader.as_str()));
+        assert_ne!(space.leader().await.as_deref(), Some(leader.as_str()));
         space.apply("b", ONE).await;
         space.ready("b").await;
         let metrics = second.metrics().await.unwrap();

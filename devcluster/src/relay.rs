@@ -59,7 +59,7 @@ pub fn run(from: SocketAddr, to: SocketAddr, network: &Path) -> Result<(), Relay
 }
 
 /// Passes what one connection says to another one that is made for it, and back, until both have ended.
-pub(crate) async fn pass(mut taken: net::TcpStream, to: impl net::ToSocketAddrs) {
+pub async fn pass(mut taken: net::TcpStream, to: impl net::ToSocketAddrs) {
     let Ok(mut onward) = net::TcpStream::connect(to).await else { return };
     let _ = taken.set_nodelay(true).and_then(|()| onward.set_nodelay(true));
     // Whichever side ends with an error, the other notices by the end of its connection.

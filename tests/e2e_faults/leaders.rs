@@ -4,11 +4,8 @@
 use std::time::Duration;
 
 use devcluster::faults::{Fault, Faults, Proxy};
-use k8s_openapi::api::coordination::v1::Lease;
 
 use crate::support::{Operator, Space, cluster, eventually, run};
-
-const LEASE: &str = "microservice-operator";
 
 fn service(v1: i32, v2: i32) -> String {
     format!(
@@ -26,11 +23,6 @@ enum Trouble {
     CutOff,
 }
 
-async fn leader(space: &Space, other_than: &str) -> Option<String> {
-    let lease = space.api::<Lease>().get_opt(LEASE).await.ok()??;
-    lease.spec?.holder_identity.filter(|holder| !holder.is_empty() && holder != other_than)
-}
-
 /// Writes that were forwarded for an operator, but for those of the lease.
 fn writes(proxy: &Proxy) -> Vec<String> {
     let of_others = |resource: &str| resource != "leases";
@@ -46,7 +38,7 @@ async fn replaced(trouble: Trouble) {
     let mut old = Operator::start(proxy.kubeconfig(), &args);
     space.apply("a", &service(90, 10)).await;
     space.ready("a").await;
-    let first = leader(&space, "").await.expect("a leader");
+    let first = space.leader().await.expect("a leader");
     let _new = Operator::start(cluster().kubeconfig_path(), &args);
 
     match trouble {
@@ -56,8 +48,8 @@ async fn replaced(trouble: Trouble) {
         }
     }
     let before = writes(&proxy);
-    let next = eventually(|| leader(&space, &first)).await.expect("another one leads");
-    assert_ne!(next, first);
+    let next = eventually(|| async { space.leader().await.filter(|leader| *leader != first) });
+    next.await.expect("another one leads");
     space.apply("a", &service(40, 60)).await;
     space.weights("a", "v1=40 v2=60").await;
     space.ready("a").await;

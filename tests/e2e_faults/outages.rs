@@ -49,13 +49,9 @@ impl Outage {
     }
 }
 
-/// A stage in a cluster of its own. No watch sees every revision across an outage, so the invariants are not judged.
-async fn stage(cluster: &Cluster, name: &str) -> Stage {
-    Stage::within(Space::unwatched(cluster, name).await).await
-}
-
+/// A rollout with an outage in its midst. No watch sees every revision across that, so the invariants are not judged.
 async fn away(cluster: &Cluster, outage: Outage) {
-    let stage = stage(cluster, "outage").await;
+    let stage = Stage::within(Space::unwatched(cluster, "outage").await).await;
     let promoted = stage.is_before(Chapter::Rollout).await;
     story::begin(&stage.space, Chapter::Rollout).await;
     let walks = |it: &microservice_operator::api::Microservice| {

@@ -3,7 +3,10 @@
 
 use std::net::Ipv4Addr;
 
-use devcluster::load::{Protocol, Running, binomial_interval};
+use devcluster::{
+    load::{Protocol, Running, binomial_interval},
+    relay,
+};
 use jiff::SignedDuration;
 use kube::{
     Api, Client, ResourceExt,
@@ -15,10 +18,7 @@ use microservice_operator::{
     plan::object::Kind,
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::TcpListener;
 
 use crate::{
     calls::{Traffic, load},
@@ -55,11 +55,8 @@ impl Provider {
         let url = format!("http://{}", listener.local_addr().unwrap());
         stage().inside.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
-            while let Ok((mut taken, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let mut prometheus = TcpStream::connect(stage().ground.prometheus()).await?;
-                    copy_bidirectional(&mut taken, &mut prometheus).await
-                });
+            while let Ok((taken, _)) = listener.accept().await {
+                tokio::spawn(relay::pass(taken, stage().ground.prometheus()));
             }
         });
         Self::at(space, &url).await

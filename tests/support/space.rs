@@ -10,7 +10,7 @@ use devcluster::{
     Cluster,
     invariants::{Recorder, Settings},
 };
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Namespace};
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, TypeMeta},
@@ -79,6 +79,12 @@ impl Space {
         K::DynamicType: Default,
     {
         Api::namespaced(self.client.clone(), &self.name)
+    }
+
+    /// Who holds the operators' lease in this namespace.
+    pub async fn leader(&self) -> Option<String> {
+        let lease = self.api::<Lease>().get_opt("microservice-operator").await.unwrap()?;
+        lease.spec?.holder_identity.filter(|holder| !holder.is_empty())
     }
 
     /// Applies a manifest of a Microservice.
