@@ -113,6 +113,15 @@ impl AuditLog {
 
     /// The requests answered after `mark` that `wanted` says yes to.
     pub fn since(&self, mark: AuditMark, wanted: impl Fn(&AuditEvent) -> bool) -> Result<Vec<AuditEvent>, AuditError> {
+        self.read_on(mark, wanted).map(|(events, _)| events)
+    }
+
+    /// The same, and the place behind all that was read.
+    pub fn read_on(
+        &self,
+        mark: AuditMark,
+        wanted: impl Fn(&AuditEvent) -> bool,
+    ) -> Result<(Vec<AuditEvent>, AuditMark), AuditError> {
         let text = self.text_since(mark)?;
         let mut events = Vec::new();
         for line in text.lines() {
@@ -121,7 +130,7 @@ impl AuditLog {
                 events.push(event);
             }
         }
-        Ok(events)
+        Ok((events, AuditMark(mark.0 + text.len() as u64)))
     }
 
     /// Waits for a request answered after `mark` that `wanted` says yes to.

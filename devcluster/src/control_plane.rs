@@ -111,9 +111,10 @@ pub fn components_of(options: &Options) -> Vec<Component> {
 }
 
 fn needs(component: Component, options: &Options) -> bool {
-    let Options { nodes, mesh, prometheus, .. } = *options;
+    let Options { nodes, controllers, mesh, prometheus, .. } = *options;
     match component {
-        Component::Etcd | Component::ApiServer | Component::ControllerManager | Component::Scheduler => true,
+        Component::Etcd | Component::ApiServer => true,
+        Component::ControllerManager | Component::Scheduler => controllers,
         Component::Kwok => matches!(nodes, Nodes::Simulated { .. }),
         Component::Node
         | Component::Relay
@@ -134,6 +135,7 @@ pub(crate) struct Start<'a> {
     programs: Vec<(Component, PathBuf)>,
     supervisor: Supervisor,
     commands: Vec<(Component, Command)>,
+    audit_programs: bool,
     /// Where a cluster with a real node runs.
     pub(crate) sandbox: Option<Sandbox>,
 }
@@ -151,7 +153,9 @@ pub async fn start(
     pki.create(&users.all())?;
     create_kubeconfig_folder(folder)?;
     let supervisor = Supervisor::start(folder)?;
-    let mut start = Start { folder, pki, users, programs, supervisor, commands: Vec::new(), sandbox: None };
+    let audit_programs = options.audit_programs;
+    let commands = Vec::new();
+    let mut start = Start { folder, pki, users, programs, supervisor, commands, audit_programs, sandbox: None };
 
     if options.nodes == Nodes::Real {
         progress.step("making namespaces for the node");
@@ -161,8 +165,10 @@ pub async fn start(
     progress.step("starting etcd and the API server");
     let (server, client) = start.api_server().await?;
 
-    progress.step("starting the controllers and the scheduler");
-    start.controllers()?;
+    if options.controllers {
+        progress.step("starting the controllers and the scheduler");
+        start.controllers()?;
+    }
     bootstrap::grant_cluster_admin(&client, ADMIN).await?;
     if let Nodes::Simulated { count } = options.nodes {
         bootstrap::grant_cluster_admin(&client, KWOK).await?;
@@ -181,11 +187,10 @@ pub async fn start(
             Nodes::Simulated { count } => bootstrap::wait_for_nodes(&client, count).await,
         }
     };
-    let furnished = futures::future::try_join3(
-        bootstrap::define_resources(&client, definitions),
-        nodes,
-        bootstrap::wait_for_service_account(&client),
-    );
+    let service_account =
+        async { if options.controllers { bootstrap::wait_for_service_account(&client).await } else { Ok(()) } };
+    let furnished =
+        futures::future::try_join3(bootstrap::define_resources(&client, definitions), nodes, service_account);
     tokio::select! {
         furnished = furnished => { furnished?; }
         ended = first_end(folder) => return Err(ended),
@@ -237,7 +242,7 @@ impl Start<'_> {
 
     fn serve(&mut self, listen: &apiserver::Listen, etcd: u16, peer: u16) -> Result<(), ControlPlaneError> {
         self.run(Component::Etcd, components::etcd::arguments(self.folder, etcd, peer))?;
-        self.run(Component::ApiServer, apiserver::arguments(self.folder, &self.pki, listen, etcd)?)
+        self.run(Component::ApiServer, apiserver::arguments(self.folder, &self.pki, listen, etcd, self.audit_programs)?)
     }
 
     /// In a network of its own every port is free; one of the machine's leads there.

@@ -30,6 +30,11 @@ pub struct Options {
     pub name: Option<String>,
     /// Its nodes.
     pub nodes: Nodes,
+    /// Whether the built-in controllers and the scheduler run. Without them nothing becomes of a Deployment, no namespace has
+    /// a ServiceAccount, and nothing is collected with its owner.
+    pub controllers: bool,
+    /// Whether the audit log has the requests of the cluster's own programs too.
+    pub audit_programs: bool,
     /// Whether a mesh carries requests: istiod, an Envoy that is its client and one that is its ingress. Needs real nodes.
     pub mesh: bool,
     /// Whether Prometheus keeps what the Envoys count. Needs a mesh.
@@ -50,6 +55,8 @@ impl Default for Options {
         Self {
             name: None,
             nodes: Nodes::SIMULATED,
+            controllers: true,
+            audit_programs: true,
             mesh: false,
             prometheus: false,
             istio_crds: true,

