@@ -132,7 +132,7 @@ impl Applier {
         }
         let round = self.caches.rounds(Source::Children(object.kind));
         let api = self.api(object.kind, &identity.namespace);
-        if let Some(strip) = live.and_then(|live| strip(&live.object, &desired)) {
+        if let Some(strip) = live.and_then(|live| strip(&live.object.open(), &desired)) {
             let answer = api.patch(&object.name, &PatchParams::default(), &strip.on(&body["metadata"])).await;
             let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
             body["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
@@ -171,7 +171,7 @@ impl Applier {
             return Err(Error::Foreign { kind: object.kind, name: object.name.clone() });
         }
         let of = Key::new(&identity.namespace, &identity.name);
-        if ours && self.settled.is_so(&of, &(object.kind, object.name.clone()), desired, &live.object) {
+        if ours && self.settled.is_so(&of, &(object.kind, object.name.clone()), desired, &live.object.open()) {
             return Ok(Write::Skip);
         }
         let guarded = object.kind.guards_traffic();

@@ -185,7 +185,7 @@ impl Caches {
         let identity = service.identity.clone();
         let route = self.child(Kind::VirtualService, &Key::new(&identity.namespace, &identity.name));
         let route = route.filter(|child| belongs(child, &identity));
-        let routed = route.and_then(|child| typed(&child.object)).map(|live| live_routes(&live).default);
+        let routed = route.and_then(|child| typed(&child.object.open())).map(|live| live_routes(&live).default);
         revisions::with_older(service, status, routed.as_ref(), || self.history(&identity), now)
     }
 
@@ -324,43 +324,43 @@ pub fn mark_of(object: &Value) -> Option<String> {
 }
 
 fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
-    let version = child.version();
+    let object = child.object.open();
     match child.kind {
         Kind::Deployment => {
-            if let (Some(version), Some(deployment)) = (&version, typed::<Deployment>(&child.object)) {
-                let config_maps = deployments::config_maps(&child.object);
+            if let (Some(version), Some(deployment)) = (&child.version, typed::<Deployment>(&object)) {
+                let config_maps = deployments::config_maps(&object);
                 let facts = deployments::facts(&deployment, config_maps, child.scaled_by.clone());
                 observed.versions.entry(version.clone()).or_default().deployment = Some(facts);
             }
         }
         Kind::VirtualService => {
-            observed.routes = typed::<VirtualService>(&child.object).map(|live| live_routes(&live));
-            observed.marks.virtual_service = mark_of(&child.object);
+            observed.routes = typed::<VirtualService>(&object).map(|live| live_routes(&live));
+            observed.marks.virtual_service = mark_of(&object);
         }
         Kind::DestinationRule => {
-            let live = typed::<DestinationRule>(&child.object);
+            let live = typed::<DestinationRule>(&object);
             let subsets = live.map(|live| live.spec.subsets).unwrap_or_default();
             observed.subsets = subsets.into_iter().map(|subset| subset.name).collect();
-            observed.marks.destination_rule = mark_of(&child.object);
+            observed.marks.destination_rule = mark_of(&object);
         }
         Kind::Service => {
-            let pinned = child.object.pointer("/spec/selector/version").and_then(Value::as_str);
+            let pinned = object.pointer("/spec/selector/version").and_then(Value::as_str);
             observed.service = Some(LiveService { pinned: pinned.map(str::to_owned) });
         }
         Kind::ControllerRevision => {
-            let copies = child.object.get("data").map(resources::kept_copies);
+            let copies = object.get("data").map(resources::kept_copies);
             observed.copies.extend(copies.filter(|it| !it.is_empty()).map(|copies| (key.name.clone(), copies)));
         }
         Kind::ServiceAccount | Kind::ConfigMap | Kind::PodDisruptionBudget => {}
     }
-    let (name, uid) = (key.name.clone(), child.uid.clone());
-    observed.children.push(ChildRef { kind: child.kind, name, uid, version, created: child.created() });
+    let (name, uid, version) = (key.name.clone(), child.uid.clone(), child.version.clone());
+    observed.children.push(ChildRef { kind: child.kind, name, uid, version, created: child.created });
 }
 
 fn kept(key: Key, child: &Child) -> Option<Kept> {
-    let revision = typed::<ControllerRevision>(&child.object)?;
+    let revision = typed::<ControllerRevision>(&child.object.open())?;
     let (spec, copies) = (resources::restore(&revision)?, resources::kept_copies(&revision.data.0));
-    Some(Kept { name: key.name, created: child.created(), spec, copies })
+    Some(Kept { name: key.name, created: child.created, spec, copies })
 }
 
 fn typed<K: DeserializeOwned>(object: &Value) -> Option<K> {

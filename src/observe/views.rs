@@ -46,6 +46,20 @@ impl Owner {
     }
 }
 
+/// A value as JSON text, which takes a fraction of the memory of a tree.
+#[derive(Clone, Debug)]
+pub struct Packed(Arc<str>);
+
+impl Packed {
+    pub fn of(value: &Value) -> Self {
+        Self(value.to_string().into())
+    }
+
+    pub fn open(&self) -> Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
 /// An object of a kind that Microservices have as children; somebody else's are kept without their content.
 #[derive(Clone, Debug)]
 pub struct Child {
@@ -59,8 +73,11 @@ pub struct Child {
     pub deleting: bool,
     /// What holds its deletion up.
     pub finalizers: Vec<String>,
+    /// The value of its `version` label.
+    pub version: Option<String>,
+    pub created: Option<Timestamp>,
     /// The whole object without managed fields; null for somebody else's.
-    pub object: Arc<Value>,
+    pub object: Packed,
     /// Who changed a Deployment's size after the operator had set it.
     pub scaled_by: Option<String>,
     /// Hosts that a VirtualService routes in the mesh, fully qualified.
@@ -85,20 +102,12 @@ impl Child {
             scaled_by: scaled_by(object).filter(|_| kind == Kind::Deployment),
             hosts: if kind == Kind::VirtualService { mesh_hosts(&object.data, &namespace) } else { Vec::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
-            object: Arc::new(if ours { content(kind, object) } else { Value::Null }),
+            version: object.labels().get(labels::VERSION).filter(|_| ours).cloned(),
+            created: object.metadata.creation_timestamp.as_ref().map(|at| at.0),
+            object: Packed::of(&if ours { content(kind, object) } else { Value::Null }),
             namespace,
             owner,
         }
-    }
-
-    /// The value of its `version` label.
-    pub fn version(&self) -> Option<String> {
-        self.object.pointer("/metadata/labels/version").and_then(Value::as_str).map(str::to_owned)
-    }
-
-    /// When it was created.
-    pub fn created(&self) -> Option<Timestamp> {
-        self.object.pointer("/metadata/creationTimestamp")?.as_str()?.parse().ok()
     }
 }
 
