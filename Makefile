@@ -124,6 +124,15 @@ peers: tools ## Measure Argo Rollouts in the same scenarios; needs Linux and roo
 	$(call step,Programs of the images,cargo build --release --locked --workspace --bin microservice-operator --bin workload)
 	$(call step,Argo Rollouts,cargo test --locked --test peers)
 
+.PHONY: bench
+bench: tools ## Measure this operator, Argo Rollouts and Flagger at 100 and 1,000 services; takes hours; ARGS='--help' lists what else
+	$(call step,Programs of the benchmark,cargo build --release --locked --workspace --bin bench --bin devcluster --bin microservice-operator)
+	$(call step,Benchmark,target/release/bench run $(ARGS))
+
+.PHONY: bench-report
+bench-report: ## Write docs/performance.md and its charts from bench/results/
+	@cargo run --quiet --release --locked --package bench -- report
+
 ##@ Work on it
 
 .PHONY: generate

@@ -1,0 +1,60 @@
+//! What can go wrong with a measurement.
+
+use std::{io, path::PathBuf};
+
+use devcluster::{
+    AuditError,
+    tools::{ManifestError, ToolError},
+};
+
+/// It could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cluster does not start.
+    #[error(transparent)]
+    Cluster(#[from] devcluster::Error),
+    /// A program cannot be built.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// Definitions cannot be fetched.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The API server refused what has to be accepted.
+    #[error("a request of the benchmark itself failed: {0}")]
+    Api(#[from] kube::Error),
+    /// The log of requests cannot be read.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A file or a process.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The controller has ended.
+    #[error("{controller} ended by itself; its log: {}", log.display())]
+    Ended {
+        /// Which one.
+        controller: &'static str,
+        /// Where it says why.
+        log: PathBuf,
+    },
+    /// A file of results is none.
+    #[error("{} is no file of results: {source}; remove it, or measure again", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: serde_json::Error,
+    },
+}
+
+impl Error {
+    /// With what was tried.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |source| Self::Io { what, source }
+    }
+}

@@ -1,0 +1,141 @@
+//! The cluster that all controllers are measured on, and the namespaces of one run in it.
+
+use std::path::PathBuf;
+
+use devcluster::{Cluster, Nodes, Options};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, ServiceAccount},
+        rbac::v1::{ClusterRoleBinding, RoleRef, Subject},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, PostParams},
+};
+
+use crate::{
+    controllers::Controller,
+    error::Error,
+    record::Ground,
+    watch::{DEPLOYMENT, DESTINATION_RULE, Kind, REPLICA_SET, SERVICE, VIRTUAL_SERVICE},
+};
+
+/// Over how many namespaces the services are spread.
+pub const NAMESPACES: usize = 20;
+
+const NODES: u8 = 16;
+
+/// Starts the cluster, with everybody's definitions, and the rights of all controllers.
+pub async fn start(ground: Ground, controllers: &[Controller]) -> Result<Cluster, Error> {
+    let mut crds: Vec<PathBuf> = Vec::new();
+    for controller in controllers {
+        crds.extend(controller.definitions()?);
+    }
+    crds.sort();
+    crds.dedup();
+    let whole = ground == Ground::Whole;
+    let cluster = Cluster::start(Options {
+        nodes: if whole { Nodes::Simulated { count: NODES } } else { Nodes::None },
+        controllers: whole,
+        audit_programs: false,
+        gateway_crds: false,
+        crds,
+        ..Options::default()
+    })
+    .await?;
+    for &controller in controllers {
+        grant_all(&cluster.client(), &format!("tenant-{}", controller.tenant())).await?;
+    }
+    Ok(cluster)
+}
+
+/// Rights are not what is measured: everybody has them all.
+async fn grant_all(client: &Client, user: &str) -> Result<(), Error> {
+    let binding = ClusterRoleBinding {
+        metadata: ObjectMeta { name: Some(format!("bench-{user}")), ..ObjectMeta::default() },
+        role_ref: RoleRef {
+            api_group: Some("rbac.authorization.k8s.io".into()),
+            kind: "ClusterRole".into(),
+            name: "cluster-admin".into(),
+        },
+        subjects: Some(vec![Subject {
+            api_group: Some("rbac.authorization.k8s.io".into()),
+            kind: "User".into(),
+            name: user.into(),
+            ..Subject::default()
+        }]),
+    };
+    Api::all(client.clone()).create(&PostParams::default(), &binding).await?;
+    Ok(())
+}
+
+/// The namespaces of one run, and where each service is.
+pub struct Field {
+    pub client: Client,
+    /// What the names of its namespaces begin with.
+    pub prefix: String,
+    /// Namespace and name of each service.
+    pub services: Vec<(String, String)>,
+    ground: Ground,
+}
+
+impl Field {
+    /// Makes the namespaces.
+    pub async fn new(client: Client, ground: Ground, prefix: String, services: usize) -> Result<Self, Error> {
+        let namespaces: Vec<String> = (0..NAMESPACES).map(|number| format!("{prefix}{number:02}")).collect();
+        for namespace in &namespaces {
+            make_namespace(&client, namespace, ground).await?;
+        }
+        let place = |number: usize| (namespaces[number % NAMESPACES].clone(), format!("svc-{number:05}"));
+        Ok(Self { services: (0..services).map(place).collect(), client, prefix, ground })
+    }
+
+    fn namespaces(&self) -> impl Iterator<Item = String> {
+        (0..NAMESPACES).map(|number| format!("{}{number:02}", self.prefix))
+    }
+
+    /// Removes all that is left in the namespaces, and them.
+    pub async fn clear(&self) -> Result<(), Error> {
+        if self.ground == Ground::Filled {
+            // Nothing else deletes the children of what is deleted.
+            for kind in
+                [DEPLOYMENT, REPLICA_SET, VIRTUAL_SERVICE, DESTINATION_RULE, SERVICE, POD, SERVICE_ACCOUNT, REVISION]
+            {
+                self.clear_of(kind).await?;
+            }
+        }
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        for namespace in self.namespaces() {
+            api.delete(&namespace, &DeleteParams::default()).await?;
+        }
+        Ok(())
+    }
+
+    async fn clear_of(&self, kind: Kind) -> Result<(), Error> {
+        let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::background() };
+        let each = self.namespaces().map(|namespace| {
+            let (api, at_once) = (kind.within(&self.client, &namespace), at_once.clone());
+            async move { api.delete_collection(&at_once, &ListParams::default()).await.map(drop) }
+        });
+        Ok(stream::iter(each).buffer_unordered(4).try_collect::<()>().await?)
+    }
+}
+
+const POD: Kind = Kind { group: "", version: "v1", kind: "Pod", plural: "pods" };
+const SERVICE_ACCOUNT: Kind = Kind { group: "", version: "v1", kind: "ServiceAccount", plural: "serviceaccounts" };
+const REVISION: Kind = Kind { group: "apps", version: "v1", kind: "ControllerRevision", plural: "controllerrevisions" };
+
+async fn make_namespace(client: &Client, name: &str, ground: Ground) -> Result<(), Error> {
+    let metadata = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let namespace = Namespace { metadata: metadata(name), ..Namespace::default() };
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+    if ground == Ground::Filled {
+        // Pods need one, and nothing else makes it.
+        let account = ServiceAccount { metadata: metadata("default"), ..ServiceAccount::default() };
+        Api::namespaced(client.clone(), name).create(&PostParams::default(), &account).await?;
+    }
+    Ok(())
+}

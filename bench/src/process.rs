@@ -1,0 +1,81 @@
+//! A controller as a process of its own, and what it uses of the machine.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// A running controller; killed with this value, and when this process ends in any way.
+pub struct Process {
+    child: Child,
+    ticks: f64,
+}
+
+/// What a process has used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Use {
+    /// Time of processors, of all threads.
+    pub cpu: Duration,
+    /// The most memory that it had at once since it was last asked to forget, in KiB.
+    pub peak: u64,
+    /// The memory that it has now, in KiB.
+    pub memory: u64,
+}
+
+impl Process {
+    /// Starts a program, which writes to a file.
+    pub fn start(program: &Path, arguments: &[String], kubeconfig: &Path, log: &Path) -> io::Result<Self> {
+        let out = File::options().create(true).append(true).open(log)?;
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(program)
+            .args(arguments)
+            .env("KUBECONFIG", kubeconfig)
+            .env("POD_NAMESPACE", "default")
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .spawn()?;
+        let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+        Ok(Self { child, ticks: f64::from(i32::try_from(ticks).unwrap_or(100)) })
+    }
+
+    /// What it has used since it was started.
+    pub fn usage(&self) -> io::Result<Use> {
+        let stat = fs::read_to_string(self.file("stat"))?;
+        // The name, in brackets, may have blanks.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks = |index: usize| fields.get(index).and_then(|it| it.parse::<f64>().ok()).unwrap_or_default();
+        let status = fs::read_to_string(self.file("status"))?;
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|it| it.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
+        };
+        let cpu = Duration::from_secs_f64((ticks(11) + ticks(12)) / self.ticks);
+        Ok(Use { cpu, peak: kib("VmHWM"), memory: kib("VmRSS") })
+    }
+
+    /// Lets the peak of its memory begin at what it has now.
+    pub fn forget_peak(&self) -> io::Result<()> {
+        fs::write(self.file("clear_refs"), "5")
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/{name}", self.child.id()).into()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

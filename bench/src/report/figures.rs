@@ -1,0 +1,125 @@
+//! What several rounds come to: medians, spread, and ratios.
+
+use crate::{
+    controllers::Controller,
+    record::{Ground, Measured, Row, Run},
+};
+
+/// What is told of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Figure {
+    Seconds,
+    Writes,
+    Requests,
+    Cpu,
+    Peak,
+}
+
+impl Figure {
+    pub const ALL: [Self; 5] = [Self::Seconds, Self::Writes, Self::Requests, Self::Cpu, Self::Peak];
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Seconds => "Time until all are there, seconds",
+            Self::Writes => "Writes of the controller per object",
+            Self::Requests => "Requests of the controller per object, without watches",
+            Self::Cpu => "CPU time of the controller per object, milliseconds",
+            Self::Peak => "Peak memory of the controller, MiB",
+        }
+    }
+
+    /// Whether it says something of a row.
+    pub fn is_of(self, row: Row) -> bool {
+        match self {
+            Self::Seconds => !matches!(row, Row::Rest),
+            _ => true,
+        }
+    }
+
+    pub fn of(self, measured: &Measured) -> f64 {
+        // Restarts and rest are about all services, however many were edited.
+        match self {
+            Self::Seconds => measured.seconds,
+            Self::Writes => per(measured.writes(), measured.of),
+            Self::Requests => per(measured.all_requests(), measured.of),
+            Self::Cpu => measured.cpu * 1_000.0 / float(measured.of.max(1)),
+            Self::Peak => float(usize::try_from(measured.peak).unwrap_or(0)) / 1024.0,
+        }
+    }
+}
+
+fn per(count: usize, of: usize) -> f64 {
+    float(count) / float(of.max(1))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
+/// A figure over all rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+    /// How many came to their end, of how many, in the worst round.
+    pub done: (usize, usize),
+}
+
+/// What is measured of a controller with so many services on a ground.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Case {
+    pub ground: Ground,
+    pub services: usize,
+}
+
+/// The figure of a row over all rounds; none where it was not measured.
+pub fn spread(runs: &[Run], case: Case, controller: Controller, row: Row, figure: Figure) -> Option<Spread> {
+    let measured: Vec<&Measured> = rows(runs, case, controller, row).collect();
+    let mut values: Vec<f64> = measured.iter().map(|it| figure.of(it)).collect();
+    values.sort_by(f64::total_cmp);
+    let worst = measured.iter().min_by_key(|it| it.done)?;
+    Some(Spread {
+        median: median(&values)?,
+        least: *values.first()?,
+        most: *values.last()?,
+        done: (worst.done, worst.of),
+    })
+}
+
+/// The rows of all rounds.
+pub fn rows(runs: &[Run], case: Case, controller: Controller, row: Row) -> impl Iterator<Item = &Measured> {
+    runs.iter()
+        .filter(move |run| run.ground == case.ground && run.services == case.services && run.controller == controller)
+        .flat_map(|run| &run.rows)
+        .filter(move |it| it.row == row)
+}
+
+fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        return sorted.get(middle).copied();
+    }
+    Some(f64::midpoint(*sorted.get(middle.checked_sub(1)?)?, *sorted.get(middle)?))
+}
+
+/// All cases that were measured, in order.
+pub fn cases(runs: &[Run]) -> Vec<Case> {
+    let mut cases: Vec<Case> = runs.iter().map(|run| Case { ground: run.ground, services: run.services }).collect();
+    cases.sort();
+    cases.dedup();
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_of_odd_and_even_numbers() {
+        assert_eq!(median(&[1.0, 2.0, 9.0]), Some(2.0));
+        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), Some(3.0));
+        assert_eq!(median(&[]), None);
+    }
+}

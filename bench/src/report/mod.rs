@@ -1,0 +1,69 @@
+//! Files of results, and the page that is made of them.
+
+mod chart;
+mod figures;
+mod page;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{error::Error, record::Run};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Where results are kept.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
+}
+
+/// Writes the results so far.
+pub fn save(path: &Path, runs: &[Run]) -> Result<(), Error> {
+    let record = |source| Error::Record { path: path.to_path_buf(), source };
+    write_file(path, &(serde_json::to_string_pretty(runs).map_err(record)? + "\n"))
+}
+
+/// The version of the code.
+pub fn commit() -> String {
+    let asked = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(folder()).output();
+    asked.map(|it| String::from_utf8_lossy(&it.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+/// Writes the page and its charts from all files of results.
+pub fn write() -> Result<(), Error> {
+    let runs = load()?;
+    let docs = root().join("docs");
+    write_file(&docs.join("performance.md"), &page::page(&runs))?;
+    let charts = docs.join("performance");
+    fs::create_dir_all(&charts).map_err(Error::io(format!("make {}", charts.display())))?;
+    for (name, chart) in page::charts(&runs) {
+        write_file(&charts.join(name), &chart)?;
+    }
+    Ok(())
+}
+
+fn load() -> Result<Vec<Run>, Error> {
+    let read = || -> io::Result<Vec<PathBuf>> {
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(folder())?.map(|it| it.map(|it| it.path())).collect::<io::Result<_>>()?;
+        paths.retain(|path| path.extension().is_some_and(|it| it == "json"));
+        paths.sort();
+        Ok(paths)
+    };
+    let mut runs = Vec::new();
+    for path in read().map_err(Error::io(format!("list {}", folder().display())))? {
+        let text = fs::read_to_string(&path).map_err(Error::io(format!("read {}", path.display())))?;
+        let of_file: Vec<Run> =
+            serde_json::from_str(&text).map_err(|source| Error::Record { path: path.clone(), source })?;
+        runs.extend(of_file);
+    }
+    Ok(runs)
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(Error::io(format!("write {}", path.display())))
+}

@@ -1,0 +1,223 @@
+//! One run: all rows of a controller with so many services, in namespaces of its own.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use devcluster::Cluster;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::{
+    controllers::{Controller, Deed, Edited, Service, Stage},
+    error::Error,
+    filler::Filler,
+    gate::Gate,
+    ground::Field,
+    meter::{Meter, Reading},
+    record::{Ground, Measured, Row},
+    users::{self, Asked},
+    watch::{Key, Kind, REPLICA_SET, SERVICE, VIRTUAL_SERVICE, Watch},
+};
+
+/// How long nothing happens.
+const REST: Duration = Duration::from_secs(60);
+/// How many routes are changed by hand.
+const DRIFTS: usize = 1_000;
+/// How long a changed route is given.
+const PUT_RIGHT: Duration = Duration::from_secs(60);
+
+/// What a run is about.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub ground: Ground,
+    pub controller: Controller,
+    pub services: usize,
+    /// How long each row is given.
+    pub limit: Duration,
+}
+
+struct Run<'a> {
+    plan: Plan,
+    field: Field,
+    meter: Meter,
+    gate: Gate,
+    resources: Watch,
+    routes: Watch,
+    told: &'a dyn Fn(&Measured),
+    rows: Vec<Measured>,
+}
+
+/// Measures all rows, and tells each; `name` is part of the names of the namespaces.
+pub async fn run(
+    cluster: &Cluster,
+    plan: Plan,
+    name: &str,
+    log: &Path,
+    told: &dyn Fn(&Measured),
+) -> Result<Vec<Measured>, Error> {
+    let client = cluster.client();
+    let _filler = (plan.ground == Ground::Filled).then(|| Filler::start(&client));
+    let prefix = format!("bench-{name}-");
+    let mut run = Run {
+        plan,
+        gate: Gate::start().await.map_err(Error::io("open a port of this machine"))?,
+        meter: Meter::start(cluster, plan.controller, log.to_path_buf())?,
+        resources: Watch::start(&client, plan.controller.kind(), &prefix),
+        routes: Watch::start(&client, VIRTUAL_SERVICE, &prefix),
+        field: Field::new(client, plan.ground, prefix, plan.services).await?,
+        told,
+        rows: Vec::new(),
+    };
+    let ended = run.rows().await;
+    run.meter.kill();
+    run.field.clear().await?;
+    ended.map(|()| run.rows)
+}
+
+impl Run<'_> {
+    async fn rows(&mut self) -> Result<(), Error> {
+        self.meter.settles().await?;
+        self.stage(Row::Create, Stage::Create).await?;
+        self.rest().await?;
+        self.stage(Row::Canary, Stage::Canary).await?;
+        self.stage(Row::Step, Stage::Step).await?;
+        self.drift().await?;
+        self.stage(Row::Promote, Stage::Promote).await?;
+        self.reapply().await?;
+        self.restart().await?;
+        self.delete().await
+    }
+
+    /// Waits for the end of what follows, and notes what the row came to.
+    async fn note(&mut self, row: Row, of: usize, done: usize, seconds: f64, asked: Asked) -> Result<(), Error> {
+        self.meter.settles().await?;
+        self.keep(row, of, done, seconds, asked)
+    }
+
+    fn keep(&mut self, row: Row, of: usize, done: usize, seconds: f64, asked: Asked) -> Result<(), Error> {
+        let Reading { cpu, peak, memory, requests } = self.meter.read()?;
+        let Asked { requests: user_requests, refused } = asked;
+        let cpu = cpu.as_secs_f64();
+        let measured = Measured { row, of, done, seconds, cpu, peak, memory, requests, user_requests, refused };
+        (self.told)(&measured);
+        self.rows.push(measured);
+        Ok(())
+    }
+
+    async fn stage(&mut self, row: Row, stage: Stage) -> Result<(), Error> {
+        let Plan { controller, services, limit, .. } = self.plan;
+        self.meter.begin()?;
+        let began = Instant::now();
+        self.gate.allow(raises(stage));
+        let gate = self.gate.address().to_owned();
+        let deed = |service: &Service<'_>| controller.deed(service, stage, &gate);
+        let asked = users::act(&self.field.client, &self.field.services, deed).await;
+        let reached = |resource: &Value| controller.has_reached(resource, stage);
+        let (done, at) = self.resources.until(services, limit, reached).await;
+        self.note(row, services, done, (at - began).as_secs_f64(), asked).await
+    }
+
+    async fn rest(&mut self) -> Result<(), Error> {
+        self.meter.begin()?;
+        tokio::time::sleep(REST).await;
+        let services = self.plan.services;
+        self.keep(Row::Rest, services, services, REST.as_secs_f64(), Asked::default())
+    }
+
+    /// Changes the weights of routes that stand at 50 to 50.
+    async fn drift(&mut self) -> Result<(), Error> {
+        let changed: Vec<Key> = self.routes.keys().into_iter().take(DRIFTS).collect();
+        self.meter.begin()?;
+        let began = Instant::now();
+        self.weigh(&changed, 90).await?;
+        let (done, at) = self.routes.until(self.plan.services, PUT_RIGHT, |it| first_weight(it) == Some(50)).await;
+        let right = changed.len() - (self.plan.services - done).min(changed.len());
+        self.note(Row::Drift, changed.len(), right, (at - began).as_secs_f64(), Asked::default()).await?;
+        if right < changed.len() {
+            self.weigh(&changed, 50).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the first of a route's two destinations a weight, and the second one the rest.
+    async fn weigh(&self, keys: &[Key], weight: i64) -> Result<(), Error> {
+        for key in keys {
+            let Some(mut route) = self.routes.get(key) else { continue };
+            let mut http = route["spec"]["http"].take();
+            http[0]["route"][0]["weight"] = weight.into();
+            http[0]["route"][1]["weight"] = (100 - weight).into();
+            let patch = Patch::Merge(json!({"spec": {"http": http}}));
+            let api = VIRTUAL_SERVICE.within(&self.field.client, &key.0);
+            api.patch(&key.1, &PatchParams::default(), &patch).await?;
+        }
+        Ok(())
+    }
+
+    async fn reapply(&mut self) -> Result<(), Error> {
+        let Plan { controller, services, limit, .. } = self.plan;
+        self.meter.begin()?;
+        let began = Instant::now();
+        let gate = self.gate.address().to_owned();
+        let deed = |service: &Service<'_>| Deed::Apply(controller.manifests(service, &gate));
+        let asked = users::act(&self.field.client, &self.field.services, deed).await;
+        let seconds = began.elapsed().as_secs_f64();
+        let promoted = |resource: &Value| controller.has_reached(resource, Stage::Promote);
+        let (done, _) = self.resources.until(services, limit, promoted).await;
+        self.note(Row::Reapply, services, done, seconds, asked).await
+    }
+
+    /// Edits one service of each namespace while the controller is away.
+    async fn restart(&mut self) -> Result<(), Error> {
+        let controller = self.plan.controller;
+        let edited: Vec<Key> = self.field.services.iter().take(crate::ground::NAMESPACES).cloned().collect();
+        let Edited { kind, manifest, is_in_force } = controller.edit();
+        let children = Watch::start(&self.field.client, kind, &self.field.prefix);
+        self.meter.kill();
+        let gate = self.gate.address().to_owned();
+        let deed = |service: &Service<'_>| Deed::Apply(vec![manifest(service, &gate)]);
+        let asked = users::act(&self.field.client, &edited, deed).await;
+        self.meter.resume()?;
+        self.meter.begin()?;
+        let began = Instant::now();
+        let (done, at) = children.until(edited.len(), self.plan.limit, is_in_force).await;
+        self.note(Row::Restart, edited.len(), done, (at - began).as_secs_f64(), asked).await
+    }
+
+    async fn delete(&mut self) -> Result<(), Error> {
+        let Plan { controller, services, limit, ground } = self.plan;
+        // Without the built-in controllers nothing is collected.
+        let kinds: &[Kind] = if ground == Ground::Whole { &[VIRTUAL_SERVICE, SERVICE, REPLICA_SET] } else { &[] };
+        let mut children = Vec::new();
+        for &kind in kinds {
+            let watch = Watch::start(&self.field.client, kind, &self.field.prefix);
+            watch.is_listed().await;
+            children.push(watch);
+        }
+        self.meter.begin()?;
+        let began = Instant::now();
+        let asked = users::delete(&self.field.client, &self.field.services, &controller.deleted()).await;
+        let (mut left, mut at) = self.resources.until_left(0, limit).await;
+        for watch in &children {
+            let (of_kind, last) = watch.until_left(0, limit.saturating_sub(began.elapsed())).await;
+            (left, at) = (left.max(of_kind), at.max(last));
+        }
+        let done = services.saturating_sub(left);
+        self.note(Row::Delete, services, done, (at - began).as_secs_f64(), asked).await
+    }
+}
+
+/// How often Flagger may have raised a canary when a stage is reached.
+fn raises(stage: Stage) -> u32 {
+    match stage {
+        Stage::Create => 0,
+        Stage::Canary => 1,
+        Stage::Step => 2,
+        Stage::Promote => u32::MAX,
+    }
+}
+
+fn first_weight(route: &Value) -> Option<i64> {
+    route["spec"]["http"][0]["route"][0]["weight"].as_i64()
+}
