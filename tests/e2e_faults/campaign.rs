@@ -1,11 +1,19 @@
 //! How much of a campaign runs, and what it prints.
 
-use std::future::Future;
+use std::{fmt::Debug, future::Future, panic::AssertUnwindSafe};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 
-/// Runs of a campaign at a time.
-const ABREAST: usize = 6;
+/// Runs of a campaign at a time: `CAMPAIGN_ABREAST`, or six.
+fn abreast() -> usize {
+    number("CAMPAIGN_ABREAST", 6)
+}
+
+/// A number of the environment.
+fn number<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
+    let Ok(text) = std::env::var(name) else { return otherwise };
+    text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}"))
+}
 
 /// Whether the whole of each campaign is to run.
 pub fn whole() -> bool {
@@ -14,8 +22,7 @@ pub fn whole() -> bool {
 
 /// What the choice of a short campaign, and its faults, depend on.
 pub fn seed() -> u64 {
-    let text = std::env::var("CAMPAIGN_SEED").unwrap_or_else(|_| "1".to_owned());
-    text.parse().unwrap_or_else(|_| panic!("CAMPAIGN_SEED is no number: {text}"))
+    number("CAMPAIGN_SEED", 1)
 }
 
 /// All of the cases, or so many that the seed picks.
@@ -28,10 +35,16 @@ pub fn part<T>(cases: Vec<T>, short: usize) -> Vec<T> {
     cases.into_iter().skip(first).step_by(step).take(short).collect()
 }
 
-/// Runs the cases, some at a time, and prints how many there were.
-pub async fn run<T, F: Future<Output = ()>>(name: &str, cases: Vec<T>, case: impl Fn(T) -> F) {
+/// Runs the cases, some at a time, and prints how many there were. One that fails does not end the others.
+pub async fn run<T: Clone + Debug, F: Future<Output = ()>>(name: &str, cases: Vec<T>, case: impl Fn(T) -> F) {
     let count = cases.len();
-    stream::iter(cases).map(case).buffer_unordered(ABREAST).collect::<()>().await;
+    let run = |it: T| {
+        let ran = AssertUnwindSafe(case(it.clone())).catch_unwind();
+        async move { ran.await.is_err().then(|| format!("{it:?}")) }
+    };
+    let failed: Vec<String> =
+        stream::iter(cases).map(run).buffer_unordered(abreast()).filter_map(std::future::ready).collect().await;
     let part = if whole() { "the whole".to_owned() } else { format!("a part, CAMPAIGN_SEED={}", seed()) };
-    println!("campaign {name}: {count} runs ({part}), each ended as a clean run does");
+    println!("campaign {name}: {count} runs ({part}), {} ended as a clean run does", count - failed.len());
+    assert!(failed.is_empty(), "campaign {name}: {} of {count} runs failed, see above: {failed:?}", failed.len());
 }
