@@ -25,6 +25,7 @@ fn faults(seed: u64) -> Faults {
         watches: part,
         events: WatchFault::ALL.to_vec(),
         longest: Duration::from_secs(3),
+        of: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt::Debug, future::Future, panic::AssertUnwindSafe};
 
+use devcluster::Dice;
 use futures::{FutureExt, StreamExt, stream};
 
 /// Runs of a campaign at a time: `CAMPAIGN_ABREAST`, or six.
@@ -25,14 +26,13 @@ pub fn seed() -> u64 {
     number("CAMPAIGN_SEED", 1)
 }
 
-/// All of the cases, or so many that the seed picks.
-pub fn part<T>(cases: Vec<T>, short: usize) -> Vec<T> {
+/// All of the cases, or so many from all over them, which the seed picks.
+pub fn part<T: Clone>(cases: Vec<T>, short: usize) -> Vec<T> {
     if whole() {
         return cases;
     }
-    let step = (cases.len() / short).max(1);
-    let first = usize::try_from(seed()).unwrap() % step;
-    cases.into_iter().skip(first).step_by(step).take(short).collect()
+    let stretches = cases.chunks((cases.len() / short).max(1)).take(short).enumerate();
+    stretches.map(|(nth, stretch)| stretch[Dice::of((seed(), nth)).below(stretch.len())].clone()).collect()
 }
 
 /// Runs the cases, some at a time, and prints how many there were. One that fails does not end the others.

@@ -15,4 +15,5 @@ mod drift;
 mod leaders;
 mod outages;
 mod stage;
+mod stale;
 mod story;

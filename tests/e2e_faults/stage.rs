@@ -90,6 +90,13 @@ impl Stage {
         self.start();
     }
 
+    /// Waits until the operator has listed everything.
+    pub async fn is_served(&self) {
+        let operator = self.operator.as_ref().unwrap();
+        let served = eventually(|| async { (operator.get("/readyz").await? == "ok").then_some(()) }).await;
+        assert!(served.is_some(), "the operator never serves; it said:\n{}", operator.text());
+    }
+
     /// What there is now.
     pub async fn outcome(&self) -> Outcome {
         let status = match self.space.microservices().get_opt("a").await.unwrap() {

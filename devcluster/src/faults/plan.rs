@@ -54,11 +54,16 @@ pub struct Faults {
     pub events: Vec<WatchFault>,
     /// Longest time that events are late, or missed.
     pub longest: Duration,
+    /// The resources whose requests and watches they are, such as `deployments`; empty for all.
+    pub of: Vec<String>,
 }
 
 impl Faults {
     /// What happens to the request that is the `nth` of its kind. Whatever else goes on at the time has no influence.
     pub fn answer(&self, asked: &Asked, nth: u64) -> Option<Fault> {
+        if !self.concern(asked) {
+            return None;
+        }
         let possible: Vec<Fault> = self.answers.iter().copied().filter(|fault| fault.fits(asked)).collect();
         pick(self.requests, &possible, &mut Dice::of((self.seed, asked, nth)))
     }
@@ -66,8 +71,12 @@ impl Faults {
     /// What happens to the `nth` watch of a kind, and for how long.
     pub fn watch(&self, asked: &Asked, nth: u64) -> Option<(WatchFault, Duration)> {
         let mut dice = Dice::of((self.seed, asked, nth));
-        let fault = pick(self.watches, &self.events, &mut dice)?;
+        let fault = pick(self.watches, &self.events, &mut dice).filter(|_| self.concern(asked))?;
         Some((fault, self.longest.mul_f64(dice.part())))
+    }
+
+    fn concern(&self, asked: &Asked) -> bool {
+        self.of.is_empty() || self.of.contains(&asked.resource)
     }
 }
 
@@ -135,6 +144,17 @@ mod tests {
         let fitting: std::collections::HashSet<Fault> =
             Fault::ALL.into_iter().filter(|it| *it != Fault::Stale).collect();
         assert_eq!(seen, fitting);
+    }
+
+    #[test]
+    fn other_resources_than_those_that_are_named_stay_as_they_are() {
+        let only = |of: &str| Faults { of: vec![of.into()], ..faults(7, 1.0) };
+        assert!(only("services").answer(&write(), 0).is_some());
+        assert_eq!(only("pods").answer(&write(), 0), None);
+        let watching = |of: &str| Faults { watches: 1.0, events: WatchFault::ALL.to_vec(), ..only(of) };
+        let watch = Asked::of(&Method::GET, &"/api/v1/pods?watch=true".parse().unwrap());
+        assert!(watching("pods").watch(&watch, 0).is_some());
+        assert_eq!(watching("services").watch(&watch, 0), None);
     }
 
     #[test]
