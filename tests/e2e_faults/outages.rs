@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use devcluster::{Cluster, Component, Options};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, api::DeleteParams};
+use k8s_openapi::{
+    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+};
+use microservice_operator::api::Microservice;
 
 use crate::{
     campaign,
     stage::Stage,
     story::{self, Chapter},
-    support::{Space, eventually, run, start},
+    support::{Space, condition, eventually, run, start, told},
 };
 
 /// How long it is away.
@@ -54,10 +60,7 @@ async fn away(cluster: &Cluster, outage: Outage) {
     let stage = Stage::within(Space::unwatched(cluster, "outage").await).await;
     let promoted = stage.is_before(Chapter::Rollout).await;
     story::begin(&stage.space, Chapter::Rollout).await;
-    let walks = |it: &microservice_operator::api::Microservice| {
-        it.status.as_ref().is_some_and(|status| status.weights.as_deref() != Some("v1=60 v2=40"))
-    };
-    stage.space.until("a", "the first step", walks).await;
+    story::walks(&stage.space).await;
     outage.happens(cluster).await;
     let about = format!("{outage:?} for {LENGTH:?}");
     story::end(&stage.space, Chapter::Rollout).await;
@@ -75,6 +78,49 @@ fn a_rollout_goes_on_after_an_outage_as_if_there_had_been_none() {
             away(&cluster, outage).await;
         }
         println!("campaign 4, outages: {count} of {} runs, each ended as a clean run does", OUTAGES.len());
+    });
+}
+
+/// Istio's definitions, and with them all routes, go in the middle of a rollout and come back.
+async fn mesh_goes(cluster: &Cluster) {
+    let stage = Stage::within(Space::unwatched(cluster, "meshless").await).await;
+    let promoted = stage.is_before(Chapter::Rollout).await;
+    story::begin(&stage.space, Chapter::Rollout).await;
+    story::walks(&stage.space).await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client());
+    let all = definitions.list(&ListParams::default()).await.unwrap().items;
+    let istio: Vec<_> = all.into_iter().filter(|it| it.name_any().ends_with("networking.istio.io")).collect();
+    for definition in &istio {
+        definitions.delete(&definition.name_any(), &DeleteParams::default()).await.unwrap();
+    }
+    let missed = |it: &Microservice| told(it, "RoutesReady").0 == "MeshNotInstalled";
+    let told = stage.space.until("a", "the mesh is missed", missed).await;
+    assert_eq!(condition(&told, "Available"), "True", "requests are served all the same");
+    for definition in istio {
+        let name = definition.name_any();
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            annotations: definition.metadata.annotations,
+            labels: definition.metadata.labels,
+            ..ObjectMeta::default()
+        };
+        let fresh = CustomResourceDefinition { metadata, spec: definition.spec, status: None };
+        let made = eventually(|| async { definitions.create(&PostParams::default(), &fresh).await.ok() }).await;
+        made.unwrap_or_else(|| panic!("{name} cannot be made again"));
+    }
+    story::end(&stage.space, Chapter::Rollout).await;
+    let about = "Istio's definitions went and came back";
+    stage.ends_as(&promoted.end, about).await;
+    stage.is_silent(about).await;
+}
+
+#[test]
+fn a_rollout_whose_mesh_goes_and_comes_back_ends_as_a_clean_run() {
+    run(async {
+        if campaign::whole() || campaign::seed() % 2 == 0 {
+            mesh_goes(&start(Options::default()).await).await;
+            println!("campaign 4, the mesh goes and comes back: 1 run, which ended as a clean run does");
+        }
     });
 }
 

@@ -83,6 +83,12 @@ async fn undo(space: &Space) {
     space.api::<MicroserviceAction>().create(&PostParams::default(), &action).await.unwrap();
 }
 
+/// Waits until the rollout is on its way.
+pub async fn walks(space: &Space) {
+    let walks = |it: &Microservice| it.status.as_ref().is_some_and(|it| it.weights.as_deref() != Some("v1=60 v2=40"));
+    space.until("a", "the first step", walks).await;
+}
+
 /// Waits for the end of the chapter.
 pub async fn end(space: &Space, chapter: Chapter) {
     let at = |weights: &'static str, state: Option<RolloutState>| {
