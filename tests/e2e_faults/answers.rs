@@ -56,8 +56,6 @@ async fn disturbed(seed: u64) {
 #[test]
 fn a_rollout_among_faults_of_the_api_server_ends_as_a_clean_run() {
     run(async {
-        let first = campaign::seed();
-        let cases = if campaign::whole() { (first..first + SEEDS).collect() } else { (first..first + 5).collect() };
-        campaign::run("2, faults of the API server", cases, disturbed).await;
+        campaign::run("2, faults of the API server", campaign::seeds(SEEDS, 5), disturbed).await;
     });
 }

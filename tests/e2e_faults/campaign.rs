@@ -26,6 +26,22 @@ pub fn seed() -> u64 {
     number("CAMPAIGN_SEED", 1)
 }
 
+/// Seeds of a campaign that has so many in the whole, and so many in `make test`: those that `CAMPAIGN_SEEDS` names, such as
+/// `27,81-90`, or all from `CAMPAIGN_SEED` on.
+pub fn seeds(all: u64, short: u64) -> Vec<u64> {
+    let Ok(named) = std::env::var("CAMPAIGN_SEEDS") else {
+        return (seed()..).take(usize::try_from(if whole() { all } else { short }).unwrap()).collect();
+    };
+    let number = |text: &str| -> u64 {
+        text.parse().unwrap_or_else(|_| panic!("CAMPAIGN_SEEDS are numbers and ranges of them: {named}"))
+    };
+    let range = |text: &str| match text.split_once('-') {
+        Some((first, last)) => number(first)..=number(last),
+        None => number(text)..=number(text),
+    };
+    named.split(',').flat_map(range).collect()
+}
+
 /// All of the cases, or so many from all over them, which the seed picks.
 pub fn part<T: Clone>(cases: Vec<T>, short: usize) -> Vec<T> {
     if whole() {
@@ -40,7 +56,13 @@ pub async fn run<T: Clone + Debug, F: Future<Output = ()>>(name: &str, cases: Ve
     let count = cases.len();
     let run = |it: T| {
         let ran = AssertUnwindSafe(case(it.clone())).catch_unwind();
-        async move { ran.await.is_err().then(|| format!("{it:?}")) }
+        async move {
+            let failed = ran.await.is_err();
+            if whole() {
+                println!("campaign {name}: {it:?} {}", if failed { "FAILED" } else { "ended as a clean run does" });
+            }
+            failed.then(|| format!("{it:?}"))
+        }
     };
     let failed: Vec<String> =
         stream::iter(cases).map(run).buffer_unordered(abreast()).filter_map(std::future::ready).collect().await;

@@ -91,7 +91,7 @@ fn starvation(space: &Space) -> Vec<Value> {
                         "resourceRules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"],
                                            "namespaces": ["*"], "clusterScope": true}]}]);
     let flow = json!({"apiVersion": api, "kind": "FlowSchema", "metadata": {"name": name},
-                      "spec": {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 1, "rules": rules}});
+                      "spec": {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 2, "rules": rules}});
     vec![level, flow]
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use devcluster::faults::{Fault, Faults, Release};
+use devcluster::faults::{Fault, Faults, Release, Verb};
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams},
@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     campaign,
     stage::{End, Stage},
+    stale,
     story::{self, Chapter},
     support::{Space, cluster, eventually, run},
 };
@@ -102,26 +103,17 @@ async fn made_anew(api: &Api<DynamicObject>, object: &DynamicObject) {
 }
 
 async fn hears(stage: &mut Stage, case: &Case) {
-    let of = vec![case.resource().plural];
-    let held: Vec<&str> = of.iter().map(String::as_str).collect();
+    let of = [case.resource().plural];
     match case.hearing {
         Hearing::AtOnce => return case.done(&stage.space).await,
         Hearing::Held(_) => {
-            stage.proxy.holds(&held);
+            stage.proxy.holds(&[&of[0]]);
             case.done(&stage.space).await;
         }
         Hearing::Travelled => {
             stage.proxy.remembers().await.unwrap();
             case.done(&stage.space).await;
-            stage.proxy.goes_wrong(Faults {
-                requests: 1.0,
-                answers: vec![Fault::Stale],
-                of: of.clone(),
-                ..Faults::default()
-            });
-            stage.proxy.holds(&held);
-            stage.restart();
-            stage.is_served().await;
+            stage.travels(&of).await;
         }
     }
     tokio::time::sleep(LENGTH).await;
@@ -162,4 +154,36 @@ fn what_somebody_deletes_or_makes_anew_in_the_middle_of_a_rollout_is_as_in_a_cle
     run(async {
         campaign::run("3, deleted and made anew", campaign::part(cases(), 6), replaced).await;
     });
+}
+
+/// v1 is taken out of the spec, its Deployment is deleted, and both come back. Whoever is told that it is still to be deleted
+/// must not delete the new one for the old one.
+async fn taken_back() {
+    let mut stage = Stage::new("taken").await;
+    stage.is_before(Chapter::Undo).await;
+    let of = vec!["deployments".to_owned()];
+    stage.proxy.goes_wrong(Faults { requests: 1.0, answers: vec![Fault::InternalError], of, ..Faults::default() });
+    story::takes_v1_out(&stage.space).await;
+    stage.asks(0, |it| it.verb == Verb::Delete && it.name == "a-v1").await;
+    stage.proxy.remembers().await.unwrap();
+    stage.proxy.goes_wrong(Faults::default());
+    stage.space.gone(Kind::Deployment, "a-v1").await;
+    story::begin(&stage.space, Chapter::Rollout).await;
+    stage.space.ready("a").await;
+    stage.settles().await;
+    let (clean, new) = (stage.outcome().await, stage.space.child(Kind::Deployment, "a-v1").await.unwrap().uid());
+
+    let before = stage.proxy.journal().len();
+    stage.travels(&stale::all()).await;
+    stage.asks(before, |it| it.resource == "microservices" && it.name == "a").await;
+    stage.proxy.goes_wrong(Faults::default());
+    stage.proxy.releases(Release::Late);
+    stage.is_silent("v1 that was taken back").await;
+    stage.comes_to(&clean, "v1 that was taken back").await;
+    assert_eq!(stage.space.child(Kind::Deployment, "a-v1").await.unwrap().uid(), new, "the new one was deleted");
+}
+
+#[test]
+fn what_was_taken_back_is_not_deleted_by_an_operator_that_is_told_the_past() {
+    run(taken_back());
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devcluster::faults::{Proxy, creates_and_deletes};
+use devcluster::faults::{Asked, Fault, Faults, Proxy, creates_and_deletes};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -103,11 +103,27 @@ impl Stage {
         self.start();
     }
 
+    /// Kills the operator, and starts another one that is told what the proxy remembers of these resources, and nothing since.
+    pub async fn travels(&mut self, resources: &[String]) {
+        let (answers, of) = (vec![Fault::Stale], resources.to_vec());
+        self.proxy.goes_wrong(Faults { requests: 1.0, answers, of, ..Faults::default() });
+        self.proxy.holds(&resources.iter().map(String::as_str).collect::<Vec<_>>());
+        self.restart();
+        self.is_served().await;
+    }
+
     /// Waits until the operator has listed everything.
     pub async fn is_served(&self) {
         let operator = self.operator.as_ref().unwrap();
         let served = eventually(|| async { (operator.get("/readyz").await? == "ok").then_some(()) }).await;
         assert!(served.is_some(), "the operator never serves; it said:\n{}", operator.text());
+    }
+
+    /// Waits until something was asked, not counting what is in the journal up to an entry.
+    pub async fn asks(&self, after: usize, what: impl Fn(&Asked) -> bool) {
+        let asked = || self.proxy.journal().iter().skip(after).any(|entry| what(&entry.asked));
+        let found = eventually(|| async { asked().then_some(()) }).await;
+        assert!(found.is_some(), "it was never asked; the operator said:\n{}", self.log());
     }
 
     /// The operator's log so far.

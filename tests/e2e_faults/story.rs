@@ -67,6 +67,11 @@ pub async fn begin(space: &Space, chapter: Chapter) {
     }
 }
 
+/// Takes v1, which gets no requests any more, out of the spec of the rollout.
+pub async fn takes_v1_out(space: &Space) {
+    space.apply("a", &service(&version(2, 100), POLICY)).await;
+}
+
 async fn undo(space: &Space) {
     let seen = space.microservices().get("a").await.unwrap();
     let spec = MicroserviceActionSpec {

@@ -22,7 +22,8 @@ pub enum Fault {
     AnswerLost,
     /// Nothing is forwarded, and there is never an answer.
     Silence,
-    /// A list is answered as it was at some earlier time. Of lists only.
+    /// A list is answered as it was at some earlier time. Of lists of a whole kind only: what is asked for by its name is
+    /// never read from a cache.
     Stale,
 }
 
@@ -96,7 +97,7 @@ impl Fault {
     fn fits(self, asked: &Asked) -> bool {
         match self {
             Self::Conflict => asked.writes(),
-            Self::Stale => asked.verb == Verb::List,
+            Self::Stale => asked.verb == Verb::List && asked.name.is_empty(),
             _ => true,
         }
     }
@@ -144,6 +145,14 @@ mod tests {
         let fitting: std::collections::HashSet<Fault> =
             Fault::ALL.into_iter().filter(|it| *it != Fault::Stale).collect();
         assert_eq!(seen, fitting);
+    }
+
+    #[test]
+    fn what_is_listed_by_its_name_is_not_stale() {
+        let stale = Faults { requests: 1.0, answers: vec![Fault::Stale], ..Faults::default() };
+        let listed = |uri: &str| stale.answer(&Asked::of(&Method::GET, &uri.parse().unwrap()), 0);
+        assert_eq!(listed("/api/v1/pods?limit=1"), Some(Fault::Stale));
+        assert_eq!(listed("/api/v1/pods?fieldSelector=metadata.name%3Db"), None);
     }
 
     #[test]
