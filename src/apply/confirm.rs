@@ -21,29 +21,33 @@ pub struct Confirmed {
 
 impl Confirmed {
     /// Asks the API server, if `makes` something, or before the first write for a state of the spec; once for all that is
-    /// written in a row, as `asked` tells.
+    /// written in a row, as `asked` tells. The first time, nothing may have been written to it since the version that was
+    /// `seen`: what a predecessor has done since is in the status, and nobody waits for it to be seen.
     ///
     /// # Errors
     /// The Microservice is another one by now, or that cannot be seen.
     pub async fn confirm(
         &self,
         client: &Client,
-        identity: &Identity,
+        (identity, seen): (&Identity, &str),
         makes: bool,
         asked: &mut bool,
     ) -> Result<(), Error> {
         let of = Key::new(&identity.namespace, &identity.name);
         let state = (identity.uid.clone(), identity.generation);
-        if *asked || (!makes && self.known(&of).as_ref() == Some(&state)) {
+        let known = self.known(&of);
+        if *asked || (!makes && known.as_ref() == Some(&state)) {
             return Ok(());
         }
+        let first = known.is_none_or(|(uid, _)| uid != state.0);
         // Listing is what the watch needs the right to anyway.
         let api: Api<Microservice> = Api::namespaced(client.clone(), &identity.namespace);
         let one = ListParams::default().fields(&format!("metadata.name={}", identity.name));
         let listed = api.list_metadata(&one).await.map_err(|source| Error::Unconfirmed(Box::new(source)))?;
         let same = listed.items.iter().map(|found| &found.metadata).any(|found| {
             let stays = found.deletion_timestamp.is_none();
-            stays && found.uid.as_ref() == Some(&state.0) && found.generation == Some(state.1)
+            let newest = !first || found.resource_version.as_deref() == Some(seen);
+            stays && newest && found.uid.as_ref() == Some(&state.0) && found.generation == Some(state.1)
         });
         if !same {
             return Err(Error::Overtaken);
@@ -94,8 +98,9 @@ mod tests {
         (Client::new(tower::service_fn(answer), "default"), count)
     }
 
-    fn item(uid: &str, generation: i64) -> Value {
-        json!([{"metadata": {"name": "a", "namespace": "shop", "uid": uid, "generation": generation}}])
+    fn item(uid: &str, generation: i64, version: &str) -> Value {
+        json!([{"metadata": {"name": "a", "namespace": "shop", "uid": uid, "generation": generation,
+                             "resourceVersion": version}}])
     }
 
     fn identity() -> Identity {
@@ -104,29 +109,29 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_written_for_what_is_gone_or_has_changed() {
-        let mut leaving = item("1", 3);
+        let mut leaving = item("1", 3, "7");
         leaving[0]["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        for found in [json!([]), item("2", 3), item("1", 4), leaving] {
+        for found in [json!([]), item("2", 3, "7"), item("1", 4, "7"), item("1", 3, "8"), leaving] {
             let (client, _) = serving(found.clone());
-            let refused = Confirmed::default().confirm(&client, &identity(), true, &mut false).await;
+            let refused = Confirmed::default().confirm(&client, (&identity(), "7"), true, &mut false).await;
             assert!(matches!(refused, Err(Error::Overtaken)), "{found}: {refused:?}");
         }
     }
 
     #[tokio::test]
     async fn a_state_is_confirmed_once_and_what_is_made_each_time() {
-        let (client, count) = serving(item("1", 3));
+        let (client, count) = serving(item("1", 3, "7"));
         let confirmed = Confirmed::default();
-        let ask = async |makes: bool, asked: &mut bool| {
-            confirmed.confirm(&client, &identity(), makes, asked).await.unwrap();
+        let ask = async |seen: &str, makes: bool, asked: &mut bool| {
+            confirmed.confirm(&client, (&identity(), seen), makes, asked).await.unwrap();
             count.load(Ordering::SeqCst)
         };
-        assert_eq!(ask(false, &mut false).await, 1, "the first write");
-        assert_eq!(ask(false, &mut false).await, 1, "a further one");
+        assert_eq!(ask("7", false, &mut false).await, 1, "the first write");
+        assert_eq!(ask("6", false, &mut false).await, 1, "a further one");
         let mut asked = false;
-        assert_eq!(ask(true, &mut asked).await, 2);
-        assert_eq!(ask(true, &mut asked).await, 2, "in the same row");
+        assert_eq!(ask("6", true, &mut asked).await, 2, "own writes are waited for elsewhere");
+        assert_eq!(ask("6", true, &mut asked).await, 2, "in the same row");
         confirmed.forget(&Key::new("shop", "a"));
-        assert_eq!(ask(false, &mut false).await, 3);
+        assert_eq!(ask("7", false, &mut false).await, 3);
     }
 }

@@ -80,17 +80,18 @@ impl Applier {
 
     /// Applies the objects in their order, then deletes the removals in theirs. Answers what was written, and the first
     /// error. One that is local leaves the other objects to be written, or a refused Deployment would stop a failover;
-    /// after any other nothing more is written. Nothing is deleted after an error.
+    /// after any other nothing more is written. Nothing is deleted after an error. `seen` is the version of the Microservice
+    /// that was decided on.
     pub async fn apply(
         &self,
-        identity: &Identity,
+        (identity, seen): (&Identity, &str),
         objects: &[Object],
         removals: &[ChildRef],
     ) -> (Applied, Option<Error>) {
         let mut applied = Applied::default();
         let (mut failed, mut asked) = (None, false);
         for object in objects {
-            match self.apply_one(identity, object, (&mut applied, &mut asked)).await {
+            match self.apply_one((identity, seen), object, (&mut applied, &mut asked)).await {
                 Ok(()) => {}
                 Err(error) if error.is_local() => drop(failed.get_or_insert(error)),
                 Err(error) => return (applied, Some(error)),
@@ -99,7 +100,7 @@ impl Applier {
         let of = Key::new(&identity.namespace, &identity.name);
         self.settled.keep(&of, |(kind, name)| objects.iter().any(|it| it.kind == *kind && it.name == *name));
         for child in removals.iter().filter(|_| failed.is_none()) {
-            let confirmed = self.confirmed.confirm(&self.client, identity, false, &mut asked).await;
+            let confirmed = self.confirmed.confirm(&self.client, (identity, seen), false, &mut asked).await;
             let removed = match confirmed {
                 Ok(()) => self.remove(identity, child).await,
                 refused => refused,
@@ -120,7 +121,7 @@ impl Applier {
 
     async fn apply_one(
         &self,
-        identity: &Identity,
+        (identity, seen): (&Identity, &str),
         object: &Object,
         (applied, asked): (&mut Applied, &mut bool),
     ) -> Result<(), Error> {
@@ -129,7 +130,7 @@ impl Applier {
         let desired = diff::stamped(&watched(object));
         let write = self.decide(identity, object, &desired, live.as_ref())?;
         if write != Write::Skip {
-            self.confirmed.confirm(&self.client, identity, write == Write::Create, asked).await?;
+            self.confirmed.confirm(&self.client, (identity, seen), write == Write::Create, asked).await?;
         }
         let (mut params, mut body) = (PatchParams::apply(MANAGER), desired.clone());
         match &write {
@@ -280,7 +281,7 @@ mod tests {
             let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": code, "reason": reason,
                                 "status": "Failure", "message": reason});
             let there = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {},
-                               "items": [{"metadata": {"name": "a", "uid": "0", "generation": 0}}]});
+                               "items": [{"metadata": {"name": "a", "uid": "0", "generation": 0, "resourceVersion": "1"}}]});
             let reads = request.method() == axum::http::Method::GET;
             let mut answer = Response::new(Body::from(if reads { there } else { status }.to_string().into_bytes()));
             *answer.status_mut() = if reads { 200 } else { code }.try_into().unwrap();
@@ -295,7 +296,7 @@ mod tests {
             ChildRef { kind: Kind::Deployment, name: "a-v1".into(), uid: "1".into(), version: None, created: None };
         let identity = Identity { namespace: "shop".into(), name: "a".into(), uid: "0".into(), ..Identity::default() };
         let applier = Applier::new(answering(code, reason), caches.clone());
-        (applier.apply(&identity, &[], &[child]).await.1, caches)
+        (applier.apply((&identity, "1"), &[], &[child]).await.1, caches)
     }
 
     #[tokio::test]

@@ -161,7 +161,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let replies = context.desk.replies(&key);
     let observed = Observed { contents, replies, ..context.caches.observe(&service, old.clone()) };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
-    let (applied, failed) = context.applier.apply(&identity, &planned.objects, &planned.removals).await;
+    let (applied, failed) =
+        context.applier.apply((&identity, version.unwrap_or_default()), &planned.objects, &planned.removals).await;
     let failed = match failed {
         Some(error) if error.passes() => return Err(error.into()),
         other => other,

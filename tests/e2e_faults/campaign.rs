@@ -51,8 +51,14 @@ pub fn part<T: Clone>(cases: Vec<T>, short: usize) -> Vec<T> {
     stretches.map(|(nth, stretch)| stretch[Dice::of((seed(), nth)).below(stretch.len())].clone()).collect()
 }
 
+/// Whether `CAMPAIGN_ONLY`, if there is one, is in the name of a case, as a failed run prints it.
+fn is_asked_for<T: Debug>(case: &T) -> bool {
+    std::env::var("CAMPAIGN_ONLY").map_or(true, |text| format!("{case:?}").contains(&text))
+}
+
 /// Runs the cases, some at a time, and prints how many there were. One that fails does not end the others.
-pub async fn run<T: Clone + Debug, F: Future<Output = ()>>(name: &str, cases: Vec<T>, case: impl Fn(T) -> F) {
+pub async fn run<T: Clone + Debug, F: Future<Output = ()>>(name: &str, mut cases: Vec<T>, case: impl Fn(T) -> F) {
+    cases.retain(is_asked_for);
     let count = cases.len();
     let run = |it: T| {
         let ran = AssertUnwindSafe(case(it.clone())).catch_unwind();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use devcluster::faults::{Fault, Faults};
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, TypeMeta},
@@ -192,9 +193,13 @@ async fn refused((trouble, chapter): (Trouble, Chapter)) {
         trouble.begins(&stage.space).await;
         story::begin(&stage.space, chapter).await;
     } else {
+        // The rollout is begun, and comes no further until there is the trouble.
+        let (of, before) = (vec!["virtualservices".to_owned()], stage.proxy.journal().len());
+        stage.proxy.goes_wrong(Faults { requests: 1.0, answers: vec![Fault::InternalError], of, ..Faults::default() });
         story::begin(&stage.space, chapter).await;
-        story::walks(&stage.space).await;
+        stage.asks(before, |it| it.writes() && it.resource == "virtualservices").await;
         trouble.begins(&stage.space).await;
+        stage.proxy.goes_wrong(Faults::default());
     }
     let (text, by_status) = trouble.told();
     if by_status {
