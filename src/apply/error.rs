@@ -21,6 +21,12 @@ pub enum Error {
     /// The object is being deleted; it is made anew when it is gone.
     #[error("{} {name} is being deleted", kind_name(*kind))]
     Leaving { kind: Kind, name: String },
+    /// Somebody has changed or deleted the Microservice, and the watch lags behind.
+    #[error("the Microservice is not as it was any more")]
+    Overtaken,
+    /// It cannot be seen whether the Microservice is still as it was, so nothing is written for it.
+    #[error("cannot see whether the Microservice is still as it was: {0}")]
+    Unconfirmed(#[source] Box<kube::Error>),
     /// The API server could not be reached or did not do its work.
     #[error("cannot write {} {name}: {source}", kind_name(*kind))]
     Transient { kind: Kind, name: String, source: Box<kube::Error> },
@@ -45,16 +51,19 @@ impl Error {
 
     /// Whether it is gone as soon as the caches catch up; nobody needs to hear of it.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::Leaving { .. })
+        matches!(self, Self::Conflict { .. } | Self::Leaving { .. } | Self::Overtaken)
     }
 
     /// Whether it concerns one object alone, and not where requests go: the others can be written all the same.
     pub fn is_local(&self) -> bool {
         let kind = match self {
             Self::Refused { kind, .. } | Self::Foreign { kind, .. } => kind,
-            Self::Conflict { .. } | Self::NoSuchKind { .. } | Self::Leaving { .. } | Self::Transient { .. } => {
-                return false;
-            }
+            Self::Conflict { .. }
+            | Self::NoSuchKind { .. }
+            | Self::Leaving { .. }
+            | Self::Overtaken
+            | Self::Unconfirmed(_)
+            | Self::Transient { .. } => return false,
         };
         !kind.guards_traffic()
     }

@@ -1,5 +1,6 @@
 //! Apply: writes the planned objects, in order, then removes what may go. Skips what is already so.
 
+mod confirm;
 pub mod diff;
 pub mod error;
 
@@ -58,6 +59,7 @@ pub struct Applier {
     client: Client,
     caches: Arc<Caches>,
     settled: Arc<diff::Settled>,
+    confirmed: Arc<confirm::Confirmed>,
 }
 
 /// How an object is to be written, given what is there.
@@ -73,22 +75,23 @@ enum Write {
 
 impl Applier {
     pub fn new(client: Client, caches: Arc<Caches>) -> Self {
-        Self { client, caches, settled: Arc::default() }
+        Self { client, caches, settled: Arc::default(), confirmed: Arc::default() }
     }
 
     /// Applies the objects in their order, then deletes the removals in theirs. Answers what was written, and the first
     /// error. One that is local leaves the other objects to be written, or a refused Deployment would stop a failover;
-    /// after any other nothing more is written. Nothing is deleted after an error.
+    /// after any other nothing more is written. Nothing is deleted after an error. `seen` is the version of the Microservice
+    /// that was decided on.
     pub async fn apply(
         &self,
-        identity: &Identity,
+        (identity, seen): (&Identity, &str),
         objects: &[Object],
         removals: &[ChildRef],
     ) -> (Applied, Option<Error>) {
         let mut applied = Applied::default();
-        let mut failed = None;
+        let (mut failed, mut asked) = (None, false);
         for object in objects {
-            match self.apply_one(identity, object, &mut applied).await {
+            match self.apply_one((identity, seen), object, (&mut applied, &mut asked)).await {
                 Ok(()) => {}
                 Err(error) if error.is_local() => drop(failed.get_or_insert(error)),
                 Err(error) => return (applied, Some(error)),
@@ -97,7 +100,12 @@ impl Applier {
         let of = Key::new(&identity.namespace, &identity.name);
         self.settled.keep(&of, |(kind, name)| objects.iter().any(|it| it.kind == *kind && it.name == *name));
         for child in removals.iter().filter(|_| failed.is_none()) {
-            if let Err(error) = self.remove(identity, child).await {
+            let confirmed = self.confirmed.confirm(&self.client, (identity, seen), false, &mut asked).await;
+            let removed = match confirmed {
+                Ok(()) => self.remove(identity, child).await,
+                refused => refused,
+            };
+            if let Err(error) = removed {
                 return (applied, Some(error));
             }
             applied.removed.push((child.kind, child.name.clone()));
@@ -108,13 +116,22 @@ impl Applier {
     /// Forgets a Microservice that is gone.
     pub fn forget(&self, of: &Key) {
         self.settled.forget(of);
+        self.confirmed.forget(of);
     }
 
-    async fn apply_one(&self, identity: &Identity, object: &Object, applied: &mut Applied) -> Result<(), Error> {
+    async fn apply_one(
+        &self,
+        (identity, seen): (&Identity, &str),
+        object: &Object,
+        (applied, asked): (&mut Applied, &mut bool),
+    ) -> Result<(), Error> {
         let key = Key::new(&identity.namespace, &object.name);
         let live = self.caches.child(object.kind, &key);
         let desired = diff::stamped(&watched(object));
         let write = self.decide(identity, object, &desired, live.as_ref())?;
+        if write != Write::Skip {
+            self.confirmed.confirm(&self.client, (identity, seen), write == Write::Create, asked).await?;
+        }
         let (mut params, mut body) = (PatchParams::apply(MANAGER), desired.clone());
         match &write {
             Write::Skip => return Ok(()),
@@ -192,7 +209,8 @@ impl Applier {
         let params = DeleteParams::background().preconditions(preconditions);
         match self.api(child.kind, &identity.namespace).delete(&child.name, &params).await {
             Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            // A conflict need not be about the uid: the object may still be there, and would be waited for in vain.
             Err(source) => return Err(Error::write(child.kind, &child.name, source)),
         }
         self.caches.expect(
@@ -246,4 +264,50 @@ fn watched(object: &Object) -> Value {
 /// The digest that marks what was last applied.
 pub(crate) fn applied_mark(object: &Value) -> Option<&str> {
     object.get("metadata")?.get("annotations")?.get(labels::APPLIED)?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// An API server that has the Microservice, and answers everything else alike.
+    fn answering(code: u16, reason: &'static str) -> Client {
+        let answer = move |request: Request<Body>| async move {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": code, "reason": reason,
+                                "status": "Failure", "message": reason});
+            let there = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {},
+                               "items": [{"metadata": {"name": "a", "uid": "0", "generation": 0, "resourceVersion": "1"}}]});
+            let reads = request.method() == axum::http::Method::GET;
+            let mut answer = Response::new(Body::from(if reads { there } else { status }.to_string().into_bytes()));
+            *answer.status_mut() = if reads { 200 } else { code }.try_into().unwrap();
+            Ok::<_, Infallible>(answer)
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    async fn removed(code: u16, reason: &'static str) -> (Option<Error>, Arc<Caches>) {
+        let caches = Arc::new(Caches::new(None));
+        let child =
+            ChildRef { kind: Kind::Deployment, name: "a-v1".into(), uid: "1".into(), version: None, created: None };
+        let identity = Identity { namespace: "shop".into(), name: "a".into(), uid: "0".into(), ..Identity::default() };
+        let applier = Applier::new(answering(code, reason), caches.clone());
+        (applier.apply((&identity, "1"), &[], &[child]).await.1, caches)
+    }
+
+    #[tokio::test]
+    async fn what_met_a_conflict_is_not_held_for_deleted() {
+        let (failed, caches) = removed(409, "Conflict").await;
+        assert!(
+            failed.as_ref().is_some_and(Error::passes),
+            "{failed:?}: it is tried again, and nobody needs to hear of it"
+        );
+        assert!(caches.have_seen_writes(&Key::new("shop", "a")), "nothing is waited for");
+        let (failed, _) = removed(404, "NotFound").await;
+        assert!(failed.is_none(), "{failed:?}");
+    }
 }

@@ -16,17 +16,19 @@ use crate::{
 /// Answered actions that are kept of each Microservice, as a record.
 const KEPT: usize = 20;
 
-/// Writes the answers, then deletes the oldest answered actions beyond those that are kept. An answer that cannot be
-/// written is written the next time.
-pub async fn conclude(client: &Client, caches: &Caches, identity: &Identity, answers: &[Answer]) {
+/// Writes the answers, then deletes the oldest answered actions beyond those that are kept. Answers whether all answers are
+/// written: one that is not has to be given again.
+pub async fn conclude(client: &Client, caches: &Caches, identity: &Identity, answers: &[Answer]) -> bool {
     if answers.is_empty() {
-        return;
+        return true;
     }
+    let mut written = true;
     let api: Api<MicroserviceAction> = Api::namespaced(client.clone(), &identity.namespace);
     for answer in answers {
         tracing::info!(action = answer.name, result = ?answer.result, "{}", answer.message);
         if let Err(error) = write(&api, caches, identity, answer).await {
-            tracing::warn!(%error, action = answer.name, "the answer to an action was not written");
+            tracing::warn!(%error, action = answer.name, "the answer to an action was not written; it is tried again");
+            written = false;
         }
     }
     for (name, uid) in beyond_kept(caches, identity, answers) {
@@ -38,6 +40,7 @@ pub async fn conclude(client: &Client, caches: &Caches, identity: &Identity, ans
             Err(error) => tracing::warn!(%error, action = name, "an old action was not deleted"),
         }
     }
+    written
 }
 
 async fn write(
@@ -52,7 +55,7 @@ async fn write(
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let written = match api.patch_status(&answer.name, &params, &Patch::Merge(&patch)).await {
         Ok(written) => written,
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => return Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
         Err(error) => return Err(error),
     };
     let resource_version = written.metadata.resource_version.unwrap_or_default();

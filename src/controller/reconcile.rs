@@ -43,8 +43,8 @@ use super::{
 
 /// Changes of mere counts are written at most this often.
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
-/// How long until a ConfigMap that could not be read is tried again.
-const READ_AGAIN: Duration = Duration::from_secs(10);
+/// How long until what could not be read or answered is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// Longest note that the API server takes in an event.
 const MAX_NOTE: usize = 1_000;
 
@@ -147,11 +147,13 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
         Err(invalid) => {
             let subject = Subject { generation: identity.generation, service: None, observed: None, now };
             let new = status::compute(&old, subject, &Outcome::Refused { invalid: &invalid });
-            conclude(context, (newest, &[]), &identity, (&old, &new), None, &Applied::default(), now).await?;
+            let none = Applied::default();
+            let concluded = conclude(context, (newest, &[]), &identity, (&old, &new), None, &none, now).await?;
             let why = "no spec of the Microservice was ever accepted: nothing of it runs";
             let refusals = orders::refuse(&context.caches.orders_about(&identity), why);
-            actions::conclude(&context.client, &context.caches, &identity, &refusals).await;
-            return Ok(if unread { Action::requeue(READ_AGAIN) } else { Action::await_change() });
+            let told = actions::conclude(&context.client, &context.caches, &identity, &refusals).await;
+            let done = told && !unread && concluded != Concluded::Lost;
+            return Ok(if done { Action::await_change() } else { Action::requeue(TRY_AGAIN) });
         }
     };
     let service = context.caches.with_older_revisions(service, &old, now);
@@ -159,7 +161,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let replies = context.desk.replies(&key);
     let observed = Observed { contents, replies, ..context.caches.observe(&service, old.clone()) };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
-    let (applied, failed) = context.applier.apply(&identity, &planned.objects, &planned.removals).await;
+    let (applied, failed) =
+        context.applier.apply((&identity, version.unwrap_or_default()), &planned.objects, &planned.removals).await;
     let failed = match failed {
         Some(error) if error.passes() => return Err(error.into()),
         other => other,
@@ -183,14 +186,15 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     if routed && concluded != Concluded::Lost {
         context.desk.ask(&key, std::mem::take(&mut planned.inquiries));
     }
-    let again = if let Concluded::Due(at) = concluded { Some(at) } else { None };
-    if routed {
-        actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await;
-    }
+    let due = if let Concluded::Due(at) = concluded { Some(at) } else { None };
+    // Nor is anybody answered by what no status says.
+    let told = !routed
+        || (concluded != Concluded::Lost
+            && actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await);
     match failed {
         None => {
-            let read_again = now.checked_add(READ_AGAIN).ok().filter(|_| unread);
-            Ok(requeue(&planned, again.into_iter().chain(read_again).min(), now))
+            let again = now.checked_add(TRY_AGAIN).ok().filter(|_| unread || !told);
+            Ok(requeue(&planned, due.into_iter().chain(again).min(), now))
         }
         Some(error) => Err(error.into()),
     }
@@ -203,7 +207,7 @@ enum Concluded {
     Written,
     /// A change that can wait is due then.
     Due(Timestamp),
-    /// The Microservice has changed or is gone: it will be looked at anew.
+    /// The Microservice has changed or is gone, as far as a conflict tells: it has to be looked at anew.
     Lost,
 }
 

@@ -219,8 +219,14 @@ impl<V: View> Cache<V> {
 }
 
 impl<V: View> Inner<V> {
+    /// Keeps what is known of an object if that is newer: a listing may be of the past, and decisions are not taken back.
     fn insert(&mut self, key: Key, view: V) -> Change<V> {
         let before = self.objects.get(&key).cloned();
+        let older =
+            |known: &V| known.uid() == view.uid() && number(known.resource_version()) > number(view.resource_version());
+        if before.as_ref().is_some_and(older) {
+            return Change { key, after: before.clone(), before };
+        }
         self.unlist(&key, before.as_ref());
         for term in view.terms() {
             self.terms.entry(term).or_default().insert(key.clone());
@@ -316,6 +322,19 @@ mod tests {
         assert_eq!(gone[0].key, Key::new("shop", "a"));
         assert!(cache.find("x").is_empty());
         assert_eq!(cache.find("y").len(), 1);
+    }
+
+    #[test]
+    fn a_listing_of_the_past_takes_nothing_back() {
+        let cache = Cache::default();
+        cache.take(&watcher::Event::Apply(object("a", "9", "x")), view);
+        for event in [watcher::Event::Init, watcher::Event::InitApply(object("a", "8", "y")), watcher::Event::InitDone]
+        {
+            cache.take(&event, view);
+        }
+        assert_eq!(cache.get(&Key::new("shop", "a")).unwrap().team, "x");
+        cache.take(&watcher::Event::Apply(object("a", "10", "z")), view);
+        assert_eq!(cache.get(&Key::new("shop", "a")).unwrap().team, "z");
     }
 
     #[test]

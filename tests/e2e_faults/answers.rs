@@ -12,12 +12,17 @@ use crate::{
 };
 
 /// How long things go wrong, if the rollout does not end before: several times what it takes in a clean run.
-const FAULTY: Duration = Duration::from_secs(45);
+pub const FAULTY: Duration = Duration::from_secs(45);
 const SEEDS: u64 = 500;
 
+/// Which part of all goes wrong, by the seed.
+fn rate(seed: u64) -> f64 {
+    [0.1, 0.2, 0.3, 0.4, 0.5][usize::try_from(seed % 5).unwrap()]
+}
+
 /// Everything goes wrong at a rate of 10 to 50 %, by the seed.
-fn faults(seed: u64) -> Faults {
-    let part = [0.1, 0.2, 0.3, 0.4, 0.5][usize::try_from(seed % 5).unwrap()];
+pub fn faults(seed: u64) -> Faults {
+    let part = rate(seed);
     Faults {
         seed,
         requests: part,
@@ -25,6 +30,7 @@ fn faults(seed: u64) -> Faults {
         watches: part,
         events: WatchFault::ALL.to_vec(),
         longest: Duration::from_secs(3),
+        of: Vec::new(),
     }
 }
 
@@ -42,15 +48,14 @@ async fn disturbed(seed: u64) {
     stage.comes_to(promoted, &about).await;
     stage.is_silent(&about).await;
     let hit = stage.proxy.journal().iter().filter(|entry| entry.fault.is_some()).count();
-    assert!(hit > 0, "{about}: nothing went wrong");
+    // A rollout makes some 20 requests beside its watches: of a tenth of them there may be none.
+    assert!(hit > 0 || rate(seed) < 0.2, "{about}: nothing went wrong");
     println!("{about}: {hit} requests went wrong");
 }
 
 #[test]
 fn a_rollout_among_faults_of_the_api_server_ends_as_a_clean_run() {
     run(async {
-        let first = campaign::seed();
-        let cases = if campaign::whole() { (first..first + SEEDS).collect() } else { (first..first + 5).collect() };
-        campaign::run("2, faults of the API server", cases, disturbed).await;
+        campaign::run("2, faults of the API server", campaign::seeds(SEEDS, 5), disturbed).await;
     });
 }

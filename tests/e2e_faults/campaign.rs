@@ -1,11 +1,20 @@
 //! How much of a campaign runs, and what it prints.
 
-use std::future::Future;
+use std::{fmt::Debug, future::Future, panic::AssertUnwindSafe};
 
-use futures::{StreamExt, stream};
+use devcluster::Dice;
+use futures::{FutureExt, StreamExt, stream};
 
-/// Runs of a campaign at a time.
-const ABREAST: usize = 6;
+/// Runs of a campaign at a time: `CAMPAIGN_ABREAST`, or six.
+fn abreast() -> usize {
+    number("CAMPAIGN_ABREAST", 6)
+}
+
+/// A number of the environment.
+fn number<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
+    let Ok(text) = std::env::var(name) else { return otherwise };
+    text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}"))
+}
 
 /// Whether the whole of each campaign is to run.
 pub fn whole() -> bool {
@@ -14,24 +23,56 @@ pub fn whole() -> bool {
 
 /// What the choice of a short campaign, and its faults, depend on.
 pub fn seed() -> u64 {
-    let text = std::env::var("CAMPAIGN_SEED").unwrap_or_else(|_| "1".to_owned());
-    text.parse().unwrap_or_else(|_| panic!("CAMPAIGN_SEED is no number: {text}"))
+    number("CAMPAIGN_SEED", 1)
 }
 
-/// All of the cases, or so many that the seed picks.
-pub fn part<T>(cases: Vec<T>, short: usize) -> Vec<T> {
+/// Seeds of a campaign that has so many in the whole, and so many in `make test`: those that `CAMPAIGN_SEEDS` names, such as
+/// `27,81-90`, or all from `CAMPAIGN_SEED` on.
+pub fn seeds(all: u64, short: u64) -> Vec<u64> {
+    let Ok(named) = std::env::var("CAMPAIGN_SEEDS") else {
+        return (seed()..).take(usize::try_from(if whole() { all } else { short }).unwrap()).collect();
+    };
+    let number = |text: &str| -> u64 {
+        text.parse().unwrap_or_else(|_| panic!("CAMPAIGN_SEEDS are numbers and ranges of them: {named}"))
+    };
+    let range = |text: &str| match text.split_once('-') {
+        Some((first, last)) => number(first)..=number(last),
+        None => number(text)..=number(text),
+    };
+    named.split(',').flat_map(range).collect()
+}
+
+/// All of the cases, or so many from all over them, which the seed picks.
+pub fn part<T: Clone>(cases: Vec<T>, short: usize) -> Vec<T> {
     if whole() {
         return cases;
     }
-    let step = (cases.len() / short).max(1);
-    let first = usize::try_from(seed()).unwrap() % step;
-    cases.into_iter().skip(first).step_by(step).take(short).collect()
+    let stretches = cases.chunks((cases.len() / short).max(1)).take(short).enumerate();
+    stretches.map(|(nth, stretch)| stretch[Dice::of((seed(), nth)).below(stretch.len())].clone()).collect()
 }
 
-/// Runs the cases, some at a time, and prints how many there were.
-pub async fn run<T, F: Future<Output = ()>>(name: &str, cases: Vec<T>, case: impl Fn(T) -> F) {
+/// Whether `CAMPAIGN_ONLY`, if there is one, is in the name of a case, as a failed run prints it.
+fn is_asked_for<T: Debug>(case: &T) -> bool {
+    std::env::var("CAMPAIGN_ONLY").map_or(true, |text| format!("{case:?}").contains(&text))
+}
+
+/// Runs the cases, some at a time, and prints how many there were. One that fails does not end the others.
+pub async fn run<T: Clone + Debug, F: Future<Output = ()>>(name: &str, mut cases: Vec<T>, case: impl Fn(T) -> F) {
+    cases.retain(is_asked_for);
     let count = cases.len();
-    stream::iter(cases).map(case).buffer_unordered(ABREAST).collect::<()>().await;
+    let run = |it: T| {
+        let ran = AssertUnwindSafe(case(it.clone())).catch_unwind();
+        async move {
+            let failed = ran.await.is_err();
+            if whole() {
+                println!("campaign {name}: {it:?} {}", if failed { "FAILED" } else { "ended as a clean run does" });
+            }
+            failed.then(|| format!("{it:?}"))
+        }
+    };
+    let failed: Vec<String> =
+        stream::iter(cases).map(run).buffer_unordered(abreast()).filter_map(std::future::ready).collect().await;
     let part = if whole() { "the whole".to_owned() } else { format!("a part, CAMPAIGN_SEED={}", seed()) };
-    println!("campaign {name}: {count} runs ({part}), each ended as a clean run does");
+    println!("campaign {name}: {count} runs ({part}), {} ended as a clean run does", count - failed.len());
+    assert!(failed.is_empty(), "campaign {name}: {} of {count} runs failed, see above: {failed:?}", failed.len());
 }

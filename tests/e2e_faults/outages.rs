@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use devcluster::{Cluster, Component, Options};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, api::DeleteParams};
+use k8s_openapi::{
+    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
+};
+use microservice_operator::api::Microservice;
 
 use crate::{
     campaign,
     stage::Stage,
     story::{self, Chapter},
-    support::{Space, eventually, run, start},
+    support::{Space, condition, eventually, run, start, told},
 };
 
 /// How long it is away.
@@ -23,17 +29,20 @@ enum Outage {
     Stopped(Component),
     /// It dies, and is started anew.
     Killed(Component),
+    /// Istio's definitions are deleted, and all routes with them.
+    MeshGone,
 }
 
-const OUTAGES: [Outage; 4] = [
+const OUTAGES: [Outage; 5] = [
     Outage::Killed(Component::ApiServer),
     Outage::Stopped(Component::ApiServer),
     Outage::Stopped(Component::Etcd),
     Outage::Killed(Component::Etcd),
+    Outage::MeshGone,
 ];
 
 impl Outage {
-    async fn happens(self, cluster: &Cluster) {
+    async fn happens(self, cluster: &Cluster, space: &Space) {
         match self {
             Self::Stopped(component) => {
                 cluster.pause(component).unwrap();
@@ -45,7 +54,32 @@ impl Outage {
                 tokio::time::sleep(LENGTH).await;
                 cluster.start_component(component).await.unwrap();
             }
+            Self::MeshGone => mesh_goes(space).await,
         }
+    }
+}
+
+/// Deletes Istio's definitions, and makes them again once the operator misses them.
+async fn mesh_goes(space: &Space) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(space.client.clone());
+    let all = definitions.list(&ListParams::default()).await.unwrap().items;
+    let istio: Vec<_> = all.into_iter().filter(|it| it.name_any().ends_with("networking.istio.io")).collect();
+    for definition in &istio {
+        definitions.delete(&definition.name_any(), &DeleteParams::default()).await.unwrap();
+    }
+    let missed = |it: &Microservice| told(it, "RoutesReady").0 == "MeshNotInstalled";
+    let told = space.until("a", "the mesh is missed", missed).await;
+    assert_eq!(condition(&told, "Available"), "True", "requests are served all the same");
+    for definition in istio {
+        let name = definition.name_any();
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            annotations: definition.metadata.annotations,
+            ..ObjectMeta::default()
+        };
+        let fresh = CustomResourceDefinition { metadata, spec: definition.spec, status: None };
+        let made = eventually(|| async { definitions.create(&PostParams::default(), &fresh).await.ok() }).await;
+        made.unwrap_or_else(|| panic!("{name} cannot be made again"));
     }
 }
 
@@ -54,14 +88,15 @@ async fn away(cluster: &Cluster, outage: Outage) {
     let stage = Stage::within(Space::unwatched(cluster, "outage").await).await;
     let promoted = stage.is_before(Chapter::Rollout).await;
     story::begin(&stage.space, Chapter::Rollout).await;
-    let walks = |it: &microservice_operator::api::Microservice| {
-        it.status.as_ref().is_some_and(|status| status.weights.as_deref() != Some("v1=60 v2=40"))
-    };
-    stage.space.until("a", "the first step", walks).await;
-    outage.happens(cluster).await;
-    let about = format!("{outage:?} for {LENGTH:?}");
+    story::walks(&stage.space).await;
+    outage.happens(cluster, &stage.space).await;
+    let about = format!("{outage:?}");
     story::end(&stage.space, Chapter::Rollout).await;
-    stage.comes_to(promoted, &about).await;
+    match outage {
+        // The routes are made twice.
+        Outage::MeshGone => stage.ends_as(&promoted.end, &about).await,
+        Outage::Stopped(_) | Outage::Killed(_) => stage.comes_to(promoted, &about).await,
+    }
     stage.is_silent(&about).await;
 }
 

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devcluster::faults::{Proxy, creates_and_deletes};
+use devcluster::faults::{Asked, Fault, Faults, Proxy, creates_and_deletes};
+use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -21,13 +22,19 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// After so long without a write, a clean run is at rest.
 const REST: Duration = Duration::from_secs(15);
 
-/// What a run has come to.
+/// What there is when a run has come to its end.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct End {
     /// All children, without identities and times.
     pub objects: BTreeMap<String, Value>,
     /// What the status says, without times.
     pub status: Value,
+}
+
+/// What a run has come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub end: End,
     /// How many objects of each resource the operator created and deleted.
     pub counts: BTreeMap<String, (usize, usize)>,
 }
@@ -72,7 +79,13 @@ impl Stage {
 
     /// In a namespace for an operator with a propagation of a second.
     pub async fn within(space: Space) -> Self {
-        let proxy = Proxy::start(space.client.clone()).await.unwrap();
+        let administrator = space.client.clone();
+        Self::as_user(space, administrator).await
+    }
+
+    /// With an operator that is this user.
+    pub async fn as_user(space: Space, user: Client) -> Self {
+        let proxy = Proxy::start(user).await.unwrap();
         let mut stage = Self { space, proxy, operator: None };
         stage.start();
         stage
@@ -90,8 +103,40 @@ impl Stage {
         self.start();
     }
 
+    /// Kills the operator, and starts another one that is told what the proxy remembers of these resources, and nothing since.
+    pub async fn travels(&mut self, resources: &[String]) {
+        let (answers, of) = (vec![Fault::Stale], resources.to_vec());
+        self.proxy.goes_wrong(Faults { requests: 1.0, answers, of, ..Faults::default() });
+        self.proxy.holds(&resources.iter().map(String::as_str).collect::<Vec<_>>());
+        self.restart();
+        self.is_served().await;
+    }
+
+    /// Waits until the operator has listed everything.
+    pub async fn is_served(&self) {
+        let operator = self.operator.as_ref().unwrap();
+        let served = eventually(|| async { (operator.get("/readyz").await? == "ok").then_some(()) }).await;
+        assert!(served.is_some(), "the operator never serves; it said:\n{}", operator.text());
+    }
+
+    /// Waits until something was asked, not counting what is in the journal up to an entry.
+    pub async fn asks(&self, after: usize, what: impl Fn(&Asked) -> bool) {
+        let asked = || self.proxy.journal().iter().skip(after).any(|entry| what(&entry.asked));
+        let found = eventually(|| async { asked().then_some(()) }).await;
+        assert!(found.is_some(), "it was never asked; the operator said:\n{}", self.log());
+    }
+
+    /// The operator's log so far.
+    pub fn log(&self) -> String {
+        self.operator.as_ref().map(Operator::text).unwrap_or_default()
+    }
+
     /// What there is now.
     pub async fn outcome(&self) -> Outcome {
+        Outcome { end: self.end().await, counts: creates_and_deletes(&self.proxy.journal()) }
+    }
+
+    async fn end(&self) -> End {
         let status = match self.space.microservices().get_opt("a").await.unwrap() {
             Some(found) => {
                 let status = found.status.unwrap_or_default();
@@ -103,8 +148,7 @@ impl Stage {
             }
             None => Value::Null,
         };
-        let counts = creates_and_deletes(&self.proxy.journal());
-        Outcome { objects: self.space.snapshot().await, status, counts }
+        End { objects: self.space.snapshot().await, status }
     }
 
     /// Runs the chapters before one of them without any fault; answers what that one comes to in a clean run.
@@ -126,6 +170,12 @@ impl Stage {
         assert!(same.is_some(), "{about}: it came to\n{:#?}\ninstead of\n{clean:#?}", self.outcome().await);
     }
 
+    /// Waits until everything is as it is in the end of a clean run, whatever was made and deleted on the way.
+    pub async fn ends_as(&self, clean: &End, about: &str) {
+        let same = eventually(|| async { (self.end().await == *clean).then_some(()) }).await;
+        assert!(same.is_some(), "{about}: it came to\n{:#?}\ninstead of\n{clean:#?}", self.end().await);
+    }
+
     /// Waits until the children are what they were.
     pub async fn puts_back(&self, children: &BTreeMap<String, Value>, about: &str) {
         let same = eventually(|| async { (self.space.snapshot().await == *children).then_some(()) }).await;
@@ -134,27 +184,23 @@ impl Stage {
 
     /// Waits until nothing was written for a while.
     pub async fn settles(&self) {
+        self.rests(REST, "a clean run").await;
+    }
+
+    async fn rests(&self, time: Duration, about: &str) {
         let last = Cell::new((self.proxy.writes(), Instant::now()));
         let rests = eventually(|| async {
             let (writes, since) = last.get();
             if self.proxy.writes() != writes {
                 last.set((self.proxy.writes(), Instant::now()));
             }
-            (since.elapsed() >= REST).then_some(())
+            (since.elapsed() >= time).then_some(())
         });
-        assert!(rests.await.is_some(), "{} never comes to rest: {:#?}", self.space.name, self.proxy.journal());
+        assert!(rests.await.is_some(), "{about} never comes to rest: {:#?}", self.proxy.journal());
     }
 
-    /// Watches that nothing is written for a time, once the last of what there was to write is.
+    /// Waits until nothing was written for a time: what is under way may still have to be given up, and written again.
     pub async fn is_silent(&self, about: &str) {
-        self.settles().await;
-        let before = self.proxy.writes();
-        let end = Instant::now() + SILENCE;
-        while Instant::now() < end {
-            let journal = self.proxy.journal();
-            let written: Vec<_> = journal.iter().filter(|entry| entry.is_forwarded_write()).skip(before).collect();
-            assert!(written.is_empty(), "{about}: written at rest: {written:?}");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
+        self.rests(SILENCE, about).await;
     }
 }

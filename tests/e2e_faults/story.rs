@@ -67,6 +67,11 @@ pub async fn begin(space: &Space, chapter: Chapter) {
     }
 }
 
+/// Takes v1, which gets no requests any more, out of the spec of the rollout.
+pub async fn takes_v1_out(space: &Space) {
+    space.apply("a", &service(&version(2, 100), POLICY)).await;
+}
+
 async fn undo(space: &Space) {
     let seen = space.microservices().get("a").await.unwrap();
     let spec = MicroserviceActionSpec {
@@ -81,6 +86,12 @@ async fn undo(space: &Space) {
     };
     let action = MicroserviceAction::new("undo", spec);
     space.api::<MicroserviceAction>().create(&PostParams::default(), &action).await.unwrap();
+}
+
+/// Waits until the rollout is on its way.
+pub async fn walks(space: &Space) {
+    let walks = |it: &Microservice| it.status.as_ref().is_some_and(|it| it.weights.as_deref() != Some("v1=60 v2=40"));
+    space.until("a", "the first step", walks).await;
 }
 
 /// Waits for the end of the chapter.

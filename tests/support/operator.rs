@@ -1,6 +1,7 @@
 //! The operator as a process on this machine.
 
 use std::{
+    ffi::OsString,
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -9,6 +10,11 @@ use std::{
 use nix::sys::signal::Signal;
 
 use super::{Space, cluster, eventually};
+
+/// The operator that is tested: `OPERATOR_PROGRAM`, such as that of an older revision, or the one just built.
+fn program() -> OsString {
+    std::env::var_os("OPERATOR_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_microservice-operator").into())
+}
 
 /// A running operator; killed when dropped, and when the test's process ends in any way.
 pub struct Operator {
@@ -33,7 +39,8 @@ impl Operator {
         let (_, log) = log.keep().unwrap();
         let out = File::options().append(true).open(&log).unwrap();
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_microservice-operator")])
+            .args(["--pdeathsig", "KILL"])
+            .arg(program())
             .args(args)
             .envs(variables.iter().copied())
             .env("KUBECONFIG", kubeconfig)

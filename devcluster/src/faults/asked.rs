@@ -10,7 +10,7 @@ pub struct Asked {
     /// The resource in the plural, such as `deployments`, with its subresource, such as `deployments/scale`. For what is no
     /// resource, such as `/version`: the path.
     pub resource: String,
-    /// The object; empty for those of a whole kind.
+    /// The object; empty for those of a whole kind. A list may be of one object by its name, too.
     pub name: String,
 }
 
@@ -33,6 +33,9 @@ pub enum Verb {
     Delete,
 }
 
+/// Selects one object by its name.
+const BY_NAME: &str = "fieldSelector=metadata.name%3D";
+
 impl Asked {
     /// Reads a request's method and address.
     pub fn of(method: &Method, uri: &Uri) -> Self {
@@ -51,6 +54,7 @@ impl Asked {
             [kind, name] => ((*kind).to_owned(), *name),
             [kind, name, further @ ..] => (format!("{kind}/{}", further.join("/")), *name),
         };
+        let named = uri.query().into_iter().flat_map(|query| query.split('&')).find_map(|it| it.strip_prefix(BY_NAME));
         let watches = uri.query().is_some_and(|query| query.split('&').any(|it| it == "watch=true" || it == "watch=1"));
         let verb = match *method {
             Method::POST => Verb::Create,
@@ -61,7 +65,7 @@ impl Asked {
             _ if name.is_empty() && !object.is_empty() => Verb::List,
             _ => Verb::Get,
         };
-        Self { verb, resource, name: name.to_owned() }
+        Self { verb, resource, name: named.unwrap_or(name).to_owned() }
     }
 
     /// Whether it changes something. Questions that are asked by a POST do not.
@@ -84,6 +88,8 @@ mod tests {
     fn requests_are_told_apart() {
         let cases = [
             (Method::GET, "/api/v1/namespaces/a/pods?limit=5", Verb::List, "pods", ""),
+            (Method::GET, "/api/v1/pods?fieldSelector=metadata.name%3Db", Verb::List, "pods", "b"),
+            (Method::GET, "/api/v1/pods?fieldSelector=metadata.name%21%3Db", Verb::List, "pods", ""),
             (Method::GET, "/api/v1/pods?watch=true&resourceVersion=1", Verb::Watch, "pods", ""),
             (Method::GET, "/api/v1/namespaces/a", Verb::Get, "namespaces", "a"),
             (Method::GET, "/apis/apps/v1/namespaces/a/deployments/b", Verb::Get, "deployments", "b"),

@@ -1,10 +1,11 @@
 //! A proxy before an API server, in which things go wrong as a seed tells: for any controller that a kubeconfig leads to it.
 //!
 //! It answers errors, ends connections, never answers, loses answers, answers lists as they were, holds back watches, dates
-//! answers anew, and stops at the n-th write, so that the controller can be killed there. What was asked and what came of it is in its
-//! journal.
+//! answers anew, and stops at the n-th write, so that the controller can be killed there. What was asked and what came of it
+//! is in its journal.
 
 mod asked;
+mod gate;
 mod journal;
 mod plan;
 mod serve;
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use jiff::SignedDuration;
 use kube::Client;
 use serde_json::json;
@@ -23,8 +25,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch as signal;
 
 pub use asked::{Asked, Verb};
+pub use gate::Release;
 pub use journal::{Entry, creates_and_deletes};
 pub use plan::{Fault, Faults, WatchFault};
+
+use gate::Gate;
 
 /// When the proxy stops at a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,16 @@ struct Shared {
     client: Client,
     state: Mutex<State>,
     halted: signal::Sender<bool>,
+    gate: signal::Sender<Gate>,
+}
+
+/// Earlier answers to a list.
+#[derive(Default)]
+struct Listed {
+    /// In which form it was asked for.
+    accepts: Option<HeaderValue>,
+    /// The oldest first.
+    answers: Vec<Bytes>,
 }
 
 #[derive(Default)]
@@ -57,8 +72,8 @@ struct State {
     stop: Option<Stop>,
     /// How far the clock that dates answers is ahead of the API server's.
     ahead: SignedDuration,
-    /// Earlier answers to lists, by address, oldest first.
-    lists: BTreeMap<String, Vec<Bytes>>,
+    /// Earlier answers to lists, by address.
+    lists: BTreeMap<String, Listed>,
 }
 
 /// Where to stop: after so many further writes.
@@ -83,7 +98,8 @@ impl Proxy {
             "users": [{"name": "proxy", "user": {}}],
         });
         std::fs::write(kubeconfig.path(), content.to_string())?;
-        let shared = Arc::new(Shared { client, state: Mutex::default(), halted: signal::Sender::new(false) });
+        let (halted, gate) = (signal::Sender::new(false), signal::Sender::default());
+        let shared = Arc::new(Shared { client, state: Mutex::default(), halted, gate });
         let server = tokio::spawn(serve::run(listener, shared.clone()));
         Ok(Self { shared, kubeconfig, server })
     }
@@ -98,6 +114,25 @@ impl Proxy {
         let mut state = self.shared.lock();
         state.faults = faults;
         state.counts.clear();
+    }
+
+    /// Holds the events of these resources back from now on, of watches that run and of new ones.
+    pub fn holds(&self, resources: &[&str]) {
+        let resources = resources.iter().map(|it| (*it).to_owned()).collect();
+        self.shared.gate.send_replace(Gate { resources, release: Release::default() });
+    }
+
+    /// Lets all watches go on.
+    pub fn releases(&self, release: Release) {
+        self.shared.gate.send_replace(Gate { resources: Vec::new(), release });
+    }
+
+    /// Keeps how everything is now that was listed before: [`Fault::Stale`] answers like that from now on.
+    ///
+    /// # Errors
+    /// Something cannot be listed.
+    pub async fn remembers(&self) -> io::Result<()> {
+        self.shared.remember_now().await
     }
 
     /// Stops at the `nth` write from now, counted from 1: from then on nothing is forwarded or answered.

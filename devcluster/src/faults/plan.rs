@@ -22,7 +22,8 @@ pub enum Fault {
     AnswerLost,
     /// Nothing is forwarded, and there is never an answer.
     Silence,
-    /// A list is answered as it was at some earlier time. Of lists only.
+    /// A list is answered as it was at some earlier time. Of lists of a whole kind only: what is asked for by its name is
+    /// never read from a cache.
     Stale,
 }
 
@@ -54,11 +55,16 @@ pub struct Faults {
     pub events: Vec<WatchFault>,
     /// Longest time that events are late, or missed.
     pub longest: Duration,
+    /// The resources whose requests and watches they are, such as `deployments`; empty for all.
+    pub of: Vec<String>,
 }
 
 impl Faults {
     /// What happens to the request that is the `nth` of its kind. Whatever else goes on at the time has no influence.
     pub fn answer(&self, asked: &Asked, nth: u64) -> Option<Fault> {
+        if !self.concern(asked) {
+            return None;
+        }
         let possible: Vec<Fault> = self.answers.iter().copied().filter(|fault| fault.fits(asked)).collect();
         pick(self.requests, &possible, &mut Dice::of((self.seed, asked, nth)))
     }
@@ -66,8 +72,12 @@ impl Faults {
     /// What happens to the `nth` watch of a kind, and for how long.
     pub fn watch(&self, asked: &Asked, nth: u64) -> Option<(WatchFault, Duration)> {
         let mut dice = Dice::of((self.seed, asked, nth));
-        let fault = pick(self.watches, &self.events, &mut dice)?;
+        let fault = pick(self.watches, &self.events, &mut dice).filter(|_| self.concern(asked))?;
         Some((fault, self.longest.mul_f64(dice.part())))
+    }
+
+    fn concern(&self, asked: &Asked) -> bool {
+        self.of.is_empty() || self.of.contains(&asked.resource)
     }
 }
 
@@ -87,7 +97,7 @@ impl Fault {
     fn fits(self, asked: &Asked) -> bool {
         match self {
             Self::Conflict => asked.writes(),
-            Self::Stale => asked.verb == Verb::List,
+            Self::Stale => asked.verb == Verb::List && asked.name.is_empty(),
             _ => true,
         }
     }
@@ -135,6 +145,25 @@ mod tests {
         let fitting: std::collections::HashSet<Fault> =
             Fault::ALL.into_iter().filter(|it| *it != Fault::Stale).collect();
         assert_eq!(seen, fitting);
+    }
+
+    #[test]
+    fn what_is_listed_by_its_name_is_not_stale() {
+        let stale = Faults { requests: 1.0, answers: vec![Fault::Stale], ..Faults::default() };
+        let listed = |uri: &str| stale.answer(&Asked::of(&Method::GET, &uri.parse().unwrap()), 0);
+        assert_eq!(listed("/api/v1/pods?limit=1"), Some(Fault::Stale));
+        assert_eq!(listed("/api/v1/pods?fieldSelector=metadata.name%3Db"), None);
+    }
+
+    #[test]
+    fn other_resources_than_those_that_are_named_stay_as_they_are() {
+        let only = |of: &str| Faults { of: vec![of.into()], ..faults(7, 1.0) };
+        assert!(only("services").answer(&write(), 0).is_some());
+        assert_eq!(only("pods").answer(&write(), 0), None);
+        let watching = |of: &str| Faults { watches: 1.0, events: WatchFault::ALL.to_vec(), ..only(of) };
+        let watch = Asked::of(&Method::GET, &"/api/v1/pods?watch=true".parse().unwrap());
+        assert!(watching("pods").watch(&watch, 0).is_some());
+        assert_eq!(watching("services").watch(&watch, 0), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, RETRY_AFTER, TRANSFER_ENCODING,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -22,10 +22,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::asked::{Asked, Verb};
+use super::gate::Passage;
 use super::journal::Entry;
 use super::plan::Fault;
 use super::watch::{Pieces, pieces};
-use super::{Moment, Shared, Stop};
+use super::{Listed, Moment, Shared, Stop};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 type Answer = Response<Body>;
@@ -122,6 +123,7 @@ impl Shared {
         for name in [HOST, ACCEPT_ENCODING, CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
             head.headers.remove(name);
         }
+        let accepted = head.headers.get(ACCEPT).cloned();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let onward = Request::from_parts(head, body.to_vec().into());
         let answer = self.client.send(onward).await.map_err(io::Error::other)?;
@@ -133,12 +135,13 @@ impl Shared {
         if course.asked.verb == Verb::Watch {
             self.note(course, Some(head.status));
             let fault = self.lock().faults.watch(&course.asked, course.nth);
-            return Ok(Response::from_parts(head, streamed(pieces(body, fault))));
+            let passage = Passage { resource: course.asked.resource.clone(), gate: self.gate.subscribe() };
+            return Ok(Response::from_parts(head, streamed(pieces(body, fault, passage))));
         }
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         self.note(course, Some(head.status));
         if course.asked.verb == Verb::List && head.status.is_success() {
-            self.remember(address, body.clone());
+            self.remember(address, accepted, body.clone());
         }
         if course.stops == Some(Moment::After) {
             self.halted.send_replace(true);
@@ -169,18 +172,37 @@ impl Shared {
         self.lock().journal.push(entry);
     }
 
-    fn remember(&self, address: String, list: Bytes) {
+    fn remember(&self, address: String, accepted: Option<HeaderValue>, list: Bytes) {
         let mut state = self.lock();
-        let lists = state.lists.entry(address).or_default();
-        if lists.len() == REMEMBERED {
-            lists.remove(0);
+        let Listed { accepts, answers } = state.lists.entry(address).or_default();
+        *accepts = accepted;
+        if answers.len() == REMEMBERED {
+            answers.remove(0);
         }
-        lists.push(list);
+        answers.push(list);
+    }
+
+    /// Forgets the earlier answers to lists, but for how they would be now.
+    pub(super) async fn remember_now(&self) -> io::Result<()> {
+        let known: Vec<_> = self.lock().lists.iter().map(|(at, listed)| (at.clone(), listed.accepts.clone())).collect();
+        for (address, accepts) in known {
+            let mut request = Request::get(&address).body(Vec::new().into()).map_err(io::Error::other)?;
+            if let Some(accepts) = &accepts {
+                request.headers_mut().insert(ACCEPT, accepts.clone());
+            }
+            let answer = self.client.send(request).await.map_err(io::Error::other)?;
+            if !answer.status().is_success() {
+                return Err(io::Error::other(format!("{address} cannot be listed: {}", answer.status())));
+            }
+            let list = answer.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+            self.lock().lists.insert(address, Listed { accepts, answers: vec![list] });
+        }
+        Ok(())
     }
 
     /// The oldest answer that is known.
     fn stale(&self, course: &Course, request: &Request<Incoming>) -> Option<Answer> {
-        let list = self.lock().lists.get(&request.uri().to_string())?.first()?.clone();
+        let list = self.lock().lists.get(&request.uri().to_string())?.answers.first()?.clone();
         self.note(course, None);
         Some(of_json(StatusCode::OK, list))
     }

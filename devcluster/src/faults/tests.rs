@@ -102,6 +102,40 @@ async fn a_stale_list_is_the_oldest_that_is_known() {
 }
 
 #[tokio::test]
+async fn what_is_remembered_on_demand_is_what_stale_lists_say() {
+    let (proxy, _) = proxy().await;
+    let client = controller(&proxy).await;
+    for _ in 0..2 {
+        ask(&client, Method::GET, PODS).await.unwrap();
+    }
+    proxy.remembers().await.unwrap();
+    assert_eq!(ask(&client, Method::GET, PODS).await.unwrap().1, "4");
+    proxy.goes_wrong(always(Fault::Stale));
+    assert_eq!(ask(&client, Method::GET, PODS).await.unwrap().1, "3");
+}
+
+#[tokio::test]
+async fn events_that_are_held_back_come_late_or_are_missed() {
+    let (proxy, _) = proxy().await;
+    let client = controller(&proxy).await;
+    let watch = || {
+        let client = client.clone();
+        tokio::spawn(async move { ask(&client, Method::GET, &format!("{PODS}?watch=true")).await.unwrap().1 })
+    };
+    proxy.holds(&["services"]);
+    assert_eq!(watch().await.unwrap(), EVENTS, "another kind is not held back");
+    for (release, comes) in [(Release::Late, EVENTS), (Release::Missed, "410")] {
+        proxy.holds(&["pods"]);
+        let mut held = watch();
+        assert!(timeout(SHORT, &mut held).await.is_err(), "nothing comes before");
+        proxy.releases(release);
+        let came = held.await.unwrap();
+        assert!(came.contains(comes), "{release:?}: {came}");
+        assert_eq!(came.contains(EVENTS), release == Release::Late, "{release:?}: {came}");
+    }
+}
+
+#[tokio::test]
 async fn it_stops_before_a_write_or_after_it_and_forwards_nothing_of_the_dead() {
     for (moment, forwarded) in [(Moment::Before, 1), (Moment::After, 2)] {
         let (proxy, seen) = proxy().await;

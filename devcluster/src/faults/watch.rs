@@ -11,6 +11,7 @@ use hyper::body::Frame;
 use kube::client::Body;
 use tokio::time::{Instant, timeout_at};
 
+use super::gate::{Passage, Release};
 use super::plan::WatchFault;
 
 /// A body that comes in pieces.
@@ -29,14 +30,15 @@ struct Events {
     fault: Option<WatchFault>,
     longest: Duration,
     since: Instant,
+    passage: Passage,
     over: bool,
 }
 
 /// Passes the events of a watch on.
-pub(super) fn pieces(body: Body, fault: Option<(WatchFault, Duration)>) -> Pieces {
+pub(super) fn pieces(body: Body, fault: Option<(WatchFault, Duration)>, passage: Passage) -> Pieces {
     let (fault, longest) = fault.map_or((None, Duration::ZERO), |(fault, longest)| (Some(fault), longest));
     let from = BodyDataStream::new(body);
-    let events = Events { from, begun: BytesMut::new(), fault, longest, since: Instant::now(), over: false };
+    let events = Events { from, begun: BytesMut::new(), fault, longest, since: Instant::now(), passage, over: false };
     Box::pin(stream::unfold(events, Events::next))
 }
 
@@ -60,7 +62,16 @@ impl Events {
                 first
             }
         };
+        if self.passage.opens().await == Some(Release::Missed) {
+            return Some((Ok(Frame::data(self.expires())), self));
+        }
         piece.map(|piece| (Ok(Frame::data(piece)), self))
+    }
+
+    /// The last that comes: that the watch is too old.
+    fn expires(&mut self) -> Bytes {
+        self.over = true;
+        Bytes::from_static(EXPIRED.as_bytes())
     }
 
     /// The next event, once it is there; None at the end.
@@ -90,7 +101,6 @@ impl Events {
         while let Ok(missed) = timeout_at(end, self.from.next()).await {
             missed?.ok()?;
         }
-        self.over = true;
-        Some(Bytes::from_static(EXPIRED.as_bytes()))
+        Some(self.expires())
     }
 }

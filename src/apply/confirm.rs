@@ -1,0 +1,137 @@
+//! Whether the Microservice is still the one that was decided on. Each kind has a watch of its own, and that of Microservices
+//! may be the last to tell: of a deletion, after children that went with it, which would be made anew for nobody; or of an
+//! edit, to a process that has just begun, after the children that its predecessor has brought where that wants them.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use kube::{Api, Client, api::ListParams};
+
+use crate::{api::Microservice, observe::Key, validate::Identity};
+
+use super::Error;
+
+/// The states of Microservices that the API server has confirmed to this process.
+#[derive(Default)]
+pub struct Confirmed {
+    generations: Mutex<HashMap<Key, (String, i64)>>,
+}
+
+impl Confirmed {
+    /// Asks the API server, if `makes` something, or before the first write for a state of the spec; once for all that is
+    /// written in a row, as `asked` tells. The first time, nothing may have been written to it since the version that was
+    /// `seen`: what a predecessor has done since is in the status, and nobody waits for it to be seen.
+    ///
+    /// # Errors
+    /// The Microservice is another one by now, or that cannot be seen.
+    pub async fn confirm(
+        &self,
+        client: &Client,
+        (identity, seen): (&Identity, &str),
+        makes: bool,
+        asked: &mut bool,
+    ) -> Result<(), Error> {
+        let of = Key::new(&identity.namespace, &identity.name);
+        let state = (identity.uid.clone(), identity.generation);
+        let known = self.known(&of);
+        if *asked || (!makes && known.as_ref() == Some(&state)) {
+            return Ok(());
+        }
+        let first = known.is_none_or(|(uid, _)| uid != state.0);
+        // Listing is what the watch needs the right to anyway.
+        let api: Api<Microservice> = Api::namespaced(client.clone(), &identity.namespace);
+        let one = ListParams::default().fields(&format!("metadata.name={}", identity.name));
+        let listed = api.list_metadata(&one).await.map_err(|source| Error::Unconfirmed(Box::new(source)))?;
+        let same = listed.items.iter().map(|found| &found.metadata).any(|found| {
+            let stays = found.deletion_timestamp.is_none();
+            let newest = !first || found.resource_version.as_deref() == Some(seen);
+            stays && newest && found.uid.as_ref() == Some(&state.0) && found.generation == Some(state.1)
+        });
+        if !same {
+            return Err(Error::Overtaken);
+        }
+        *asked = true;
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).insert(of, state);
+        Ok(())
+    }
+
+    /// Forgets a Microservice that is gone.
+    pub fn forget(&self, of: &Key) {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).remove(of);
+    }
+
+    fn known(&self, of: &Key) -> Option<(String, i64)> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner).get(of).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use axum::http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An API server with these Microservices, which counts what it is asked.
+    fn serving(found: Value) -> (Client, Arc<AtomicUsize>) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {},
+                          "items": found});
+        let answer = move |request: Request<Body>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            assert!(request.uri().to_string().contains("metadata.name"), "{}: not of all", request.uri());
+            let body = list.to_string().into_bytes();
+            async move { Ok::<_, Infallible>(Response::new(Body::from(body))) }
+        };
+        (Client::new(tower::service_fn(answer), "default"), count)
+    }
+
+    fn item(uid: &str, generation: i64, version: &str) -> Value {
+        json!([{"metadata": {"name": "a", "namespace": "shop", "uid": uid, "generation": generation,
+                             "resourceVersion": version}}])
+    }
+
+    fn identity() -> Identity {
+        Identity { namespace: "shop".into(), name: "a".into(), uid: "1".into(), generation: 3 }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_for_what_is_gone_or_has_changed() {
+        let mut leaving = item("1", 3, "7");
+        leaving[0]["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        for found in [json!([]), item("2", 3, "7"), item("1", 4, "7"), item("1", 3, "8"), leaving] {
+            let (client, _) = serving(found.clone());
+            let refused = Confirmed::default().confirm(&client, (&identity(), "7"), true, &mut false).await;
+            assert!(matches!(refused, Err(Error::Overtaken)), "{found}: {refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_state_is_confirmed_once_and_what_is_made_each_time() {
+        let (client, count) = serving(item("1", 3, "7"));
+        let confirmed = Confirmed::default();
+        let ask = async |seen: &str, makes: bool, asked: &mut bool| {
+            confirmed.confirm(&client, (&identity(), seen), makes, asked).await.unwrap();
+            count.load(Ordering::SeqCst)
+        };
+        assert_eq!(ask("7", false, &mut false).await, 1, "the first write");
+        assert_eq!(ask("6", false, &mut false).await, 1, "a further one");
+        let mut asked = false;
+        assert_eq!(ask("6", true, &mut asked).await, 2, "own writes are waited for elsewhere");
+        assert_eq!(ask("6", true, &mut asked).await, 2, "in the same row");
+        confirmed.forget(&Key::new("shop", "a"));
+        assert_eq!(ask("7", false, &mut false).await, 3);
+    }
+}
