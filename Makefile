@@ -23,7 +23,11 @@ LONGEST := e2e_faults e2e_autoscaler e2e e2e_mesh
 ABREAST := $(if $(E2E_KUBECONFIG),1,3)
 # Campaigns at a time.
 CAMPAIGNS := 8
-PLAIN_TESTS := $(filter-out chart e2e% mesh peers,$(TESTS))
+PLAIN_TESTS := $(filter-out chart e2e% mesh peers sbom,$(TESTS))
+# Programs that look at the dependencies, and where they are kept: beside those of the cluster.
+DENY := cargo-deny-0.20.2
+CYCLONEDX := cargo-cyclonedx-0.5.9
+CACHE := $(or $(MSO_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microservice-operator)
 # Why real pods cannot run here; empty where they can.
 UNREAL := $(shell [ "$$(uname -s)" = Linux ] || echo 'they need Linux')$(shell [ "$$(id -u)" = 0 ] || echo 'they need root')
 
@@ -45,7 +49,7 @@ demo: prereq tools ## Bring a cluster up, run the shop and Bookinfo, move weight
 ##@ Prove it
 
 .PHONY: test
-test: prereq format clippy docs unit lint-examples tools chart e2e $(if $(UNREAL),e2e-mesh-left-out,e2e-mesh) ## Everything below, in this order
+test: prereq format clippy docs unit lint-examples deny sbom tools chart e2e $(if $(UNREAL),e2e-mesh-left-out,e2e-mesh) ## Everything below, in this order
 	@printf '\nAll checks passed.\n'
 
 .PHONY: format
@@ -68,6 +72,29 @@ unit: ## Run the tests that need no cluster: units, golden files, drift of gener
 .PHONY: lint-examples
 lint-examples: ## Lint the examples with the operator's own linter
 	$(call step,Examples,$(OPERATOR) lint -f examples/shop -f examples/bookinfo -f config/samples/microservice.yaml)
+
+# Built once a machine, in a minute or two.
+$(CACHE)/%/bin:
+	@printf 'building %s\n' '$*'; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; name='$*'; \
+		cargo install --quiet --locked --profile dev --config profile.dev.debug=0 --target-dir "$$scratch" \
+		--root "$(@D)" --version "$${name##*-}" "$${name%-*}"
+
+.PHONY: deny
+deny: $(CACHE)/$(DENY)/bin ## Check licences, origins and known advisories of the dependencies
+	$(call step,Licences and origins of dependencies,$</cargo-deny --locked check bans licenses sources)
+	$(call step,Advisories about dependencies,$(advisories))
+
+# Without the database nothing is known about advisories, and nothing is claimed.
+advisories = told=$$($(CACHE)/$(DENY)/bin/cargo-deny --locked check advisories 2>&1) && printf '%s\n' "$$told" || case "$$told" in \
+	*'failed to fetch advisory database'*) printf 'NOT CHECKED: the database of advisories cannot be reached\n' ;; \
+	*) printf '%s\n' "$$told" >&2; false ;; esac
+
+.PHONY: sbom
+sbom: $(CACHE)/$(CYCLONEDX)/bin ## Write the SBOM (CycloneDX) to target/sbom/, and check that it is complete
+	@mkdir -p target/sbom
+	$(call step,SBOM,$</cargo-cyclonedx cyclonedx --quiet --format json --spec-version 1.5 --target all \
+		--override-filename sbom && rm devcluster/sbom.json && mv sbom.json target/sbom/microservice-operator.cdx.json)
+	$(call step,Completeness of the SBOM,cargo test --locked --test sbom -- --nocapture)
 
 .PHONY: tools
 tools: ## Build the programs of the embedded cluster, once a machine

@@ -1,4 +1,5 @@
-//! Least privilege: over the whole life of a service, every right that the chart grants is used, and none is missing.
+//! Least privilege: over the whole life of a service, every right that the chart grants is used, and none is missing; for the
+//! whole cluster, and in one namespace by Roles alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -6,7 +7,7 @@ mod support;
 use std::{collections::BTreeSet, path::PathBuf};
 
 use axum::{Router, http::HeaderMap, routing::post};
-use devcluster::{AuditEvent, AuditMark};
+use devcluster::AuditEvent;
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -32,7 +33,7 @@ fn granted() -> BTreeSet<Right> {
         "--selector=app.kubernetes.io/name={NAME},!rbac.authorization.k8s.io/aggregate-to-view,!rbac.authorization.k8s.io/aggregate-to-edit"
     );
     let mut rights = BTreeSet::new();
-    for kind in [&["clusterroles"][..], &["roles", "--namespace=ops"]] {
+    for kind in [&["clusterroles"][..], &["roles", "--all-namespaces"]] {
         let roles: Value =
             serde_json::from_str(&kubectl(cluster(), &[&["get"], kind, &[&selector, "--output=json"]].concat()))
                 .unwrap();
@@ -67,8 +68,15 @@ const TWO: &str = "{replicas: 2, ports: [{name: http, port: 80}], drain: 1s, ver
 
 const IMAGE: &str = "{image: 'registry.example/b:1', envFrom: [{configMapRef: {name: settings}}]}";
 
+/// Where the operator is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    Cluster,
+    Namespace,
+}
+
 /// Asks more of a service's rollout than is kept, until all is answered and the oldest are cleared.
-async fn many_actions(space: &Space) {
+async fn many_actions(space: &Space, reach: Reach) {
     let api = space.api::<MicroserviceAction>();
     let create = async |index: usize, actor: &str| {
         let spec = json!({"microservice": "a", "verb": "Promote", "actor": actor});
@@ -76,8 +84,11 @@ async fn many_actions(space: &Space) {
                             "metadata": {"name": format!("a-{index:02}")}, "spec": spec});
         api.create(&PostParams::default(), &serde_json::from_value(action).unwrap()).await
     };
-    let refused = create(0, "somebody-else").await.unwrap_err().to_string();
-    assert!(refused.contains("spec.actor must be the user who creates the action: admin"), "{refused}");
+    // Policies belong to the cluster.
+    if reach == Reach::Cluster {
+        let refused = create(0, "somebody-else").await.unwrap_err().to_string();
+        assert!(refused.contains("spec.actor must be the user who creates the action: admin"), "{refused}");
+    }
     for index in 0..22 {
         create(index, "admin").await.unwrap();
         let name = format!("a-{index:02}");
@@ -123,14 +134,16 @@ async fn a_webhook(space: &Space) {
 }
 
 /// Everything that can happen to a service, so that each kind of child is made, changed and deleted.
-async fn a_whole_life(space: &Space) {
+async fn a_whole_life(space: &Space, reach: Reach) {
     space.put(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}})).await;
     space.apply("b", IMAGE).await;
     space.apply("a", TWO).await;
     space.ready("a").await;
     space.ready("b").await;
-    many_actions(space).await;
-    a_webhook(space).await;
+    many_actions(space, reach).await;
+    if reach == Reach::Cluster {
+        a_webhook(space).await;
+    }
     let drift = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
     for kind in Kind::ALL {
         for name in space.snapshot().await.into_keys() {
@@ -168,39 +181,54 @@ async fn a_whole_life(space: &Space) {
     space.ready("a").await;
 }
 
-async fn operator() -> (Operator, PathBuf) {
+async fn operator(more: &[&str]) -> (Operator, PathBuf) {
     let kubeconfig = cluster().kubeconfig_for_service_account("ops", NAME).await.unwrap();
-    let operator = Operator::start(&kubeconfig, &["--lease-namespace", "ops", "--mesh-propagation", "1s"]);
-    (operator, kubeconfig)
+    let args = [&["--lease-namespace", "ops", "--mesh-propagation", "1s"], more].concat();
+    (Operator::start(&kubeconfig, &args), kubeconfig)
+}
+
+fn install(settings: &[&str]) {
+    let chart = ["upgrade", "--install", NAME, "charts/microservice-operator", "--namespace=ops", "--create-namespace"];
+    helm(cluster(), &[&chart[..], &["--set=crds.enabled=false"], settings].concat());
+}
+
+/// Lives through everything with a fresh installation, and compares what it may with what it did.
+async fn compare(reach: Reach) {
+    let since = cluster().settled_mark().await.unwrap();
+    let space = Space::with_propagation(cluster(), "rights", std::time::Duration::from_secs(1)).await;
+    let namespace = format!("--namespace={}", space.name);
+    let (operator, _kubeconfig) = match reach {
+        Reach::Cluster => {
+            install(&["--set=analysisProviders.secrets={webhooks}"]);
+            operator(&[]).await
+        }
+        Reach::Namespace => {
+            let watched = format!("--set=watchNamespaces={{{}}}", space.name);
+            install(&[&watched, "--set=analysisProviders.secrets=null"]);
+            let selector = format!("--selector=app.kubernetes.io/name={NAME}");
+            let bound = kubectl(cluster(), &["get", "clusterroles,clusterrolebindings", &selector, "--output=name"]);
+            assert_eq!(bound, "", "it has Roles alone");
+            kubectl(cluster(), &["delete", "lease", NAME, "--namespace=ops"]);
+            operator(&[&namespace, "--analysis-providers=false"]).await
+        }
+    };
+    operator.says("leading").await;
+    a_whole_life(&space, reach).await;
+    cluster().settled_mark().await.unwrap();
+    let events = cluster().audit().unwrap().since(since, |event| event.user == USER).unwrap();
+    let refused: Vec<String> =
+        events.iter().filter(|it| it.code == 403).map(|it| format!("{} {}", it.verb, it.request_uri)).collect();
+    assert_eq!(refused, Vec::<String>::new(), "{reach:?}: rights are missing");
+    let used: BTreeSet<Right> = events.iter().flat_map(used).collect();
+    let (group, resource, verb) = BY_ADMISSION;
+    let unused: Vec<Right> = granted().into_iter().filter(|right| !used.contains(right)).collect();
+    assert_eq!(unused, [(group.to_owned(), resource.to_owned(), verb.to_owned())], "{reach:?}: rights are never used");
 }
 
 #[test]
 fn every_right_is_used_and_none_is_missing() {
     run(async {
-        helm(
-            cluster(),
-            &[
-                "install",
-                NAME,
-                "charts/microservice-operator",
-                "--namespace=ops",
-                "--create-namespace",
-                "--set=crds.enabled=false",
-                "--set=analysisProviders.secrets={webhooks}",
-            ],
-        );
-        let (operator, _kubeconfig) = operator().await;
-        operator.says("leading").await;
-        let space = Space::with_propagation(cluster(), "rights", std::time::Duration::from_secs(1)).await;
-        a_whole_life(&space).await;
-        cluster().settled_mark().await.unwrap();
-        let events = cluster().audit().unwrap().since(AuditMark::START, |event| event.user == USER).unwrap();
-        let refused: Vec<String> =
-            events.iter().filter(|it| it.code == 403).map(|it| format!("{} {}", it.verb, it.request_uri)).collect();
-        assert_eq!(refused, Vec::<String>::new(), "rights are missing");
-        let used: BTreeSet<Right> = events.iter().flat_map(used).collect();
-        let (group, resource, verb) = BY_ADMISSION;
-        let unused: Vec<Right> = granted().into_iter().filter(|right| !used.contains(right)).collect();
-        assert_eq!(unused, [(group.to_owned(), resource.to_owned(), verb.to_owned())], "rights are never used");
+        compare(Reach::Cluster).await;
+        compare(Reach::Namespace).await;
     });
 }

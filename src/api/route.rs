@@ -88,14 +88,14 @@ pub struct RouteMatch {
 pub struct MatchValue {
     /// The whole value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), pattern(r"^[^\x00-\x1f\x7f]+$"))]
     pub exact: Option<String>,
     /// The beginning of the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), pattern(r"^[^\x00-\x1f\x7f]+$"))]
     pub prefix: Option<String>,
     /// A regular expression (RE2) that the whole value must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), pattern(r"^[^\x00-\x1f\x7f]+$"))]
     pub regex: Option<String>,
 }

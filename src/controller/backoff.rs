@@ -9,7 +9,11 @@ use std::{
 
 use crate::observe::Key;
 
-const FIRST: Duration = Duration::from_millis(250);
+/// The first wait after what may pass by itself.
+pub const PASSING: Duration = Duration::from_millis(250);
+/// The first wait after what waits for a person, whose change is looked at at once. A tenant may have any number of
+/// Microservices that are refused, and others wait behind each try.
+pub const REFUSED: Duration = Duration::from_secs(5);
 const MAX: Duration = Duration::from_secs(60);
 
 /// Errors in a row, by Microservice.
@@ -20,12 +24,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Counts an error and tells how long to wait.
-    pub fn failed(&self, key: &Key) -> Duration {
+    /// Counts an error and tells how long to wait, when it is `first` after the first one.
+    pub fn failed(&self, key: &Key, first: Duration) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(key.clone()).or_insert(0);
         *count += 1;
-        let base = FIRST.saturating_mul(1 << (*count - 1).min(10)).min(MAX);
+        let base = first.saturating_mul(1 << (*count - 1).min(10)).min(MAX);
         let jitter = self.random.hash_one((key, *count)) % 1_000;
         base.mul_f64(0.75 + jitter as f64 / 2_000.0)
     }
@@ -44,11 +48,12 @@ mod tests {
     fn grows_to_the_cap_and_starts_again() {
         let backoff = Backoff::default();
         let key = Key::new("shop", "order-service");
-        let waits: Vec<Duration> = (0..20).map(|_| backoff.failed(&key)).collect();
+        let waits: Vec<Duration> = (0..20).map(|_| backoff.failed(&key, PASSING)).collect();
         assert!(waits[0] < Duration::from_millis(400), "{:?}", waits[0]);
         assert!(waits[5] > waits[0] * 8);
         assert!(waits.iter().all(|wait| *wait <= MAX.mul_f64(1.25)));
         backoff.succeeded(&key);
-        assert!(backoff.failed(&key) < Duration::from_millis(400));
+        assert!(backoff.failed(&key, PASSING) < Duration::from_millis(400));
+        assert!(backoff.failed(&Key::new("shop", "other"), REFUSED) > PASSING * 10);
     }
 }

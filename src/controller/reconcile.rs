@@ -37,7 +37,7 @@ use super::{
     CACHE_WAIT, Options,
     accept::{Accepted, accept, settle},
     actions,
-    backoff::Backoff,
+    backoff::{Backoff, PASSING, REFUSED},
     configuration,
 };
 
@@ -288,10 +288,11 @@ pub fn error_policy(object: Arc<DeserializeGuard<Microservice>>, error: &Error, 
         }
         Error::Apply(error) if error.passes() => {
             tracing::debug!(microservice = %key, %error, "tried again");
-            Action::requeue(context.backoff.failed(&key))
+            Action::requeue(context.backoff.failed(&key, PASSING))
         }
         Error::Apply(_) | Error::Status(_) => {
-            let wait = context.backoff.failed(&key);
+            let waits_for_a_person = matches!(error, Error::Apply(error) if error.needs_a_person());
+            let wait = context.backoff.failed(&key, if waits_for_a_person { REFUSED } else { PASSING });
             tracing::warn!(microservice = %key, %error, ?wait, "tried again");
             Action::requeue(wait)
         }

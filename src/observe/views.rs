@@ -14,7 +14,7 @@ use crate::{
     api::{GROUP, MANAGER, Microservice, MicroserviceAction, MicroserviceActionSpec, Port, conditions, labels},
     observe::{Controller, PodFacts},
     plan::{object::Kind, rollout::orders::Order},
-    validate::{model::host, references::references},
+    validate::{model::host, references::references, syntax::printable},
 };
 
 use super::{cache::View, pods};
@@ -270,6 +270,7 @@ impl ActionView {
             let MicroserviceActionSpec { microservice: _, verb, uid: _, target, step, revision, expires, actor } =
                 action.spec.clone();
             let expires = expires.map(|time| time.0);
+            let actor = actor.map(|actor| printable(&actor).into_owned());
             Order { uid: uid.clone(), name: action.name_any(), verb, target, step, revision, expires, actor }
         };
         let namespace = object.namespace().unwrap_or_default();

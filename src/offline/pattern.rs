@@ -38,6 +38,9 @@ pub(super) fn advice(pattern: &str) -> &'static str {
     if pattern == rollout::COOKIE_NAME {
         return ": write letters, digits, -, _ and ., beginning with a letter or digit";
     }
+    if pattern.starts_with(r"^[^\x00") {
+        return ": requests have no control characters, so it could never match";
+    }
     if pattern.starts_with("^/") {
         return ": write an absolute path";
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     api::conditions::reason,
-    observe::{ChildRef, Foreign, Observed},
+    observe::{ChildRef, Observed},
     validate::Validated,
 };
 
@@ -12,7 +12,7 @@ use super::{
     configuration::copy_name,
     holds::{Hold, Severity},
     object::{Kind, Object},
-    resources::{self, Stamp, child_name},
+    resources::{self, Stamp},
 };
 
 /// The copies that the revisions use, once each: those that exist, and those whose content is known.
@@ -32,15 +32,6 @@ pub fn stays(copy: &ChildRef, history: &BTreeSet<&str>, observed: &Observed) -> 
     });
     let deployments = observed.versions.values().filter_map(|runs| runs.deployment.as_ref());
     kept || deployments.into_iter().any(|facts| facts.config_maps.contains(&copy.name))
-}
-
-/// Deployments that must not be made: a copy that they use has the name of somebody else's ConfigMap.
-pub fn blocked(service: &Validated, observed: &Observed, clashes: &Foreign) -> BTreeSet<String> {
-    let clashing = |copy: &String| clashes.contains_key(&(Kind::ConfigMap, copy.clone()));
-    let runs = |name: &str| observed.versions.get(name).is_some_and(|runs| runs.deployment.is_some());
-    let versions = service.versions.iter();
-    let blocked = versions.filter(|version| version.copies.values().any(clashing) && !runs(&version.name));
-    blocked.map(|version| child_name(&service.identity.name, &version.name)).collect()
 }
 
 /// What keeps revisions from their configuration.

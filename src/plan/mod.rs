@@ -3,6 +3,7 @@
 //! `now` is a parameter; "not ready yet" is an outcome here, never an error; waiting is a requeue.
 
 pub mod adoption;
+pub mod blocked;
 pub mod children;
 pub mod configuration;
 pub mod copies;
@@ -153,7 +154,7 @@ pub fn plan(
     let built = children::build(&decided, spec, &subsets, &templates, &settings.stamp);
     let removals = children::removals(&decided, &built);
     let clashes = holds::clashes(&built.objects, observed);
-    let blocked = copies::blocked(service, observed, &clashes);
+    let blocked = blocked::deployments(service, observed, &clashes);
     let contested = scaling::contested(service, observed, now);
     let waits = waits(&rollout, &placement, service, &around);
     Plan {

@@ -24,7 +24,7 @@ use super::{
     Error, Exit,
     cli::ActArgs,
     cluster::{ACTIONS, Cluster},
-    output::{Out, Tone},
+    output::{Out, Tone, tame},
     revisions,
 };
 
@@ -100,12 +100,12 @@ pub async fn act(
     match answer {
         Ok(answer) => {
             let answer = answer?;
-            let message = answer.message.as_deref().unwrap_or_default();
+            let message = tame(answer.message.as_deref().unwrap_or_default());
             let (result, exit) = match answer.result {
                 ActionResult::Done => ("Done", Exit::Done),
                 ActionResult::Refused => ("Refused", Exit::Refused),
             };
-            told(Some(&name), result, message)?;
+            told(Some(&name), result, &message)?;
             Ok(exit)
         }
         Err(_) => {

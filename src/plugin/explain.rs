@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::api::{Microservice, Phase, RolloutState, conditions, conditions::reason, labels};
 
 use super::{
-    output::{Paint, Tone, age},
+    output::{Paint, Tone, age, tame},
     relapses,
     tree::phase,
     view::{PodView, Version, View, view},
@@ -85,7 +85,7 @@ pub fn explain(
             type_: condition.type_.clone(),
             status: condition.status.clone(),
             reason: condition.reason.clone(),
-            message: condition.message.clone(),
+            message: tame(&condition.message),
             since: condition.last_transition_time.0,
         })
         .collect();
@@ -145,7 +145,7 @@ fn warnings(view: &View, events: &[Event], now: Timestamp) -> Vec<Warning> {
             event.involved_object.name.as_deref().unwrap_or_default()
         ),
         reason: event.reason.clone().unwrap_or_default(),
-        message: event.message.clone().unwrap_or_default(),
+        message: tame(event.message.as_deref().unwrap_or_default()),
         count: event.series.as_ref().and_then(|series| series.count).or(event.count).unwrap_or(1),
         last: when(event),
     };

@@ -10,7 +10,7 @@ use super::{
     Error, Exit, act,
     cluster::Cluster,
     explain::when,
-    output::{Out, age, table},
+    output::{Out, age, table, tame},
 };
 
 /// Events beside those of rollouts that tell how the weights moved.
@@ -58,14 +58,14 @@ pub fn entries(name: &str, actions: &[MicroserviceAction], events: &[Event], now
         let (result, message) = match &action.status {
             Some(status) => {
                 let result = if status.result == ActionResult::Done { "Done" } else { "Refused" };
-                (result, status.message.clone().unwrap_or_default())
+                (result, tame(status.message.as_deref().unwrap_or_default()))
             }
             None if expired => ("Expired", "the operator did not answer in time".to_owned()),
             None => ("Waiting", "the operator has not answered yet".to_owned()),
         };
         Entry {
             time: action.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            actor: action.spec.actor.clone().unwrap_or_else(|| "unknown".to_owned()),
+            actor: action.spec.actor.as_deref().map_or_else(|| "unknown".to_owned(), tame),
             what: act::word(action.spec.verb).to_owned(),
             result: Some(result),
             message,
@@ -76,9 +76,9 @@ pub fn entries(name: &str, actions: &[MicroserviceAction], events: &[Event], now
     let happened = events.iter().filter(told).map(|event| Entry {
         time: when(event),
         actor: "operator".to_owned(),
-        what: event.reason.clone().unwrap_or_default(),
+        what: tame(event.reason.as_deref().unwrap_or_default()),
         result: None,
-        message: event.message.clone().unwrap_or_default(),
+        message: tame(event.message.as_deref().unwrap_or_default()),
     });
     let mut entries: Vec<Entry> = asked.chain(happened).collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.time));

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::api::{AnalysisRun, MeasurementResult, MetricRun, RolloutStatus};
 
-use super::output::{Paint, Tone, age};
+use super::output::{Paint, Tone, age, tame};
 
 /// The latest measurement of one metric of one version.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,7 +29,7 @@ pub fn of(rollout: &RolloutStatus) -> Vec<Measurement> {
         version: metric.version.clone(),
         metric: metric.name.clone(),
         result: metric.result,
-        message: metric.message.clone(),
+        message: tame(&metric.message),
         passed: metric.passed,
         taken: metric.taken,
         at: metric.at.0,

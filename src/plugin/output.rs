@@ -9,6 +9,8 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::validate::syntax::printable;
+
 use super::Error;
 
 /// A format for programs.
@@ -71,6 +73,11 @@ fn encoded<T: Serialize>(format: Format, value: &T, many: bool) -> Result<String
         (Format::Yaml, false) => serde_yaml::to_string(value).map_err(|e| lost(&e))?,
         (Format::Yaml, true) => format!("---\n{}", serde_yaml::to_string(value).map_err(|e| lost(&e))?),
     })
+}
+
+/// Text of the cluster, as it may be shown: on its line, and without what would steer a terminal.
+pub fn tame(text: &str) -> String {
+    printable(text).into_owned()
 }
 
 /// Colours, or none.

@@ -16,6 +16,7 @@ use crate::{
 
 use super::{
     measurements::{self, Measurement},
+    output::tame,
     relapses::{self, Relapses},
     steps,
 };
@@ -151,7 +152,7 @@ pub fn view(microservice: &Microservice, pods: &[Pod]) -> View {
         namespace: resolved.identity.namespace.clone(),
         name: resolved.identity.name.clone(),
         phase: status.phase,
-        message: status.message.clone().unwrap_or_else(|| waiting.to_owned()),
+        message: status.message.as_deref().map_or_else(|| waiting.to_owned(), tame),
         current,
         weights: status.weights.clone().unwrap_or_default(),
         rollout: rollout.map(|rollout| progress(rollout, resolved.rollout.as_ref())),
@@ -225,15 +226,15 @@ fn progress(rollout: &RolloutStatus, policy: Option<&Policy>) -> Progress {
             .map(|(index, step)| Step { step: steps::name(step), state: state(index) })
             .collect(),
         since: rollout.step_since.as_ref().filter(|_| rollout.waits_for.is_none()).map(|since| since.0),
-        waits_for: rollout.waits_for.clone().filter(|_| rollout.state == RolloutState::Progressing),
+        waits_for: rollout.waits_for.as_deref().map(tame).filter(|_| rollout.state == RolloutState::Progressing),
         deadline: policy.and_then(|policy| deadline(policy, rollout)),
         measurements: measurements::of(rollout),
         message: match rollout.back {
             Some(percent) => {
-                let why = rollout.message.iter().map(|why| format!("; {why}")).collect::<String>();
+                let why = rollout.message.iter().map(|why| format!("; {}", tame(why))).collect::<String>();
                 Some(format!("going back by steps, now at {percent} % of the way{why}"))
             }
-            None => rollout.message.clone().or_else(|| rollout.held.as_ref().map(|held| held.message.clone())),
+            None => rollout.message.as_ref().or(rollout.held.as_ref().map(|held| &held.message)).map(|it| tame(it)),
         },
     }
 }

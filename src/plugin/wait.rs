@@ -12,7 +12,7 @@ use super::{
     Error, Exit,
     cli::{Goal, WaitArgs},
     cluster::Cluster,
-    output::{Out, Tone},
+    output::{Out, Tone, tame},
     view::is_current,
 };
 
@@ -111,7 +111,7 @@ fn wanted(goal: Goal) -> &'static str {
 
 fn message(microservice: &Microservice) -> String {
     match &microservice.status {
-        Some(status) if is_current(microservice) => status.message.clone().unwrap_or_default(),
+        Some(status) if is_current(microservice) => tame(status.message.as_deref().unwrap_or_default()),
         _ => "the operator has not seen the newest spec; it may not run, or not watch this namespace".to_owned(),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         resources::labels::selector,
         rollout::held,
     },
-    validate::{Invalid, Validated},
+    validate::{Invalid, Validated, syntax::printable},
 };
 
 /// Longest message of a condition that the API server takes is 32,768; a person reads less.
@@ -174,8 +174,9 @@ fn message(holds: &[Hold], status: &MicroserviceStatus) -> String {
 }
 
 fn shortened(text: &str) -> String {
+    let text = printable(text);
     if text.chars().count() <= MAX_MESSAGE {
-        return text.to_owned();
+        return text.into_owned();
     }
     let head: String = text.chars().take(MAX_MESSAGE).collect();
     format!("{head} …")
@@ -263,6 +264,15 @@ impl Board<'_> {
             let name = format!("{}/{}", dependency.namespace, dependency.name);
             match state {
                 DependencyState::Ready | DependencyState::Unwatched => None,
+                // Whoever names it may not see what is there; that nothing answers, any pod can find out.
+                _ if self.subject.service.is_some_and(|it| it.identity.namespace != dependency.namespace) => Some((
+                    reason::DEPENDENCY_NOT_READY,
+                    format!(
+                        "{name} does not serve {:?} at port {}: see in its namespace whether it exists, is ready and has \
+                         this port",
+                        dependency.protocol, dependency.port
+                    ),
+                )),
                 DependencyState::NotFound => {
                     Some((reason::DEPENDENCY_NOT_FOUND, format!("no Microservice or Service {name} exists")))
                 }

@@ -15,7 +15,7 @@ use crate::{
         object::Kind,
         rollout::held,
     },
-    validate::{Identity, digest::digest},
+    validate::{Identity, digest::digest, syntax::printable},
 };
 
 /// Digits of a call's key.
@@ -74,7 +74,8 @@ pub fn notices(
     applied: &Applied,
 ) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let mut tell = |warning, reason, note: String| notices.push(Notice { warning, reason, note });
+    let mut tell =
+        |warning, reason, note: String| notices.push(Notice { warning, reason, note: printable(&note).into_owned() });
     for name in plan.map(|plan| plan.lost.as_slice()).unwrap_or_default() {
         tell(true, "VersionLost", format!("{name} cannot serve: its weight went to the other versions"));
     }

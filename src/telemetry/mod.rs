@@ -1,5 +1,6 @@
 //! Telemetry: logs and metrics of the process.
 
+pub mod lines;
 pub mod logs;
 pub mod metrics;
 

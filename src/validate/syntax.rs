@@ -1,4 +1,7 @@
-//! The syntax of names and labels, as Kubernetes has it. Errors complete the sentence "… is not valid: it …".
+//! The syntax of names and labels, as Kubernetes has it. Errors complete the sentence "… is not valid: it …". And how text
+//! of others is told.
+
+use std::borrow::Cow;
 
 /// Longest label value, DNS label and name part of a label key.
 const LABEL: usize = 63;
@@ -51,6 +54,21 @@ pub fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
+/// The text on one line and in the order in which it is written: what would break a line, steer a terminal or turn the
+/// direction of what is read is shown as an escape, so that nobody's manifest forges what the operator says.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| if steers(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// Control characters, separators of lines, and marks of the direction of text.
+fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn qualified(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let ends = [text.bytes().next(), text.bytes().last()];
@@ -62,6 +80,13 @@ fn qualified(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_others_stays_on_its_line() {
+        assert!(matches!(printable("Größe: 3 → 5 %"), Cow::Borrowed(_)));
+        let hostile = "a\nb\r\u{1b}[2Jc\u{9b}d\u{202e}e\u{2028}";
+        assert_eq!(printable(hostile), r"a\nb\r\u{1b}[2Jc\u{9b}d\u{202e}e\u{2028}");
+    }
 
     #[test]
     fn knows_keys_values_and_placeholders() {

@@ -25,7 +25,11 @@ fn default_values_give_a_small_installation() {
         "Service microservice-operator-system/microservice-operator",
         "ServiceAccount microservice-operator-system/microservice-operator",
         "ValidatingAdmissionPolicy microservice-operator-action-actor",
+        "ValidatingAdmissionPolicy microservice-operator-joined-services",
+        "ValidatingAdmissionPolicy microservice-operator-lent-rights",
         "ValidatingAdmissionPolicyBinding microservice-operator-action-actor",
+        "ValidatingAdmissionPolicyBinding microservice-operator-joined-services",
+        "ValidatingAdmissionPolicyBinding microservice-operator-lent-rights",
     ];
     assert_eq!(ids(&objects), expected.map(str::to_owned).into());
     let test = find(&objects, "Pod microservice-operator-system/microservice-operator-readyz");

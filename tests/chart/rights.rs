@@ -106,6 +106,12 @@ fn rights_are_the_least() {
             let credentials = "Role microservice-operator-system/microservice-operator-credentials: \
                                /secrets[datadog-keys]: get";
             assert!(!right.contains('*') && (!right.contains("secrets") || right == credentials), "{right}");
+            let verb = right.rsplit(' ').next().unwrap();
+            assert!(!["escalate", "bind", "impersonate", "use", "approve", "sign"].contains(&verb), "{right}");
+            assert!(
+                !right.contains("rbac.authorization.k8s.io") && !right.contains("serviceaccounts/token"),
+                "{right}"
+            );
         }
     }
 }

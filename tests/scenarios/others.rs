@@ -48,6 +48,25 @@ fn a_clash_with_an_object_that_nobody_controls_suggests_to_take_it_over() {
     );
 }
 
+/// Whoever writes a Microservice gives its pods no account that was not given to them.
+#[test]
+fn no_pod_runs_as_an_account_that_is_somebody_elses() {
+    let mut world = World::new(&two(90, 10));
+    world.put_foreign(Kind::ServiceAccount, NAME, theirs(Value::Null, json!({})));
+    world.settle();
+    let (value, reason, message) = world.condition("Stalled");
+    assert_eq!((value.as_str(), reason.as_str()), ("True", "NameClash"));
+    assert!(message.contains("name the account in serviceAccountName if its pods are to run as it"), "{message}");
+    for version in ["v1", "v2"] {
+        assert!(!world.has(Kind::Deployment, &format!("{NAME}-{version}")), "{version} runs as it");
+    }
+    let named = two(90, 10).replacen('{', &format!("{{serviceAccountName: {NAME}, "), 1);
+    let mut world = World::new(&named);
+    world.put_foreign(Kind::ServiceAccount, NAME, theirs(Value::Null, json!({})));
+    world.settle();
+    assert!(world.has(Kind::Deployment, "order-service-v1"), "it was named, and policies say who may");
+}
+
 #[test]
 fn a_clash_with_an_object_of_another_controller_names_it_and_suggests_no_adoption() {
     let other = controller("microservice-operator.dev/v1alpha1", "Microservice", "order");

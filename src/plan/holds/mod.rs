@@ -104,6 +104,10 @@ fn clash(service: &Validated, kind: Kind, name: &str, by: Option<&Controller>) -
     let rename = match kind {
         Kind::ConfigMap => "rename the ConfigMap of which this would be the copy",
         Kind::Deployment | Kind::PodDisruptionBudget => "rename the version or this Microservice",
+        Kind::ServiceAccount => {
+            "rename this Microservice, or name the account in serviceAccountName if its pods are to run as it (none are \
+             made or changed until then)"
+        }
         _ => "rename this Microservice",
     };
     let whose = match by {

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use regex::RegexBuilder;
-
 use crate::{
     api::{MatchValue, MicroserviceSpec, Route, RouteMatch},
-    validate::{Problem, Validated},
+    validate::{Problem, Validated, re2},
 };
 
-/// Bytes that a compiled expression may have, well above what Envoy takes.
-const COMPILED_BYTES: usize = 1 << 20;
+/// How many regular expressions a service may have: every proxy of the mesh keeps all of them compiled.
+const MAX_PATTERNS: usize = 256;
 
 /// Every match of every route and step with its path.
 fn matches(spec: &MicroserviceSpec) -> impl Iterator<Item = (String, &RouteMatch)> {
@@ -26,6 +24,7 @@ fn matches(spec: &MicroserviceSpec) -> impl Iterator<Item = (String, &RouteMatch
 /// Regular expressions are RE2: without look-around and back references.
 pub(super) fn patterns_compile(spec: &MicroserviceSpec, _: &Validated) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut patterns = 0;
     for (path, entry) in matches(spec) {
         let RouteMatch { headers, path: request_path, method, query, port: _ } = entry;
         let named = |map: &'_ BTreeMap<String, MatchValue>, field: &str| -> Vec<(String, MatchValue)> {
@@ -37,22 +36,21 @@ pub(super) fn patterns_compile(spec: &MicroserviceSpec, _: &Validated) -> Vec<Pr
         values.extend(method.iter().map(|value| (format!("{path}.method"), value.clone())));
         problems.extend(values.iter().filter_map(|(path, value)| {
             let regex = value.regex.as_ref()?;
-            let reason = not_re2(regex)?;
+            patterns += 1;
+            let reason = re2::problem(regex)?;
             Some(Problem::new(
                 format!("{path}.regex"),
                 format!("{regex:?} is not a regular expression (RE2): {reason}: correct it, or use exact or prefix"),
             ))
         }));
     }
+    if patterns > MAX_PATTERNS {
+        let message = format!(
+            "has {patterns} regular expressions, and {MAX_PATTERNS} at most are taken: use exact and prefix, or fewer routes"
+        );
+        problems.push(Problem::new("spec", message));
+    }
     problems
-}
-
-/// Why an expression is not RE2, in one line.
-fn not_re2(regex: &str) -> Option<String> {
-    let error = RegexBuilder::new(regex).size_limit(COMPILED_BYTES).build().err()?;
-    let text = error.to_string();
-    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
-    Some(line.trim_start_matches("error: ").to_owned())
 }
 
 /// Header names are compared in lower case, and those of HTTP/2 with a colon are matched by fields of their own.

@@ -1,0 +1,23 @@
+//! Deployments that must not be written, because their pods would use what somebody else has under a name of theirs. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    observe::{Foreign, Observed},
+    validate::{Validated, Version},
+};
+
+use super::{object::Kind, resources::child_name};
+
+/// Their names. Pods that run with their copies go on; but none is made or changed that would run as an account which
+/// nobody gave to them.
+pub fn deployments(service: &Validated, observed: &Observed, clashes: &Foreign) -> BTreeSet<String> {
+    let name = &service.identity.name;
+    let clashing = |copy: &String| clashes.contains_key(&(Kind::ConfigMap, copy.clone()));
+    let runs = |name: &str| observed.versions.get(name).is_some_and(|runs| runs.deployment.is_some());
+    let copied = |version: &Version| version.copies.values().any(clashing) && !runs(&version.name);
+    let foreign_account = clashes.contains_key(&(Kind::ServiceAccount, name.clone()));
+    let lent = |version: &Version| foreign_account && version.pod.service_account_name.is_none();
+    let blocked = service.versions.iter().filter(|version| copied(version) || lent(version));
+    blocked.map(|version| child_name(name, &version.name)).collect()
+}

@@ -1,0 +1,191 @@
+//! Which regular expressions RE2 takes, that proxies match with. They are parsed and never compiled: a repetition within a
+//! repetition grows beyond all bounds, and whoever writes a manifest must not cost the operator more than reading it.
+
+use regex_syntax::{
+    ParserBuilder,
+    ast::{
+        self, AssertionKind, Ast, ClassSet, ClassSetItem, ClassUnicode, ClassUnicodeKind, Flag, FlagsItemKind,
+        HexLiteralKind, Literal, LiteralKind, RepetitionKind, RepetitionRange, Visitor,
+    },
+};
+
+/// How often something may be repeated, repetitions within repetitions multiplied.
+const REPEATED: u32 = 1_000;
+/// Depth of groups, as Envoy's RE2 has it.
+const DEPTH: u32 = 250;
+/// Classes of Unicode, whose tables are looked at.
+const CLASSES: usize = 8;
+
+/// Why an expression is none of RE2, in one line.
+pub fn problem(regex: &str) -> Option<String> {
+    let parsed = ast::parse::ParserBuilder::new().nest_limit(DEPTH).build().parse(regex);
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return Some(error.kind().to_string()),
+    };
+    match ast::visit(&parsed, Dialect { repeated: vec![1], classes: 0 }) {
+        Err(reason) => Some(reason),
+        Ok(0) => None,
+        // Only the tables know which names there are.
+        Ok(_) => match ParserBuilder::new().nest_limit(DEPTH).build().parse(regex) {
+            Err(regex_syntax::Error::Translate(error)) => Some(error.kind().to_string()),
+            _ => None,
+        },
+    }
+}
+
+/// What other dialects have and RE2 does not.
+struct Dialect {
+    /// How often what is visited is repeated, by the repetitions around it.
+    repeated: Vec<u32>,
+    classes: usize,
+}
+
+impl Visitor for Dialect {
+    type Output = usize;
+    type Err = String;
+
+    fn finish(self) -> Result<usize, String> {
+        Ok(self.classes)
+    }
+
+    fn visit_pre(&mut self, ast: &Ast) -> Result<(), String> {
+        match ast {
+            Ast::Repetition(repetition) => {
+                let around = self.repeated.last().copied().unwrap_or(1);
+                let times = around.saturating_mul(most(&repetition.op.kind));
+                if times > REPEATED {
+                    return Err(format!("repetitions multiply to more than {REPEATED}"));
+                }
+                self.repeated.push(times);
+                Ok(())
+            }
+            Ast::Flags(set) => flags(&set.flags),
+            Ast::Group(group) => group.flags().map_or(Ok(()), flags),
+            Ast::Literal(it) => literal(it),
+            Ast::Assertion(assertion) => match assertion.kind {
+                AssertionKind::StartLine
+                | AssertionKind::EndLine
+                | AssertionKind::StartText
+                | AssertionKind::EndText
+                | AssertionKind::WordBoundary
+                | AssertionKind::NotWordBoundary => Ok(()),
+                _ => Err("of word boundaries there are \\b and \\B".to_owned()),
+            },
+            Ast::ClassUnicode(class) => self.class(class),
+            _ => Ok(()),
+        }
+    }
+
+    fn visit_post(&mut self, ast: &Ast) -> Result<(), String> {
+        if matches!(ast, Ast::Repetition(_)) {
+            self.repeated.pop();
+        }
+        Ok(())
+    }
+
+    fn visit_class_set_item_pre(&mut self, item: &ClassSetItem) -> Result<(), String> {
+        match item {
+            ClassSetItem::Literal(it) => literal(it),
+            ClassSetItem::Range(range) => literal(&range.start).and(literal(&range.end)),
+            ClassSetItem::Unicode(class) => self.class(class),
+            ClassSetItem::Bracketed(inner) if matches!(inner.kind, ClassSet::Item(_) | ClassSet::BinaryOp(_)) => {
+                Err("there are no classes within classes: write \\[ for a bracket".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn visit_class_set_binary_op_pre(&mut self, _: &ast::ClassSetBinaryOp) -> Result<(), String> {
+        Err("classes cannot be intersected or subtracted".to_owned())
+    }
+}
+
+impl Dialect {
+    fn class(&mut self, class: &ClassUnicode) -> Result<(), String> {
+        self.classes += 1;
+        if self.classes > CLASSES {
+            return Err(format!("there are more than {CLASSES} classes of Unicode"));
+        }
+        match class.kind {
+            ClassUnicodeKind::NamedValue { .. } => Err("classes of Unicode are written \\p{Name}".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How often at most, as far as copies are made of it.
+fn most(kind: &RepetitionKind) -> u32 {
+    match kind {
+        RepetitionKind::Range(
+            RepetitionRange::Exactly(most) | RepetitionRange::Bounded(_, most) | RepetitionRange::AtLeast(most),
+        ) => (*most).max(1),
+        RepetitionKind::ZeroOrOne | RepetitionKind::ZeroOrMore | RepetitionKind::OneOrMore => 1,
+    }
+}
+
+fn flags(flags: &ast::Flags) -> Result<(), String> {
+    let unknown = |item: &ast::FlagsItem| match item.kind {
+        FlagsItemKind::Flag(flag) => {
+            !matches!(flag, Flag::CaseInsensitive | Flag::MultiLine | Flag::DotMatchesNewLine | Flag::SwapGreed)
+        }
+        FlagsItemKind::Negation => false,
+    };
+    if flags.items.iter().any(unknown) { Err("of flags there are i, m, s and U".to_owned()) } else { Ok(()) }
+}
+
+fn literal(literal: &Literal) -> Result<(), String> {
+    match literal.kind {
+        LiteralKind::HexFixed(HexLiteralKind::UnicodeShort | HexLiteralKind::UnicodeLong)
+        | LiteralKind::HexBrace(HexLiteralKind::UnicodeShort | HexLiteralKind::UnicodeLong) => {
+            Err("a character is written by its number as \\x{1F600}".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_re2_takes() {
+        for regex in [
+            "",
+            "^/v[0-9]+/.*$",
+            "(?i)mobile|tablet",
+            "(?P<id>[a-f0-9]{8})",
+            r"[[:alpha:]\d_-]{1,64}",
+            r"\p{Greek}+\pL",
+            r"a{1000}",
+            r"(a+)+$",
+            r"\x{1F600}|\bword\b",
+            r"[\[\]]",
+        ] {
+            assert_eq!(problem(regex), None, "{regex}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_re2_refuses() {
+        for (regex, reason) in [
+            ("(?!a)b", "look-around"),
+            ("(a)\\1", "backreferences"),
+            ("[a", "unclosed character class"),
+            ("a{1001}", "multiply to more than 1000"),
+            ("((a{100}){100}){100}", "multiply to more than 1000"),
+            ("(?x)a b", "of flags there are"),
+            ("[a-z&&[^x]]", "cannot be intersected"),
+            ("[a[b]]", "no classes within classes"),
+            (r"\u0061", "written by its number"),
+            (r"\b{start}a", "of word boundaries"),
+            (r"\p{Klingon}", "Unicode property not found"),
+            (r"\p{sc=Greek}", "are written"),
+            (&r"\pL".repeat(9), "more than 8 classes"),
+            (&("(".repeat(300) + &")".repeat(300)), "nest"),
+        ] {
+            let told = problem(regex).unwrap_or_else(|| panic!("{regex} is taken"));
+            assert!(told.contains(reason), "{regex}: {told}");
+        }
+    }
+}
