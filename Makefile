@@ -143,6 +143,8 @@ e2e-mesh-left-out:
 .PHONY: campaign
 campaign: tools ## Run the whole of the fault campaigns, of which `make e2e` runs a part; takes hours
 	$(call step,Fault campaigns,CAMPAIGN=whole cargo test --locked --test e2e_faults -- --nocapture --test-threads $(CAMPAIGNS))
+	$(call step,Sequences of edits,CAMPAIGN=whole cargo test --locked --test e2e_edits -- --nocapture)
+	$(call step,Fuzzing of inputs,CAMPAIGN=whole cargo test --locked --test inputs)
 
 ##@ Compare
 

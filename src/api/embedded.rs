@@ -17,13 +17,16 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("readinessProbe", "terminationGracePeriodSeconds"),
 ];
 
+/// The names of ConfigMaps, Secrets and claims: a Deployment that refers to another one is refused.
+const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// Limits, by the end of a field's path.
 fn limits() -> Vec<(&'static str, Value)> {
     let at_least = |least: i64| json!({"minimum": least});
     let between = |least: i64, most: i64| json!({"minimum": least, "maximum": most});
     let one_of = |values: &[&str]| json!({"enum": values});
     let matching = |pattern: &str| json!({"pattern": pattern});
-    let name = || json!({"minLength": 1, "maxLength": 253});
+    let name = || json!({"minLength": 1, "maxLength": 253, "pattern": OBJECT_NAME});
     let id = || between(0, 2_147_483_647);
     let mode = || between(0, 0o777);
     let selector = || one_of(&["In", "NotIn", "Exists", "DoesNotExist"]);
@@ -77,7 +80,7 @@ fn limits() -> Vec<(&'static str, Value)> {
         ("topologySpreadConstraints.whenUnsatisfiable", one_of(&["DoNotSchedule", "ScheduleAnyway"])),
         ("topologySpreadConstraints.nodeAffinityPolicy", one_of(&["Honor", "Ignore"])),
         ("topologySpreadConstraints.nodeTaintsPolicy", one_of(&["Honor", "Ignore"])),
-        ("topologyKey", name()),
+        ("topologyKey", json!({"minLength": 1, "maxLength": 253})),
         ("preferredDuringSchedulingIgnoredDuringExecution.weight", between(1, 100)),
         ("labelSelector.matchExpressions.operator", selector()),
         ("namespaceSelector.matchExpressions.operator", selector()),

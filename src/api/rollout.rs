@@ -208,6 +208,7 @@ pub struct RolloutStatus {
     pub progress: Option<String>,
     /// Number of steps that are done.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub step: i32,
     /// When the current step began. Absent while the rollout waits for its first pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -229,18 +230,23 @@ pub struct RolloutStatus {
     pub progressed_at: Option<MicroTime>,
     /// Weights that the steps are counted from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
     pub from: BTreeMap<String, i32>,
     /// Weights that a pause keeps that came before its step was reached.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
     pub kept: BTreeMap<String, i32>,
     /// Of an aborted rollout that goes back by steps: how far the weights still are, in percent of the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
     pub back: Option<i32>,
     /// Weights that an abort goes back to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
     pub stable: BTreeMap<String, i32>,
     /// Weights that `undo` goes back to after completion: those before the rollout.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
     pub previous: BTreeMap<String, i32>,
     /// Revisions that served and no longer do, the latest first; under a `rollbackWindow`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -103,15 +103,19 @@ pub struct VersionTraffic {
     pub version: String,
     /// Weight that the spec asks for, in percent.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
     pub requested: i32,
     /// Weight that the routes carry, in percent.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
     pub effective: i32,
     /// Pods that are ready.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub ready: i32,
     /// Pods that are wanted.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub desired: i32,
     /// What keeps `effective` from `requested`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,6 +141,7 @@ pub struct VersionTraffic {
     pub restarts_since: Option<MicroTime>,
     /// How often the version lost its weight without 10 clean minutes in between.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
     pub losses: i32,
     /// Until when the version gets no weight after it lost it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -138,6 +138,16 @@ pub(super) fn volumes() -> Vec<Placed> {
                 "an entry of projected.sources needs exactly one source",
             ),
             rule(
+                format!("{pod}.volumes[].projected.sources[].clusterTrustBundle"),
+                one_of(&["name", "signerName"]),
+                "a clusterTrustBundle is named in one way: give either name or signerName",
+            ),
+            rule(
+                format!("{pod}.volumes[].projected.sources[].podCertificate"),
+                "has(self.credentialBundlePath) || has(self.keyPath) || has(self.certificateChainPath)",
+                "a podCertificate is written nowhere: give credentialBundlePath, or keyPath and certificateChainPath",
+            ),
+            rule(
                 format!("{pod}.volumes[].downwardAPI.items[]"),
                 one_of(&["fieldRef", "resourceFieldRef"]),
                 "an entry of downwardAPI.items needs exactly one of fieldRef and resourceFieldRef",
@@ -262,8 +272,8 @@ fn confinement(context: &str) -> Vec<Placed> {
     let profile = |name: &str| {
         rule(
             format!("{context}.{name}"),
-            "self.type == 'RuntimeDefault' || (self.type == 'Localhost' && has(self.localhostProfile))",
-            "the type must be RuntimeDefault, or Localhost with a localhostProfile: Unconfined is not allowed",
+            "self.type == 'RuntimeDefault' ? !has(self.localhostProfile) : self.type == 'Localhost' && has(self.localhostProfile)",
+            "the type must be RuntimeDefault without a localhostProfile, or Localhost with one: Unconfined is not allowed",
         )
     };
     vec![

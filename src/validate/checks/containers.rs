@@ -1,6 +1,9 @@
 //! Containers: names, resources, privileges, and how they end.
 
-use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource};
+use k8s_openapi::{
+    api::core::v1::{LifecycleHandler, ResourceRequirements},
+    apimachinery::pkg::api::resource,
+};
 
 use crate::{
     api::{InitContainer, MicroserviceSpec},
@@ -161,5 +164,29 @@ pub(super) fn stop_fits_grace_period(spec: &MicroserviceSpec, resolved: &Validat
             grace.value
         );
         vec![Problem::new(grace.path, message)]
+    })
+}
+
+/// Seconds that a pod is given beyond its preStop sleep, and that sleep where a service with ports has none of its own.
+const DEFAULT_GRACE: i64 = 30;
+const DEFAULT_SLEEP: i64 = 5;
+
+/// The API server wants the sleep after the start, too, to be shorter than the grace period.
+pub(super) fn start_fits_grace_period(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        let Some(lifecycle) = scope.placed("lifecycle", |pod| pod.lifecycle.as_ref()) else { return Vec::new() };
+        let sleep = |hook: Option<&LifecycleHandler>| Some(hook?.sleep.as_ref()?.seconds);
+        let Some(start) = sleep(lifecycle.value.post_start.as_ref()) else { return Vec::new() };
+        let default_sleep = if spec.ports.is_empty() { 0 } else { DEFAULT_SLEEP };
+        let stop = sleep(lifecycle.value.pre_stop.as_ref()).unwrap_or(default_sleep);
+        let grace = scope.pod().termination_grace_period_seconds.unwrap_or(stop + DEFAULT_GRACE);
+        if start < grace {
+            return Vec::new();
+        }
+        let message = format!(
+            "a sleep of {start} s must be shorter than the {grace} s that a pod is given to end: shorten it, or make \
+             terminationGracePeriodSeconds longer than that"
+        );
+        vec![Problem::new(format!("{}.postStart", lifecycle.path), message)]
     })
 }

@@ -43,9 +43,11 @@ const CHECKS: &[Check] = &[
     containers::resource_names_are_known,
     containers::root_is_meant,
     containers::stop_fits_grace_period,
+    containers::start_fits_grace_period,
     scheduling::labels_are_labels,
     scheduling::labels_are_not_reserved,
     scheduling::node_selector_is_labels,
+    scheduling::tolerations_have_labels,
     scheduling::selectors_are_selectors,
     windows::time_zones_exist,
 ];

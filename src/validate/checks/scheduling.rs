@@ -87,6 +87,23 @@ pub(super) fn node_selector_is_labels(spec: &MicroserviceSpec, resolved: &Valida
     })
 }
 
+/// The value of a taint is one of a label.
+pub(super) fn tolerations_have_labels(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        let is_own = scope.own_has(|own| !own.tolerations.is_empty());
+        let all = scope.pod().tolerations.iter().enumerate();
+        all.filter_map(|(index, toleration)| {
+            let (key, value) = (toleration.key.as_deref(), toleration.value.as_deref().unwrap_or_default());
+            let key = key.filter(|key| !key.is_empty()).map_or(Ok(()), syntax::label_key);
+            let reason = key.and_then(|()| syntax::label_value(value)).err()?;
+            let path = scope.path(is_own, format_args!("tolerations[{index}]"));
+            let taint = format!("{}={value}", toleration.key.as_deref().unwrap_or_default());
+            Some(Problem::new(path, format!("{taint:?} is no taint of a node: {reason}")))
+        })
+        .collect()
+    })
+}
+
 /// Selectors of affinities and spread constraints are ones that Kubernetes takes.
 pub(super) fn selectors_are_selectors(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
     each_version(spec, resolved, |scope| {
@@ -134,7 +151,12 @@ fn pod_terms(affinity: &Affinity) -> impl Iterator<Item = &PodAffinityTerm> {
 
 fn pod_term(term: &PodAffinityTerm) -> Vec<String> {
     let selectors = [&term.label_selector, &term.namespace_selector];
-    selectors.into_iter().flatten().flat_map(selector).collect()
+    let keys = [("matchLabelKeys", &term.match_label_keys), ("mismatchLabelKeys", &term.mismatch_label_keys)];
+    let given = keys.into_iter().filter(|(_, keys)| keys.as_ref().is_some_and(|keys| !keys.is_empty()));
+    let alone = given
+        .filter(|_| term.label_selector.is_none())
+        .map(|(field, _)| format!("{field} narrows a labelSelector, which is not given: add it, or remove {field}"));
+    selectors.into_iter().flatten().flat_map(selector).chain(alone).collect()
 }
 
 fn node_term(term: &NodeSelectorTerm) -> Vec<String> {

@@ -23,9 +23,14 @@ pub(super) fn mounts_name_volumes(spec: &MicroserviceSpec, resolved: &Validated)
             }));
             for variable in &container.env {
                 let file = variable.value.value_from.as_ref().and_then(|from| from.file_key_ref.as_ref());
-                problems.extend(file.filter(|file| !exists(&file.volume_name)).map(|file| {
-                    let message = format!("volume {} is not in volumes: add it there", file.volume_name);
-                    Problem::new(&variable.path, message)
+                problems.extend(file.and_then(|file| {
+                    let volume = scope.pod().volumes.iter().find(|volume| volume.name == file.volume_name);
+                    let wrong = match volume {
+                        None => "is not in volumes: add it there",
+                        Some(volume) if volume.empty_dir.is_none() => "is no emptyDir, which a fileKeyRef needs",
+                        Some(_) => return None,
+                    };
+                    Some(Problem::new(&variable.path, format!("volume {} {wrong}", file.volume_name)))
                 }));
             }
         }

@@ -1,0 +1,114 @@
+//! What a sequence must have come to in the end.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use microservice_operator::api::Microservice;
+use serde_json::Value;
+
+use crate::{
+    sequence::NAME,
+    slot::{Slot, children, until},
+    support::{Space, condition, current, message},
+};
+
+/// How long nothing must be written in the end.
+const SILENCE: Duration = Duration::from_secs(4);
+
+/// The spec is reached, and the status speaks of it.
+pub fn reached(it: &Microservice) -> bool {
+    current(it) && condition(it, "Ready") == "True"
+}
+
+/// What a person would ask about a service that does not come to where it should.
+pub fn told(it: Option<&Microservice>) -> String {
+    let Some(it) = it else { return "it does not exist".into() };
+    let rollout = it.status.as_ref().and_then(|status| status.rollout.as_ref());
+    let rollout = rollout.map(|it| format!("{:?} {:?} {:?}", it.state, it.progress, it.message));
+    format!("Ready={} current={} {:?}, rollout {rollout:?}", condition(it, "Ready"), current(it), message(it))
+}
+
+/// Children that tell of the past, as they should: older specs, and the copies of ConfigMaps that they use.
+const OF_THE_PAST: [&str; 2] = ["ControllerRevision/", "ConfigMap/"];
+
+/// What there is now, without what differs from one namespace to another.
+async fn present(space: &Space) -> BTreeMap<String, Value> {
+    let mut all = space.snapshot().await;
+    all.retain(|name, _| !OF_THE_PAST.iter().any(|kind| name.starts_with(kind)));
+    for object in all.values_mut() {
+        let text = serde_json::to_string(object).unwrap().replace(&format!("\"{}\"", space.name), "\"shop\"");
+        *object = without_empty(serde_json::from_str(&text).unwrap());
+        if let Some(annotations) = object["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.remove("example.com/seen");
+            annotations.remove("microservice-operator.dev/adopt");
+        }
+    }
+    all
+}
+
+/// Waits until there is what there is of a service that was made with this spec.
+pub async fn is_as_if_new(slot: &Slot) -> Result<(), String> {
+    let same = until(|| async { (present(&slot.space).await == present(&slot.fresh).await).then_some(()) }).await;
+    if same.is_some() {
+        return Ok(());
+    }
+    let (old, new) = (present(&slot.space).await, present(&slot.fresh).await);
+    let mut told = String::new();
+    for name in old.keys().chain(new.keys()).collect::<std::collections::BTreeSet<_>>() {
+        if old.get(name) != new.get(name) {
+            let text = |it: Option<&Value>| it.map(ToString::to_string).unwrap_or_else(|| "nothing".into());
+            told.push_str(&format!(
+                "{name} is\n  {}\nof a new service\n  {}\n",
+                text(old.get(name)),
+                text(new.get(name))
+            ));
+        }
+    }
+    Err(format!("it is not as a new service is: {told}"))
+}
+
+/// An empty object says what its absence says.
+fn without_empty(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let all = map.into_iter().map(|(key, value)| (key, without_empty(value)));
+            Value::Object(all.filter(|(_, value)| value.as_object().is_none_or(|map| !map.is_empty())).collect())
+        }
+        Value::Array(items) => items.into_iter().map(without_empty).collect(),
+        other => other,
+    }
+}
+
+async fn versions(space: &Space) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<_, _> = children(space)
+        .await
+        .into_iter()
+        .map(|(kind, it)| {
+            let version = it.metadata.resource_version.unwrap_or_default();
+            (format!("{kind:?}/{}", it.metadata.name.unwrap_or_default()), version)
+        })
+        .collect();
+    let microservice = space.microservices().get_opt(NAME).await.ok().flatten();
+    all.insert("Microservice".into(), microservice.and_then(|it| it.metadata.resource_version).unwrap_or_default());
+    all
+}
+
+/// Watches that nothing is written, once what there was to write is.
+pub async fn is_silent(slot: &Slot) -> Result<(), String> {
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        let before = versions(&slot.space).await;
+        tokio::time::sleep(SILENCE).await;
+        let after = versions(&slot.space).await;
+        if before == after {
+            return Ok(());
+        }
+        seen.push(
+            after
+                .into_iter()
+                .filter(|(name, version)| before.get(name) != Some(version))
+                .map(|it| it.0)
+                .collect::<Vec<_>>(),
+        );
+    }
+    Err(format!("it is never silent; these were written one time after the other: {seen:?}"))
+}

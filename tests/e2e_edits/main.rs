@@ -1,0 +1,123 @@
+//! Mutation of the resource itself: sequences of valid and invalid edits, generated from the schema and a seed. Each edit is
+//! refused with a message that names the field, or taken; what only the operator can refuse makes it say so while the last
+//! accepted spec stays in force. Each sequence ends in what a Microservice that was made with its last spec is, breaks no
+//! invariant on the way, and is silent then.
+//!
+//! By default a short part runs; `CAMPAIGN=whole` runs all of it, `CAMPAIGN_SEED` begins with another seed. A sequence that
+//! fails is shortened, and printed as YAML that can be applied by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[allow(dead_code)]
+#[path = "../e2e_faults/campaign.rs"]
+mod campaign;
+#[path = "../generator/mod.rs"]
+mod generator;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod built;
+mod corpus;
+mod judge;
+mod run;
+mod sequence;
+mod slot;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, stream};
+use microservice_operator::offline::Checker;
+use tokio::sync::Mutex;
+
+use generator::Schema;
+use run::{Failure, Tally, perform};
+use sequence::Sequence;
+use slot::Slot;
+use support::Operator;
+
+/// Sequences of the whole campaign, and of the part that runs by default.
+const SEQUENCES: u64 = 2_000;
+const SHORT: u64 = 16;
+/// Sequences at a time.
+const ABREAST: usize = 16;
+/// How often a failing sequence is run anew to shorten it.
+const ATTEMPTS: usize = 8;
+/// After so many failures the rest would say the same.
+const ENOUGH: usize = 12;
+
+/// What all sequences are made from and run with.
+struct World {
+    schema: Schema,
+    checker: Checker,
+    corpus: corpus::Corpus,
+    slots: Mutex<Vec<Slot>>,
+}
+
+#[test]
+fn sequences_of_edits_end_in_the_desired_state_or_in_a_clear_refusal() {
+    support::run(async {
+        let cluster = support::cluster();
+        let _operator = Operator::start(
+            cluster.kubeconfig_path(),
+            &["--leader-election", "false", "--mesh-propagation", "1s", "--concurrency", "20"],
+        );
+        let first = campaign::seed();
+        let count = if campaign::whole() { SEQUENCES } else { SHORT };
+        let count = std::env::var("CAMPAIGN_COUNT").map_or(count, |it| it.parse().unwrap());
+        let world = World {
+            schema: Schema::new(),
+            checker: Checker::new().unwrap(),
+            corpus: corpus::Corpus::read(),
+            slots: Mutex::new(slot::all(cluster, ABREAST.min(usize::try_from(count).unwrap())).await),
+        };
+        let tally = Mutex::new(Tally::default());
+        let failures = Mutex::new(BTreeMap::<u64, String>::new());
+        stream::iter(first..first + count)
+            .for_each_concurrent(ABREAST, |seed| one(&world, seed, &tally, &failures))
+            .await;
+        let (tally, failures) = (tally.into_inner(), failures.into_inner());
+        println!("campaign 7, edits: {tally}, seeds {first} to {}", first + count - 1);
+        let told: Vec<_> = failures.values().map(String::as_str).collect();
+        assert!(told.is_empty(), "{} sequences failed:\n{}", told.len(), told.join("\n\n"));
+        if campaign::whole() {
+            let unmet: BTreeSet<_> = world.schema.fields().filter(|path| !tally.fields.contains(*path)).collect();
+            assert!(unmet.iter().all(|path| generator::never(path)), "no sequence set these fields: {unmet:?}");
+        }
+    });
+}
+
+/// Runs one sequence, and shortens it if it fails.
+async fn one(world: &World, seed: u64, tally: &Mutex<Tally>, failures: &Mutex<BTreeMap<u64, String>>) {
+    if failures.lock().await.len() >= ENOUGH {
+        return;
+    }
+    let sequence = Sequence::of(seed, &world.schema, &world.checker, &world.corpus);
+    let slot = world.slots.lock().await.pop().expect("as many slots as sequences at a time");
+    let mut counted = Tally::default();
+    let ended = perform(world, &slot, &sequence, &mut counted).await;
+    if let Err(failure) = ended {
+        println!("CAMPAIGN_SEED={seed} failed: {failure}\n{sequence}");
+        let (shorter, failure) = shortened(world, &slot, sequence, failure).await;
+        failures.lock().await.insert(seed, format!("CAMPAIGN_SEED={seed}: {failure}\n{shorter}"));
+    }
+    tally.lock().await.add(counted);
+    world.slots.lock().await.push(slot);
+}
+
+/// Leaves out edits without which it still fails.
+async fn shortened(world: &World, slot: &Slot, sequence: Sequence, failure: Failure) -> (Sequence, Failure) {
+    let (mut best, mut why) = (sequence, failure);
+    let mut index = best.steps.len();
+    for _ in 0..ATTEMPTS {
+        // The first one makes the Microservice.
+        index = index.min(best.steps.len());
+        if index <= 1 {
+            break;
+        }
+        index -= 1;
+        let shorter = best.without(index);
+        if let Err(failure) = perform(world, slot, &shorter, &mut Tally::default()).await {
+            (best, why) = (shorter, failure);
+        }
+    }
+    (best, why)
+}

@@ -1,0 +1,330 @@
+//! Runs a sequence.
+
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+use devcluster::invariants::{Recorder, Rule, Settings, Violation};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective},
+    core::GroupVersionKind,
+};
+use microservice_operator::api::{
+    ActionResult, Microservice, MicroserviceAction, MicroserviceActionSpec, RolloutState, Verb,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    World,
+    generator::given,
+    judge::{is_as_if_new, is_silent, reached, told},
+    sequence::{Expected, Meddling, NAME, NAMESPACE, Sequence, Step, Wait},
+    slot::{Slot, children, until},
+    support::{Space, condition, current, told as condition_told},
+};
+
+/// Why a sequence failed.
+pub type Failure = String;
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub sequences: usize,
+    pub taken: usize,
+    pub refused: usize,
+    pub stalled: usize,
+    pub others: usize,
+    /// Fields that an accepted spec had.
+    pub fields: BTreeSet<String>,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Self) {
+        let Self { sequences, taken, refused, stalled, others, fields } = other;
+        self.sequences += sequences;
+        self.taken += taken;
+        self.refused += refused;
+        self.stalled += stalled;
+        self.others += others;
+        self.fields.extend(fields);
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sequences, taken, refused, stalled, others, fields } = self;
+        write!(
+            f,
+            "{sequences} sequences ended as they should; {taken} specs taken, {refused} refused by the API server, {stalled} \
+             by the operator, {others} other steps; {} fields set",
+            fields.len()
+        )
+    }
+}
+
+/// Runs a sequence to its end in namespaces that are cleared afterwards.
+pub async fn perform(world: &World, slot: &Slot, sequence: &Sequence, tally: &mut Tally) -> Result<(), Failure> {
+    let [owner, orders] = ["Microservice", "MicroserviceAction"]
+        .map(|kind| Some(GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", kind)));
+    let second = jiff::SignedDuration::from_secs(1);
+    let settings = Settings { propagation: second, slack: second / 2, ..Settings::default() };
+    let recorder = Recorder::start(&slot.space.client, &slot.space.name, owner, orders, settings).await.unwrap();
+    let mut ended = steps(world, slot, sequence, tally).await;
+    if ended.is_ok() {
+        ended = end(slot, sequence).await;
+    }
+    // An edit that supersedes a rollout takes the weights back to those before it, and then through the steps again, which
+    // the rule of directions takes for one rollout.
+    let judged = |it: &&Violation| it.rule != Rule::Oscillated;
+    let broken: Vec<_> = recorder.finish().await.iter().filter(judged).map(ToString::to_string).collect();
+    slot.clear().await;
+    if !broken.is_empty() {
+        let also = ended.err().map(|it| format!("{it}\n")).unwrap_or_default();
+        ended = Err(format!("{also}invariants are broken:\n{}", broken.join("\n")));
+    }
+    tally.sequences += usize::from(ended.is_ok());
+    ended
+}
+
+/// A manifest for a namespace.
+fn within(manifest: &Value, space: &Space) -> Value {
+    let text = serde_json::to_string(manifest).unwrap();
+    serde_json::from_str(&text.replace(&format!("\"{NAMESPACE}\""), &format!("\"{}\"", space.name))).unwrap()
+}
+
+/// Gives the Microservice this spec, or makes it.
+async fn write(space: &Space, manifest: &Value, dry: bool) -> Result<Microservice, String> {
+    let manifest = within(manifest, space);
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(space.client.clone(), &space.name, &kube::api::ApiResource::erase::<Microservice>(&()));
+    let answer = if api.get_opt(NAME).await.map_err(|error| error.to_string())?.is_some() {
+        let params =
+            PatchParams { dry_run: dry, field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
+        let patch: json_patch::Patch =
+            serde_json::from_value(json!([{"op": "replace", "path": "/spec", "value": manifest["spec"]}])).unwrap();
+        api.patch(NAME, &params, &Patch::Json::<()>(patch)).await
+    } else {
+        let params = PostParams { dry_run: dry, ..PostParams::default() };
+        api.create(&params, &serde_json::from_value(manifest).unwrap()).await
+    };
+    match answer {
+        Ok(object) => Ok(serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap()),
+        Err(kube::Error::Api(status)) if [400, 422].contains(&status.code) => Err(status.message),
+        Err(error) => panic!("{}: {error}", space.name),
+    }
+}
+
+async fn steps(world: &World, slot: &Slot, sequence: &Sequence, tally: &mut Tally) -> Result<(), Failure> {
+    let space = &slot.space;
+    for (number, step) in sequence.steps.iter().enumerate() {
+        let failed = |why: String| format!("step {number}: {why}");
+        match step {
+            Step::Write { manifest, expected, wait, .. } => {
+                written(space, manifest, expected, *wait, tally).await.map_err(failed)?;
+                if *expected == Expected::Taken {
+                    given(&manifest["spec"], "spec", &world.schema, &mut tally.fields);
+                }
+            }
+            Step::Ask { manifest, expected, .. } => {
+                tally.others += 1;
+                match (write(space, manifest, true).await, expected) {
+                    (Ok(_), Expected::Taken | Expected::Stalled(_)) => {}
+                    (Err(why), Expected::Refused(path)) if why.contains(path.as_str()) => {}
+                    (answer, expected) => return Err(failed(format!("{expected:?}, but it was {answer:?}"))),
+                }
+            }
+            Step::Act(verb) => {
+                tally.others += 1;
+                act(space, *verb).await;
+            }
+            Step::Scale(replicas) => {
+                tally.others += 1;
+                let patch = json!({"spec": {"replicas": replicas}});
+                let scaled =
+                    space.microservices().patch_scale(NAME, &PatchParams::default(), &Patch::Merge(&patch)).await;
+                scaled.map_err(|error| failed(format!("it cannot be scaled: {error}")))?;
+            }
+            Step::Meddle(how, index) => {
+                tally.others += 1;
+                meddle(space, *how, *index).await;
+            }
+            Step::Recreate { manifest } => {
+                tally.others += 1;
+                space.microservices().delete(NAME, &DeleteParams::background()).await.unwrap();
+                until(|| async { space.microservices().get_opt(NAME).await.ok()?.is_none().then_some(()) }).await;
+                write(space, manifest, false).await.map_err(failed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn written(
+    space: &Space,
+    manifest: &Value,
+    expected: &Expected,
+    wait: Wait,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let api = space.microservices();
+    let generation = |it: Option<Microservice>| it.and_then(|it| it.metadata.generation);
+    let before = generation(api.get_opt(NAME).await.unwrap());
+    let answer = write(space, manifest, false).await;
+    match (answer, expected) {
+        (Ok(_), Expected::Taken) => {
+            tally.taken += 1;
+            let wanted = |it: &Microservice| match wait {
+                Wait::Not => true,
+                Wait::Seen => current(it),
+                // What takes a person is not waited for.
+                Wait::Reached => reached(it) || waits_for_somebody(it),
+            };
+            comes_to(space, wanted, &format!("{wait:?}")).await.map(drop)
+        }
+        (Ok(_), Expected::Stalled(path)) => {
+            tally.stalled += 1;
+            let path = path.replace(NAMESPACE, &space.name);
+            let stalled = |it: &Microservice| current(it) && condition(it, "Stalled") == "True";
+            let it = comes_to(space, stalled, "Stalled").await?;
+            let (reason, message) = condition_told(&it, "Stalled");
+            let clear = reason == "InvalidSpec" && message.contains(&path);
+            if clear { Ok(()) } else { Err(format!("Stalled does not name {path}: {reason}: {message}")) }
+        }
+        (Err(why), Expected::Refused(path)) => {
+            tally.refused += 1;
+            if generation(api.get_opt(NAME).await.unwrap()) != before {
+                return Err(format!("what was refused has changed something: {why}"));
+            }
+            if why.contains(path.as_str()) { Ok(()) } else { Err(format!("the refusal does not name {path}: {why}")) }
+        }
+        (answer, expected) => {
+            let answer = answer.map(|_| "taken");
+            Err(format!("{expected:?} was expected, but it was {answer:?}"))
+        }
+    }
+}
+
+async fn comes_to(space: &Space, wanted: impl Fn(&Microservice) -> bool, what: &str) -> Result<Microservice, Failure> {
+    let api = space.microservices();
+    let found = until(|| async { api.get_opt(NAME).await.ok().flatten().filter(|it| wanted(it)) }).await;
+    let now = api.get_opt(NAME).await.ok().flatten();
+    found.ok_or_else(|| format!("it never came to {what}: {}", told(now.as_ref())))
+}
+
+fn rollout(it: &Microservice) -> Option<(RolloutState, bool)> {
+    let rollout = it.status.as_ref()?.rollout.as_ref()?;
+    Some((rollout.state, rollout.held.is_some()))
+}
+
+/// Nothing goes on before somebody does something.
+fn waits_for_somebody(it: &Microservice) -> bool {
+    let (state, held) = rollout(it).unwrap_or_default();
+    let asks = it.status.as_ref().and_then(|status| status.rollout.as_ref()).is_some_and(|it| it.waits_for.is_some());
+    let zero = condition(it, "Available") == "False";
+    current(it) && (held || asks || zero || matches!(state, RolloutState::Paused | RolloutState::Aborted))
+}
+
+async fn act(space: &Space, verb: Verb) {
+    let spec = MicroserviceActionSpec {
+        microservice: NAME.into(),
+        verb,
+        uid: None,
+        target: None,
+        step: None,
+        revision: None,
+        expires: None,
+        actor: None,
+    };
+    let mut action = MicroserviceAction::new("", spec);
+    action.metadata = kube::api::ObjectMeta { generate_name: Some("asked-".into()), ..Default::default() };
+    space.api::<MicroserviceAction>().create(&PostParams::default(), &action).await.unwrap();
+}
+
+async fn meddle(space: &Space, how: Meddling, index: usize) {
+    let all = children(space).await;
+    if all.is_empty() {
+        return;
+    }
+    let (kind, object) = &all[index % all.len()];
+    let patch = match how {
+        Meddling::Forget => json!({"annotations": {"microservice-operator.dev/applied": null}}),
+        Meddling::Relabel => json!({"labels": {"app.kubernetes.io/managed-by": "somebody"}}),
+        Meddling::Annotate => json!({"annotations": {"example.com/seen": "yes"}}),
+        Meddling::Orphan => json!({"ownerReferences": null, "annotations": {"microservice-operator.dev/adopt": NAME}}),
+    };
+    let patch = Patch::Merge(json!({"metadata": patch}));
+    // It may be gone by now.
+    let _done = space.children(*kind).patch(&object.name_any(), &PatchParams::default(), &patch).await;
+}
+
+/// Takes what waits for a person, or a time, out of the policy.
+fn freed(manifest: &Value) -> Value {
+    let mut free = manifest.clone();
+    if let Some(rollout) = free["spec"].get_mut("rollout").and_then(Value::as_object_mut) {
+        for field in ["suspend", "windows", "webhooks", "analysis"] {
+            rollout.remove(field);
+        }
+        if let Some(steps) = rollout.get_mut("steps").and_then(Value::as_array_mut) {
+            steps.retain(|step| step.get("analysis").is_none());
+            if steps.is_empty() {
+                steps.push(json!({"weight": 50}));
+            }
+        }
+    }
+    if free["spec"]["replicas"] == 0 {
+        free["spec"]["replicas"] = 1.into();
+    }
+    free
+}
+
+/// Lets the service come to the last spec of the sequence, and judges it.
+async fn end(slot: &Slot, sequence: &Sequence) -> Result<(), Failure> {
+    let last = freed(&sequence.last());
+    write(&slot.fresh, &last, false).await.map_err(|why| format!("a new service cannot have the last spec: {why}"))?;
+    write(&slot.space, &last, false).await.map_err(|why| format!("the last spec is refused: {why}"))?;
+    let mut helped = 0;
+    loop {
+        let wanted = |it: &Microservice| reached(it) || waits_for_somebody(it);
+        let it = comes_to(&slot.space, wanted, "the last spec").await?;
+        if reached(&it) {
+            break;
+        }
+        let verb = match rollout(&it) {
+            Some((RolloutState::Aborted, _)) => Verb::Retry,
+            Some((RolloutState::Paused, _)) => Verb::PromoteFull,
+            _ => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                helped += 1;
+                if helped > 240 {
+                    return Err(format!("it never came to the last spec: {}", told(Some(&it))));
+                }
+                continue;
+            }
+        };
+        act(&slot.space, verb).await;
+        helped += 10;
+        if helped > 240 {
+            return Err(format!("it never came to the last spec, whatever was asked of it: {}", told(Some(&it))));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    comes_to(&slot.fresh, reached, "the last spec, of a new service,").await?;
+    answered(&slot.space).await?;
+    is_as_if_new(slot).await?;
+    is_silent(slot).await
+}
+
+/// Each action has come to something, and a refusal says why.
+async fn answered(space: &Space) -> Result<(), Failure> {
+    let api = space.api::<MicroserviceAction>();
+    let open = || async {
+        let all = api.list(&Default::default()).await.ok()?.items;
+        all.iter().all(|it| it.status.is_some()).then_some(all)
+    };
+    let all = until(open).await.ok_or("an action was never answered")?;
+    let silent = all.iter().find(|it| {
+        it.status.as_ref().is_some_and(|it| {
+            it.result == ActionResult::Refused && it.message.as_deref().unwrap_or_default().len() < 10
+        })
+    });
+    silent.map_or(Ok(()), |it| Err(format!("an action was refused without a reason: {:?}", it.status)))
+}
