@@ -22,7 +22,7 @@ LONGEST := e2e_faults e2e_autoscaler e2e e2e_mesh
 # Programs of end-to-end tests at a time: they mostly wait, each for a cluster of its own.
 ABREAST := $(if $(E2E_KUBECONFIG),1,3)
 # Campaigns at a time.
-CAMPAIGNS := 8
+CAMPAIGNS := 14
 PLAIN_TESTS := $(filter-out chart e2e% mesh peers sbom,$(TESTS))
 # Programs that look at the dependencies, and where they are kept: beside those of the cluster.
 DENY := cargo-deny-0.20.2

@@ -127,6 +127,11 @@ impl Trouble {
                     || async { get(&space.client, &self.objects(space)[0]).await["status"]["hard"].is_object() };
                 eventually(|| async { counted().await.then_some(()) }).await.expect("the quota is counted");
             }
+            Self::Starved => {
+                let seen =
+                    || async { get(&space.client, &self.objects(space)[1]).await["status"]["conditions"].is_array() };
+                eventually(|| async { seen().await.then_some(()) }).await.expect("the API server heeds the flow");
+            }
             _ => {}
         }
     }
@@ -152,7 +157,7 @@ impl Trouble {
             Self::DeadValidation | Self::DeadMutation => ("failed calling webhook", true),
             Self::RoutesRevoked => ("cannot patch resource", true),
             Self::AllRevoked => ("is forbidden", false),
-            Self::Starved => ("429 Too Many Requests", false),
+            Self::Starved => ("Too many requests", false),
         }
     }
 }

@@ -129,6 +129,11 @@ async fn replaced(case: Case) {
     hears(&mut stage, &case).await;
     let about = format!("{case:?}");
     let end = match case.kind {
+        // With its Deployment a version loses all pods, and its rollout is rolled back.
+        Some(Kind::Deployment) => {
+            story::retries(&stage.space).await;
+            promoted.end.clone()
+        }
         Some(_) => promoted.end.clone(),
         None => made_at_once().await.clone(),
     };

@@ -62,7 +62,7 @@ pub async fn begin(space: &Space, chapter: Chapter) {
         Chapter::Edit => drop(space.apply("a", &two(60, 40, "")).await),
         Chapter::Rollout => drop(space.apply("a", &two(0, 100, POLICY)).await),
         Chapter::Rollback => drop(space.apply("a", &broken()).await),
-        Chapter::Undo => undo(space).await,
+        Chapter::Undo => order(space, Verb::Undo, "undo").await,
         Chapter::Delete => drop(space.microservices().delete("a", &DeleteParams::background()).await.unwrap()),
     }
 }
@@ -72,11 +72,12 @@ pub async fn takes_v1_out(space: &Space) {
     space.apply("a", &service(&version(2, 100), POLICY)).await;
 }
 
-async fn undo(space: &Space) {
+/// Gives an order, named after what it asks for.
+async fn order(space: &Space, verb: Verb, name: &str) {
     let seen = space.microservices().get("a").await.unwrap();
     let spec = MicroserviceActionSpec {
         microservice: seen.name_any(),
-        verb: Verb::Undo,
+        verb,
         uid: seen.uid(),
         target: None,
         step: None,
@@ -84,8 +85,20 @@ async fn undo(space: &Space) {
         expires: None,
         actor: Some("mia".into()),
     };
-    let action = MicroserviceAction::new("undo", spec);
+    let action = MicroserviceAction::new(name, spec);
     space.api::<MicroserviceAction>().create(&PostParams::default(), &action).await.unwrap();
+}
+
+/// Waits until the rollout is over; one that was rolled back is tried again.
+pub async fn retries(space: &Space) {
+    let state = |it: &Microservice| Some(it.status.as_ref()?.rollout.as_ref()?.state);
+    let over = |it: &Microservice| {
+        current(it) && [Some(RolloutState::Completed), Some(RolloutState::Aborted)].contains(&state(it))
+    };
+    let ended = space.until("a", "the end of the rollout", over).await;
+    if state(&ended) == Some(RolloutState::Aborted) {
+        order(space, Verb::Retry, "retry").await;
+    }
 }
 
 /// Waits until the rollout is on its way.
