@@ -1,0 +1,147 @@
+//! A thousand broken Microservices of one tenant: what they cost the API server is bounded, and another tenant's edits are
+//! served beside them. How fast is printed and not judged: machines differ.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use devcluster::{AuditEvent, AuditMark};
+use futures::{StreamExt, stream};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use microservice_operator::{api::Microservice, plan::object::Kind};
+use serde_json::{Value, json};
+use support::{Operator, Space, cluster, current, eventually, run};
+
+/// Specs that the operator refuses.
+const INVALID: usize = 900;
+/// Specs of whose children the API server refuses one.
+const REFUSED: usize = 80;
+/// Services whose pods never get ready.
+const HANGING: usize = 20;
+const ABREAST: usize = 32;
+const EDITS: usize = 7;
+/// The longest wait between two tries, less its jitter, in seconds.
+const SLOWEST: i64 = 45;
+/// Tries until the waits are that long, and those that a change brings about: each child and status that is written is one.
+const FIRST_TRIES: i64 = 16;
+
+fn microservice(name: &str, more: &Value) -> Microservice {
+    let mut spec =
+        json!({"ports": [{"name": "http", "port": 80}], "versions": [{"name": "v1", "image": "registry.example/a:1"}]});
+    for (field, value) in more.as_object().unwrap() {
+        spec[field] = value.clone();
+    }
+    serde_json::from_value(json!({"apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+                                  "metadata": {"name": name}, "spec": spec}))
+    .unwrap()
+}
+
+/// Creates all the broken ones, and waits until the operator has looked at each.
+async fn broken(space: &Space) {
+    let kinds = [
+        ("invalid", INVALID, json!({"nodeSelector": {"disk": "-"}})),
+        ("refused", REFUSED, json!({"envFrom": [{"secretRef": {"name": "no/name"}}]})),
+        ("hanging", HANGING, json!({"podAnnotations": {devcluster::BEHAVIOR: "never-ready"}})),
+    ];
+    let all = kinds
+        .iter()
+        .flat_map(|(kind, count, more)| (0..*count).map(move |index| microservice(&format!("{kind}-{index}"), more)));
+    let api = space.microservices();
+    let created = stream::iter(all).map(|it| {
+        let api = api.clone();
+        async move { api.create(&PostParams::default(), &it).await }
+    });
+    let created: Vec<_> = created.buffer_unordered(ABREAST).collect().await;
+    assert!(created.iter().all(Result::is_ok));
+    // As long as it takes, while it goes on.
+    let mut ahead = usize::MAX;
+    while ahead > 0 {
+        let fewer = eventually(|| async {
+            let list = api.list(&ListParams::default()).await.ok()?;
+            let now = list.iter().filter(|it| !current(it)).count();
+            (now < ahead).then_some(now)
+        });
+        ahead = fewer.await.unwrap_or_else(|| panic!("{ahead} are never looked at"));
+    }
+}
+
+/// Median time from an edit to the child that has it, in milliseconds.
+async fn served(space: &Space, mark: &str) -> u128 {
+    let mut took = Vec::new();
+    for edit in 0..EDITS {
+        let note = format!("{mark}-{edit}");
+        let patch = json!({"spec": {"podAnnotations": {"example.com/note": note}}});
+        let began = Instant::now();
+        space.microservices().patch("b", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        let children = space.children(Kind::Deployment);
+        loop {
+            let live = serde_json::to_value(children.get("b-v1").await.unwrap()).unwrap();
+            if live.pointer("/spec/template/metadata/annotations/example.com~1note") == Some(&note.clone().into()) {
+                break;
+            }
+            assert!(began.elapsed() < support::PATIENCE, "the edit never reached the child");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        took.push(began.elapsed().as_millis());
+        space.ready("b").await;
+    }
+    took.sort_unstable();
+    took[took.len() / 2]
+}
+
+/// The operator's requests about a namespace, counted by what they are about.
+fn counted(events: &[AuditEvent], matters: impl Fn(&AuditEvent) -> bool) -> BTreeMap<String, Vec<&AuditEvent>> {
+    let mut counts = BTreeMap::<String, Vec<&AuditEvent>>::new();
+    for event in events.iter().filter(|event| matters(event)) {
+        counts.entry(event.name.clone()).or_default().push(event);
+    }
+    counts
+}
+
+#[test]
+fn a_thousand_broken_services_cost_little_and_others_are_served() {
+    run(async {
+        let (a, b) = (Space::unwatched(cluster(), "broken").await, Space::unwatched(cluster(), "well").await);
+        let _operator = Operator::start(cluster().kubeconfig_path(), &["--leader-election", "false"]);
+        b.microservices().create(&PostParams::default(), &microservice("b", &json!({}))).await.unwrap();
+        b.ready("b").await;
+        let alone = served(&b, "alone").await;
+        broken(&a).await;
+        let beside = served(&b, "beside").await;
+        println!(
+            "an edit reaches its child in {alone} ms alone and in {beside} ms beside {} broken services: {:.2} times",
+            INVALID + REFUSED + HANGING,
+            beside as f64 / alone.max(1) as f64
+        );
+
+        cluster().settled_mark().await.unwrap();
+        let ours =
+            |event: &AuditEvent| event.user_agent.starts_with("microservice-operator/") && event.namespace == a.name;
+        let events = cluster().audit().unwrap().since(AuditMark::START, ours).unwrap();
+        let of = |kind: &str| {
+            let prefix = format!("{kind}-");
+            move |event: &AuditEvent| event.name.starts_with(&prefix) && event.is_write() && event.resource != "events"
+        };
+        let invalid = counted(&events, of("invalid"));
+        let once = invalid.values().filter(|writes| writes.len() == 1 && writes[0].subresource == "status").count();
+        assert_eq!((invalid.len(), once), (INVALID, INVALID), "an invalid spec costs one status, and no child");
+        let tries = counted(&events, |event| event.resource == "deployments" && event.name.starts_with("refused-"));
+        assert_eq!(tries.len(), REFUSED, "each is tried");
+        for (name, tries) in tries {
+            let lasted = tries[tries.len() - 1].time.duration_since(tries[0].time).as_secs();
+            let most = FIRST_TRIES + lasted / SLOWEST;
+            assert!(i64::try_from(tries.len()).unwrap() <= most, "{name}: {} tries in {lasted} s", tries.len());
+        }
+        let hanging = counted(&events, |event| event.resource == "deployments" && event.name.starts_with("hanging-"));
+        let once = hanging.values().filter(|writes| writes.len() == 1).count();
+        assert_eq!(
+            (hanging.len(), once),
+            (HANGING, HANGING),
+            "pods that never get ready cost no further write of their child"
+        );
+    });
+}
