@@ -11,6 +11,7 @@ use std::{
 
 use devcluster::{AuditEvent, AuditMark};
 use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use microservice_operator::{api::Microservice, plan::object::Kind};
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use support::{Operator, Space, cluster, current, eventually, run};
 
 /// Specs that the operator refuses.
 const INVALID: usize = 900;
-/// Specs of whose children the API server refuses one.
+/// Services whose Deployment the API server refuses.
 const REFUSED: usize = 80;
 /// Services whose pods never get ready.
 const HANGING: usize = 20;
@@ -40,16 +41,26 @@ fn microservice(name: &str, more: &Value) -> Microservice {
     .unwrap()
 }
 
-/// Creates all the broken ones, and waits until the operator has looked at each.
+/// Creates all the broken ones, and waits until the operator has looked at each. No more Deployments are allowed than those of
+/// the hanging ones, which come first.
 async fn broken(space: &Space) {
-    let kinds = [
-        ("invalid", INVALID, json!({"nodeSelector": {"disk": "-"}})),
-        ("refused", REFUSED, json!({"envFrom": [{"secretRef": {"name": "no/name"}}]})),
-        ("hanging", HANGING, json!({"podAnnotations": {devcluster::BEHAVIOR: "never-ready"}})),
-    ];
-    let all = kinds
-        .iter()
-        .flat_map(|(kind, count, more)| (0..*count).map(move |index| microservice(&format!("{kind}-{index}"), more)));
+    create(space, "hanging", HANGING, &json!({"podAnnotations": {devcluster::BEHAVIOR: "never-ready"}})).await;
+    let allowed = json!({"count/deployments.apps": HANGING.to_string()});
+    let quota =
+        json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": allowed}});
+    space.put(&quota).await;
+    let api = space.api::<ResourceQuota>();
+    let counted = eventually(|| async {
+        let used = api.get("few").await.ok()?.status?.used?;
+        (used.values().next()?.0 == HANGING.to_string()).then_some(())
+    });
+    counted.await.expect("the quota is used up");
+    create(space, "refused", REFUSED, &json!({})).await;
+    create(space, "invalid", INVALID, &json!({"nodeSelector": {"disk": "-"}})).await;
+}
+
+async fn create(space: &Space, kind: &str, count: usize, more: &Value) {
+    let all = (0..count).map(|index| microservice(&format!("{kind}-{index}"), more));
     let api = space.microservices();
     let created = stream::iter(all).map(|it| {
         let api = api.clone();

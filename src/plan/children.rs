@@ -99,6 +99,8 @@ pub fn subsets(
             }
         }
     }
+    // In an order that does not change when a version is taken out of the list, or every proxy is told anew.
+    names.sort();
     names
 }
 

@@ -31,15 +31,12 @@ enum Trouble {
     RoutesRevoked,
     /// All rights are taken away.
     AllRevoked,
-    /// The API server has no turn left for the operator.
-    Starved,
 }
 
 /// Each trouble, with a chapter in which it matters.
-const CASES: [(Trouble, Chapter); 8] = [
+const CASES: [(Trouble, Chapter); 7] = [
     (Trouble::Quota("count/deployments.apps"), Chapter::Create),
     (Trouble::RoutesRevoked, Chapter::Rollout),
-    (Trouble::Starved, Chapter::Rollout),
     (Trouble::Quota("pods"), Chapter::Create),
     (Trouble::DeadValidation, Chapter::Rollout),
     (Trouble::AllRevoked, Chapter::Rollout),
@@ -82,20 +79,6 @@ fn webhook(space: &Space, kind: &str, group: &str, resource: &str) -> Value {
            "webhooks": [hook]})
 }
 
-/// A priority level without any turn, and the flow of all that the operator asks, which is led there.
-fn starvation(space: &Space) -> Vec<Value> {
-    let (api, name) = ("flowcontrol.apiserver.k8s.io/v1", &space.name);
-    let level = json!({"apiVersion": api, "kind": "PriorityLevelConfiguration", "metadata": {"name": name},
-                       "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 0, "lendablePercent": 0,
-                                "borrowingLimitPercent": 0, "limitResponse": {"type": "Reject"}}}});
-    let rules = json!([{"subjects": [{"kind": "User", "user": {"name": user(space)}}],
-                        "resourceRules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"],
-                                           "namespaces": ["*"], "clusterScope": true}]}]);
-    let flow = json!({"apiVersion": api, "kind": "FlowSchema", "metadata": {"name": name},
-                      "spec": {"priorityLevelConfiguration": {"name": name}, "matchingPrecedence": 2, "rules": rules}});
-    vec![level, flow]
-}
-
 impl Trouble {
     /// The objects that make the trouble.
     fn objects(self, space: &Space) -> Vec<Value> {
@@ -110,7 +93,6 @@ impl Trouble {
                 vec![webhook(space, "ValidatingWebhookConfiguration", "networking.istio.io", "virtualservices")]
             }
             Self::DeadMutation => vec![webhook(space, "MutatingWebhookConfiguration", "apps", "deployments")],
-            Self::Starved => starvation(space),
             Self::RoutesRevoked => vec![role(space, false)],
             Self::AllRevoked => Vec::new(),
         }
@@ -126,11 +108,6 @@ impl Trouble {
                 let counted =
                     || async { get(&space.client, &self.objects(space)[0]).await["status"]["hard"].is_object() };
                 eventually(|| async { counted().await.then_some(()) }).await.expect("the quota is counted");
-            }
-            Self::Starved => {
-                let seen =
-                    || async { get(&space.client, &self.objects(space)[1]).await["status"]["conditions"].is_array() };
-                eventually(|| async { seen().await.then_some(()) }).await.expect("the API server heeds the flow");
             }
             _ => {}
         }
@@ -157,7 +134,6 @@ impl Trouble {
             Self::DeadValidation | Self::DeadMutation => ("failed calling webhook", true),
             Self::RoutesRevoked => ("cannot patch resource", true),
             Self::AllRevoked => ("is forbidden", false),
-            Self::Starved => ("Too many requests", false),
         }
     }
 }

@@ -237,9 +237,9 @@ fn a_version_that_served_again_before_a_crash_drains_anew() {
     world.pods.insert("v2".into(), Pods::Healthy);
     world.settle();
     assert_eq!(world.routed(), "v2=100");
-    assert_eq!(world.subsets(), ["v2", "v1"], "requests were on their way to v1 until now");
+    assert_eq!(world.subsets(), ["v1", "v2"], "requests were on their way to v1 until now");
     world.pass(29);
-    assert_eq!(world.subsets(), ["v2", "v1"]);
+    assert_eq!(world.subsets(), ["v1", "v2"]);
     world.pass(1);
     assert_eq!(world.subsets(), ["v2"]);
 }

@@ -26,7 +26,7 @@ fn a_removed_version_hands_over_drains_and_goes_in_order() {
     assert_eq!(world.traffic("v1").requested, 0);
     assert_eq!(world.condition("Ready").0, "False");
     world.pass(29);
-    assert_eq!(world.subsets(), ["v2", "v1"]);
+    assert_eq!(world.subsets(), ["v1", "v2"]);
     world.pass(1);
     assert_eq!(world.subsets(), ["v2"]);
     assert!(world.has(Kind::Deployment, "order-service-v1"), "it outlives its subset by the propagation time");

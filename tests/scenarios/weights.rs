@@ -130,7 +130,7 @@ fn a_third_version_joins_the_mesh_only_when_it_is_ready() {
     assert_eq!(world.routed(), "v1=90 v2=10", "v1 keeps what v3 cannot take");
     world.pods.insert("v3".into(), Pods::Healthy);
     world.settle();
-    assert_eq!(world.subsets(), ["v3", "v1", "v2"]);
+    assert_eq!(world.subsets(), ["v1", "v2", "v3"]);
     assert_eq!(world.routed(), "v1=90 v2=10");
     world.pass(5);
     assert_eq!(world.routed(), "v3=10 v1=80 v2=10");
