@@ -70,7 +70,7 @@ pub async fn run(
     let desk = Desk::new(options.office.clone(), move |key| replied.reply(&known, key));
     let context = Arc::new(Context::new(client, caches, desk, &options));
     let memory = context.clone();
-    let stream = watcher(api, watcher::Config::default())
+    let stream = watcher(api, watches::listing())
         .default_backoff()
         // Who wrote which field takes more memory than all the rest.
         .modify(|microservice| microservice.managed_fields_mut().clear())

@@ -131,6 +131,11 @@ impl Trigger {
     }
 }
 
+/// How objects are listed: a page of many kinds at a time is in memory as trees, several times what is kept of it.
+pub fn listing() -> watcher::Config {
+    watcher::Config::default().page_size(100)
+}
+
 /// Starts all watches; they end when the set is dropped.
 pub fn spawn(client: &Client, caches: &Arc<Caches>, trigger: &Trigger) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
@@ -152,7 +157,7 @@ async fn feed_children(client: Client, caches: Arc<Caches>, trigger: Trigger, ki
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    let events = watcher(api, watcher::Config::default()).default_backoff().inspect_err(|error| {
+    let events = watcher(api, listing()).default_backoff().inspect_err(|error| {
         if let Some(missed) = missed.as_ref().filter(|_| is_missing(error)) {
             missed.notify_one();
         }
@@ -167,7 +172,7 @@ async fn feed_config_maps(client: Client, caches: Arc<Caches>, trigger: Trigger)
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let config = watcher::Config::default().fields(&format!("metadata.name!={CLUSTERS_OWN}"));
+    let config = listing().fields(&format!("metadata.name!={CLUSTERS_OWN}"));
     let view = |object: &PartialObjectMeta<ConfigMap>| {
         let object = DynamicObject { types: None, metadata: object.metadata.clone(), data: Value::Null };
         Child::of(Kind::ConfigMap, &object)
@@ -180,7 +185,7 @@ async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let events = watcher(api, watcher::Config::default().labels(&pod_selector())).default_backoff();
+    let events = watcher(api, listing().labels(&pod_selector())).default_backoff();
     caches.pods.feed(events, PodView::of, |change| trigger.pod(&caches, &change)).await;
 }
 
@@ -189,14 +194,14 @@ async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let events = watcher(api, listing()).default_backoff();
     caches.actions.feed(events, ActionView::of, |change| trigger.action(&caches, &change)).await;
 }
 
 /// Watches the AnalysisProviders of the cluster.
 pub async fn feed_providers(client: Client, providers: Arc<Providers>) {
     let api: Api<DeserializeGuard<AnalysisProvider>> = Api::all(client);
-    providers.feed(watcher(api, watcher::Config::default()).default_backoff()).await;
+    providers.feed(watcher(api, listing()).default_backoff()).await;
 }
 
 /// Watches the mesh's kinds for as long as the cluster has them.
@@ -250,7 +255,7 @@ async fn watch_definition(
         return poll_kind(client, scope, kind, found, gone).await;
     }
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let config = listing().fields(&format!("metadata.name={name}"));
     let events = watcher(api, config).default_backoff();
     futures::pin_mut!(events);
     let mut listed = false;
