@@ -118,6 +118,12 @@ fn the_operator_asks_for_no_more_than_it_needs() {
         };
         space.apply("a", &walking(0, 100)).await;
         space.ready("a").await;
+        // The spec without the policy is forgotten after that.
+        let kept = || async {
+            let all = space.children(Kind::ControllerRevision).list(&ListParams::default()).await.ok()?;
+            (all.items.len() == 1).then_some(())
+        };
+        support::eventually(kept).await.expect("one accepted spec is kept");
         let mark = cluster.settled_mark().await.unwrap();
         space.apply("a", &walking(100, 0)).await;
         space.ready("a").await;

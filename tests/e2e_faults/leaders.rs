@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use devcluster::faults::{Fault, Faults, Proxy};
 
-use crate::support::{Operator, Space, cluster, eventually, run};
+use crate::{
+    stage::rests,
+    support::{Operator, Space, cluster, eventually, run},
+};
 
 fn service(v1: i32, v2: i32) -> String {
     format!(
@@ -13,6 +16,9 @@ fn service(v1: i32, v2: i32) -> String {
          {{name: v2, image: 'registry.example/a:2', weight: {v2}}}]}}"
     )
 }
+
+/// After so long without a write, the leader is at rest.
+const REST: Duration = Duration::from_secs(3);
 
 /// What keeps a leader from its lease.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +46,7 @@ async fn replaced(trouble: Trouble) {
     space.ready("a").await;
     let first = space.leader().await.expect("a leader");
     let _new = Operator::start(cluster().kubeconfig_path(), &args);
+    rests(|| writes(&proxy).len(), REST, "the leader").await;
 
     match trouble {
         Trouble::Frozen => old.freeze(),

@@ -184,23 +184,23 @@ impl Stage {
 
     /// Waits until nothing was written for a while.
     pub async fn settles(&self) {
-        self.rests(REST, "a clean run").await;
-    }
-
-    async fn rests(&self, time: Duration, about: &str) {
-        let last = Cell::new((self.proxy.writes(), Instant::now()));
-        let rests = eventually(|| async {
-            let (writes, since) = last.get();
-            if self.proxy.writes() != writes {
-                last.set((self.proxy.writes(), Instant::now()));
-            }
-            (since.elapsed() >= time).then_some(())
-        });
-        assert!(rests.await.is_some(), "{about} never comes to rest: {:#?}", self.proxy.journal());
+        rests(|| self.proxy.writes(), REST, "a clean run").await;
     }
 
     /// Waits until nothing was written for a time: what is under way may still have to be given up, and written again.
     pub async fn is_silent(&self, about: &str) {
-        self.rests(SILENCE, about).await;
+        rests(|| self.proxy.writes(), SILENCE, about).await;
     }
+}
+
+/// Waits until what is counted has not changed for a time.
+pub async fn rests(count: impl Fn() -> usize, time: Duration, about: &str) {
+    let last = Cell::new((count(), Instant::now()));
+    let rests = eventually(|| async {
+        if last.get().0 != count() {
+            last.set((count(), Instant::now()));
+        }
+        (last.get().1.elapsed() >= time).then_some(())
+    });
+    assert!(rests.await.is_some(), "{about} never comes to rest: {} writes by now", count());
 }

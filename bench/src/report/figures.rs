@@ -11,18 +11,20 @@ pub enum Figure {
     Seconds,
     Writes,
     Requests,
+    Users,
     Cpu,
     Peak,
 }
 
 impl Figure {
-    pub const ALL: [Self; 5] = [Self::Seconds, Self::Writes, Self::Requests, Self::Cpu, Self::Peak];
+    pub const ALL: [Self; 6] = [Self::Seconds, Self::Writes, Self::Requests, Self::Users, Self::Cpu, Self::Peak];
 
     pub fn title(self) -> &'static str {
         match self {
             Self::Seconds => "Time until all are there, seconds",
             Self::Writes => "Writes of the controller per object",
             Self::Requests => "Requests of the controller per object, without watches",
+            Self::Users => "Requests that the users need per object",
             Self::Cpu => "CPU time of the controller per object, milliseconds",
             Self::Peak => "Peak memory of the controller, MiB",
         }
@@ -31,7 +33,7 @@ impl Figure {
     /// Whether it says something of a row.
     pub fn is_of(self, row: Row) -> bool {
         match self {
-            Self::Seconds => !matches!(row, Row::Rest),
+            Self::Seconds | Self::Users => !matches!(row, Row::Rest),
             _ => true,
         }
     }
@@ -42,6 +44,7 @@ impl Figure {
             Self::Seconds => measured.seconds,
             Self::Writes => per(measured.writes(), measured.of),
             Self::Requests => per(measured.all_requests(), measured.of),
+            Self::Users => per(measured.user_requests, measured.of),
             Self::Cpu => measured.cpu * 1_000.0 / float(measured.of.max(1)),
             Self::Peak => float(usize::try_from(measured.peak).unwrap_or(0)) / 1024.0,
         }
