@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-use devcluster::invariants::{Recorder, Rule, Settings, Violation};
+use devcluster::invariants::{Recorder, Settings};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective},
@@ -72,10 +72,7 @@ pub async fn perform(world: &World, slot: &Slot, sequence: &Sequence, tally: &mu
     if ended.is_ok() {
         ended = end(slot, sequence).await;
     }
-    // An edit that supersedes a rollout takes the weights back to those before it, and then through the steps again, which
-    // the rule of directions takes for one rollout.
-    let judged = |it: &&Violation| it.rule != Rule::Oscillated;
-    let broken: Vec<_> = recorder.finish().await.iter().filter(judged).map(ToString::to_string).collect();
+    let broken: Vec<_> = recorder.finish().await.iter().map(ToString::to_string).collect();
     slot.clear().await;
     if !broken.is_empty() {
         let also = ended.err().map(|it| format!("{it}\n")).unwrap_or_default();

@@ -67,6 +67,8 @@ pub enum Fields {
     Owner {
         /// Its status says that a rollout was given up; the weights turn round for that.
         aborted: bool,
+        /// What its status says that the rollout leads to.
+        leads_to: String,
         /// The whole status, to see when it is written.
         status: String,
     },
@@ -197,7 +199,11 @@ fn fields(kind: Kind, object: &Value, namespace: &str) -> Fields {
     let (spec, status) = (&object["spec"], &object["status"]);
     match kind {
         Kind::Namespace => Fields::Namespace,
-        Kind::Owner => Fields::Owner { aborted: status["rollout"]["state"] == "Aborted", status: status.to_string() },
+        Kind::Owner => Fields::Owner {
+            aborted: status["rollout"]["state"] == "Aborted",
+            leads_to: text(&status["rollout"]["target"]),
+            status: status.to_string(),
+        },
         Kind::Order => Fields::Order,
         Kind::VirtualService => Fields::VirtualService { routes: routes(spec, namespace) },
         Kind::DestinationRule => Fields::DestinationRule {
@@ -359,7 +365,7 @@ mod tests {
             (json!({"rollout": {"state": "Paused"}}), false),
             (json!(null), false),
         ] {
-            let Fields::Owner { aborted, status } = reduce(Kind::Owner, &json!({"status": status}), "shop").fields
+            let Fields::Owner { aborted, status, .. } = reduce(Kind::Owner, &json!({"status": status}), "shop").fields
             else {
                 panic!()
             };

@@ -150,8 +150,14 @@ impl Story {
 
     /// The owner, with what its status says of its rollout and else.
     pub(super) fn status(&mut self, generation: i64, rollout: &str, more: &str) {
-        let (aborted, status) = (rollout == "Aborted", format!("{rollout} {more}"));
-        self.set("a", None, generation, Fields::Owner { aborted, status });
+        self.leads(generation, rollout, "", more);
+    }
+
+    /// The same, with what the rollout leads to.
+    pub(super) fn leads(&mut self, generation: i64, rollout: &str, to: &str, more: &str) {
+        let status = format!("{rollout} {to} {more}");
+        let fields = Fields::Owner { aborted: rollout == "Aborted", leads_to: to.to_owned(), status };
+        self.set("a", None, generation, fields);
     }
 
     /// Ends the recording so much later.

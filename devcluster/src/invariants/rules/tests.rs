@@ -374,6 +374,25 @@ fn the_status_that_follows_tells_why_weights_turned_round() {
 }
 
 #[test]
+fn a_rollout_that_is_superseded_goes_back_before_the_next_one_begins() {
+    for (to, expected) in [("b", &[][..]), ("a", &[Rule::Oscillated; 2])] {
+        let mut story = Story::settled();
+        story.owner(2);
+        story.pass(1_000);
+        story.routes(&[("v1", 50), ("v2", 50)]);
+        story.leads(2, "Progressing", "a", "50");
+        story.leads(3, "Progressing", "a", "50");
+        story.pass(1_000);
+        story.routes(&[("v1", 100), ("v2", 0)]);
+        story.leads(3, "Progressing", to, "0");
+        story.pass(1_000);
+        story.routes(&[("v1", 80), ("v2", 20)]);
+        story.leads(3, "Progressing", to, "20");
+        story.broke(expected);
+    }
+}
+
+#[test]
 fn a_rollout_that_is_given_up_turns_the_weights_round_once() {
     for early in [true, false] {
         let mut story = Story::settled();

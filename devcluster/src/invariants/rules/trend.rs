@@ -41,8 +41,10 @@ impl Memory {
 
     /// Hears of a revision of the owner that is no edit.
     pub(super) fn told(&mut self, step: &Step<'_>, before: &Object, owner: &Object) -> Vec<Violation> {
-        let (Fields::Owner { aborted: known, status: old }, Fields::Owner { aborted, status }) =
-            (&before.fields, &owner.fields)
+        let (
+            Fields::Owner { aborted: known, leads_to: led_to, status: old },
+            Fields::Owner { aborted, leads_to, status },
+        ) = (&before.fields, &owner.fields)
         else {
             return Vec::new();
         };
@@ -52,6 +54,10 @@ impl Memory {
         let (open, rest): (Vec<_>, _) =
             std::mem::take(&mut self.open).into_iter().partition(|(uid, _)| *uid == owner.uid);
         self.open = rest;
+        if leads_to != led_to && !led_to.is_empty() {
+            // One that was superseded may have gone back first to where it began.
+            self.begin(step, Some(owner));
+        }
         if !*aborted || *known {
             return open.into_iter().map(|(_, violation)| violation).collect();
         }
