@@ -1,6 +1,6 @@
 //! The cluster that all controllers are measured on, and the namespaces of one run in it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use devcluster::{Cluster, Nodes, Options};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -27,6 +27,9 @@ use crate::{
 pub const NAMESPACES: usize = 20;
 
 const NODES: u8 = 16;
+
+/// How often it is looked whether the namespaces are gone.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Starts the cluster, with everybody's definitions, and the rights of all controllers.
 pub async fn start(ground: Ground, controllers: &[Controller]) -> Result<Cluster, Error> {
@@ -111,7 +114,16 @@ impl Field {
         for namespace in self.namespaces() {
             api.delete(&namespace, &DeleteParams::default()).await?;
         }
+        // The next controller has the cluster to itself. Without the built-in controllers empty namespaces stay.
+        while self.ground == Ground::Whole && self.any_left(&api).await? {
+            tokio::time::sleep(AGAIN).await;
+        }
         Ok(())
+    }
+
+    async fn any_left(&self, api: &Api<Namespace>) -> Result<bool, Error> {
+        let all = api.list_metadata(&ListParams::default()).await?;
+        Ok(all.items.iter().any(|it| it.metadata.name.as_ref().is_some_and(|name| name.starts_with(&self.prefix))))
     }
 
     async fn clear_of(&self, kind: Kind) -> Result<(), Error> {

@@ -14,6 +14,7 @@ use crate::{
 };
 
 const HEAD: &str = include_str!("head.md");
+const TAIL: &str = include_str!("tail.md");
 
 /// The whole page.
 pub fn page(runs: &[Run]) -> String {
@@ -21,7 +22,7 @@ pub fn page(runs: &[Run]) -> String {
     for case in figures::cases(runs) {
         section(&mut page, runs, case);
     }
-    page
+    page + TAIL
 }
 
 /// When, and of what.
