@@ -93,7 +93,7 @@ advisories = told=$$($(CACHE)/$(DENY)/bin/cargo-deny --locked check advisories 2
 sbom: $(CACHE)/$(CYCLONEDX)/bin ## Write the SBOM (CycloneDX) to target/sbom/, and check that it is complete
 	@mkdir -p target/sbom
 	$(call step,SBOM,$</cargo-cyclonedx cyclonedx --quiet --format json --spec-version 1.5 --target all \
-		--override-filename sbom && rm devcluster/sbom.json && mv sbom.json target/sbom/microservice-operator.cdx.json)
+		--override-filename sbom && mv sbom.json target/sbom/microservice-operator.cdx.json && rm */sbom.json)
 	$(call step,Completeness of the SBOM,cargo test --locked --test sbom -- --nocapture)
 
 .PHONY: tools

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Deed, Edited, Service, Stage, image, is_current, metadata};
+use super::{Deed, Edited, Service, Stage, image, is_current, joined, metadata};
 use crate::watch::{DESTINATION_RULE, Kind, REPLICA_SET, SERVICE, VIRTUAL_SERVICE};
 
 pub const KIND: Kind = Kind { group: "argoproj.io", version: "v1alpha1", kind: "Rollout", plural: "rollouts" };
@@ -13,9 +13,7 @@ pub const UNTHROTTLED: [&str; 3] = ["--qps=10000", "--burst=20000", "--rollout-t
 pub fn arguments(kubeconfig: &str, more: &[&str]) -> Vec<String> {
     let fixed =
         ["--leader-elect=false", "--loglevel=error", "--istio-api-version=v1", "--metricsPort=0", "--healthzPort=0"];
-    let mut all: Vec<String> = fixed.iter().chain(more).map(|&it| it.to_owned()).collect();
-    all.push(format!("--kubeconfig={kubeconfig}"));
-    all
+    joined(&fixed, more, format!("--kubeconfig={kubeconfig}"))
 }
 
 /// It gets two pods: its routes belong to its users.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Deed, Edited, Service, Stage, image, metadata};
+use super::{Deed, Edited, Service, Stage, image, joined, metadata};
 use crate::watch::{DEPLOYMENT, Kind, VIRTUAL_SERVICE};
 
 pub const KIND: Kind = Kind { group: "flagger.app", version: "v1beta1", kind: "Canary", plural: "canaries" };
@@ -19,9 +19,7 @@ pub fn arguments(kubeconfig: &str, more: &[&str]) -> Vec<String> {
         "-log-level=error",
         "-port=0",
     ];
-    let mut all: Vec<String> = fixed.iter().chain(more).map(|&it| it.to_owned()).collect();
-    all.push(format!("-kubeconfig={kubeconfig}"));
-    all
+    joined(&fixed, more, format!("-kubeconfig={kubeconfig}"))
 }
 
 /// Requests get a timeout.

@@ -105,7 +105,7 @@ impl Controller {
         }
     }
 
-    /// Its arguments, and whether it also has to be told its kubeconfig by one.
+    /// Its arguments.
     pub fn arguments(self, kubeconfig: &str) -> Vec<String> {
         match self {
             Self::Operator => operator::arguments(),
@@ -169,6 +169,11 @@ impl Controller {
             Self::Flagger | Self::FlaggerUnthrottled => flagger::EDITED,
         }
     }
+}
+
+/// Arguments with the one that names the kubeconfig.
+fn joined(fixed: &[&str], more: &[&str], kubeconfig: String) -> Vec<String> {
+    fixed.iter().chain(more).map(|&it| it.to_owned()).chain([kubeconfig]).collect()
 }
 
 /// The labels that all objects of users have.

@@ -55,7 +55,6 @@ fn per(count: usize, of: usize) -> f64 {
     float(count) / float(of.max(1))
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn float(count: usize) -> f64 {
     count as f64
 }

@@ -42,27 +42,27 @@ impl Listen {
     }
 }
 
-/// Every request, once, when it is answered.
-const AUDIT_POLICY: &str = "\
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: Metadata
-";
-
-/// The same, but for the cluster's own programs.
-const AUDIT_POLICY_OF_USERS: &str = "\
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: None
+/// Every request, once, when it is answered; of the cluster's own programs only if they are to be in it.
+fn audit_policy(programs: bool) -> String {
+    let left_out = if programs {
+        ""
+    } else {
+        "  - level: None
     users: [system:apiserver, system:kube-controller-manager, system:kube-scheduler, kwok]
   - level: None
     userGroups: [system:nodes, \"system:serviceaccounts:kube-system\"]
-  - level: Metadata
-";
+"
+    };
+    format!(
+        "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+{left_out}  - level: Metadata
+"
+    )
+}
 
 /// The audit log of the cluster in this folder.
 pub fn audit_log(cluster: &Path) -> PathBuf {
@@ -77,8 +77,7 @@ pub fn arguments(
     etcd_port: u16,
     audit_programs: bool,
 ) -> Result<Vec<String>, ConfigError> {
-    let policy = if audit_programs { AUDIT_POLICY } else { AUDIT_POLICY_OF_USERS };
-    let policy = write_config(cluster, "audit-policy.yaml", policy)?;
+    let policy = write_config(cluster, "audit-policy.yaml", &audit_policy(audit_programs))?;
     let mut arguments = listen.arguments(pki);
     arguments.extend([
         format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
