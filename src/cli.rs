@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
@@ -52,6 +52,10 @@ pub struct RunArgs {
     /// Name of the Lease.
     #[arg(long, env = "MSO_LEASE_NAME", default_value = "microservice-operator")]
     pub lease_name: String,
+    /// Parts that all namespaces are divided into by their names, each with a Lease of its own, `<lease-name>-1-of-4`
+    /// and so on. A process serves one of them, so at least as many have to run; from 1 to 100.
+    #[arg(long, env = "MSO_SHARDS", default_value = "1", value_parser = shards)]
+    pub shards: NonZeroU16,
     /// Namespace of the Lease. Default: POD_NAMESPACE, else `default`. Without POD_NAMESPACE, Secrets that
     /// AnalysisProviders and RolloutWebhooks name are read there, too.
     #[arg(long, env = "MSO_LEASE_NAMESPACE")]
@@ -95,4 +99,9 @@ pub struct RenderArgs {
 
 fn duration(text: &str) -> Result<Duration, api::duration::ParseDurationError> {
     text.parse::<api::Duration>().map(api::Duration::as_std)
+}
+
+fn shards(text: &str) -> Result<NonZeroU16, String> {
+    let number = text.parse::<NonZeroU16>().ok().filter(|number| number.get() <= 100);
+    number.ok_or_else(|| "it has to be a number from 1 to 100".to_owned())
 }

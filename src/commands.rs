@@ -31,17 +31,26 @@ pub async fn run(args: RunArgs) -> Outcome {
     let namespace = args.lease_namespace.or_else(|| std::env::var("POD_NAMESPACE").ok());
     let namespace = namespace.unwrap_or_else(|| "default".to_owned());
     let home = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| namespace.clone());
-    let lease = args.leader_election.then_some((namespace, args.lease_name));
+    if args.shards.get() > 1 && !args.leader_election {
+        return Err("--shards needs leader election: without it, every process serves all namespaces".into());
+    }
+    let identity = identity();
+    let election = args.leader_election.then(|| runtime::Election {
+        namespace,
+        name: args.lease_name,
+        shards: args.shards,
+        identity: identity.clone(),
+    });
     let options = RunOptions {
         namespaces: args.namespaces,
         provider: args.provider,
         mesh_propagation: args.mesh_propagation,
         concurrency: args.concurrency,
-        lease,
+        election,
         home,
         analysis_providers: args.analysis_providers,
         listen: args.listen,
-        identity: identity(),
+        identity,
         operator_version: args.operator_version,
         chart: args.chart,
     };

@@ -52,6 +52,12 @@ fn wrong_settings_are_refused_in_words() {
     let (code, text) = operator(&["run", "--mesh-propagation", "soon"]);
     assert_eq!(code, Some(2));
     assert!(text.contains("\"soon\" is not a duration"), "{text}");
+    let (code, text) = operator(&["run", "--shards", "4", "--leader-election", "false"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("--shards needs leader election"), "{text}");
+    let (code, text) = operator(&["run", "--shards", "101"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("it has to be a number from 1 to 100"), "{text}");
     let (code, text) = operator(&["run", "--log-level", "chatty=loud"]);
     assert_eq!(code, Some(2));
     assert!(text.contains("the log level \"chatty=loud\" is not understood"), "{text}");

@@ -34,12 +34,12 @@ pub enum Error {
         source: io::Error,
     },
     /// The controller has ended.
-    #[error("{controller} ended by itself; its log: {}", log.display())]
+    #[error("{controller} ended by itself; the end of its log:\n{log}")]
     Ended {
         /// Which one.
         controller: &'static str,
-        /// Where it says why.
-        log: PathBuf,
+        /// The last lines of its log.
+        log: String,
     },
     /// A file of results is none.
     #[error("{} is no file of results: {source}; remove it, or measure again", path.display())]

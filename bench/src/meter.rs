@@ -112,7 +112,10 @@ impl Meter {
     fn usage(&mut self) -> Result<Use, Error> {
         let Some(process) = &mut self.process else { return Ok(Use::default()) };
         if process.has_ended() {
-            return Err(Error::Ended { controller: self.controller.title(), log: self.log.clone() });
+            let log = std::fs::read_to_string(&self.log).map_err(Error::io("read why the controller ended"))?;
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.iter().skip(lines.len().saturating_sub(20)).copied().collect::<Vec<_>>().join("\n");
+            return Err(Error::Ended { controller: self.controller.title(), log: last });
         }
         process.usage().map_err(Error::io("read what the controller uses"))
     }

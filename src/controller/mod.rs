@@ -9,7 +9,7 @@ pub mod watches;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, future::ready};
 use kube::{
     Api, Client, ResourceExt,
     core::DeserializeGuard,
@@ -65,7 +65,8 @@ pub async fn run(
         None => Api::all(client.clone()),
     };
     let (reader, writer) = reflector::store();
-    let peers = caches.clone();
+    let (peers, others) = (caches.clone(), caches.clone());
+    let (triggers, shard) = (trigger.clone(), caches.shard);
     let (replied, known) = (trigger.clone(), caches.clone());
     let desk = Desk::new(options.office.clone(), move |key| replied.reply(&known, key));
     let context = Arc::new(Context::new(client, caches, desk, &options));
@@ -74,6 +75,14 @@ pub async fn run(
         .default_backoff()
         // Who wrote which field takes more memory than all the rest.
         .modify(|microservice| microservice.managed_fields_mut().clear())
+        .try_filter(move |event| {
+            let served = shard.concerns(event);
+            if !served {
+                let changes = others.microservices.take(event, Peer::elsewhere);
+                changes.iter().for_each(|change| triggers.peer(&others, change));
+            }
+            ready(served)
+        })
         .reflect(writer)
         .inspect(move |event| {
             if let Ok(event) = event {

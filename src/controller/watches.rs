@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future::ready};
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Pod},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     core::{DeserializeGuard, DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
@@ -45,7 +45,7 @@ impl Trigger {
     }
 
     fn ask(&self, caches: &Caches, key: Key) {
-        if caches.microservices.contains(&key) {
+        if caches.shard.has(&key.namespace) && caches.microservices.contains(&key) {
             // A closed channel means that the controller is shutting down.
             let _closed = self.sender.send(key);
         }
@@ -162,7 +162,13 @@ async fn feed_children(client: Client, caches: Arc<Caches>, trigger: Trigger, ki
             missed.notify_one();
         }
     });
-    cache.feed(events, |object| Child::of(kind, object), |change| trigger.child(&caches, &change)).await;
+    let shard = caches.shard;
+    let served = |object: &DynamicObject| shard.has(object.namespace().as_deref().unwrap_or_default());
+    let view = |object: &DynamicObject| {
+        if served(object) { Child::of(kind, object) } else { Child::elsewhere(kind, object) }
+    };
+    let events = events.try_filter(|event| ready(kind.is_known_elsewhere() || shard.concerns(event)));
+    cache.feed(events, view, |change| trigger.child(&caches, &change)).await;
 }
 
 /// ConfigMaps, whose content is read when a service needs it.
@@ -177,7 +183,8 @@ async fn feed_config_maps(client: Client, caches: Arc<Caches>, trigger: Trigger)
         let object = DynamicObject { types: None, metadata: object.metadata.clone(), data: Value::Null };
         Child::of(Kind::ConfigMap, &object)
     };
-    cache.feed(watcher(api, config).default_backoff(), view, |change| trigger.child(&caches, &change)).await;
+    let events = watcher(api, config).default_backoff().try_filter(|event| ready(caches.shard.concerns(event)));
+    cache.feed(events, view, |change| trigger.child(&caches, &change)).await;
 }
 
 async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
@@ -186,6 +193,7 @@ async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
         None => Api::all(client),
     };
     let events = watcher(api, listing().labels(&pod_selector())).default_backoff();
+    let events = events.try_filter(|event| ready(caches.shard.concerns(event)));
     caches.pods.feed(events, PodView::of, |change| trigger.pod(&caches, &change)).await;
 }
 
@@ -195,6 +203,7 @@ async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
         None => Api::all(client),
     };
     let events = watcher(api, listing()).default_backoff();
+    let events = events.try_filter(|event| ready(caches.shard.concerns(event)));
     caches.actions.feed(events, ActionView::of, |change| trigger.action(&caches, &change)).await;
 }
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 use super::{
-    ChildRef, DependencyState, Foreign, LiveRoutes, LiveService, Mesh, Observed, Weights,
+    ChildRef, DependencyState, Foreign, LiveRoutes, LiveService, Mesh, Observed, Shard, Weights,
     cache::{Cache, Key, Written},
     deployments,
     views::{ActionView, Child, Owner, Peer, PodView, host_term, owner_term},
@@ -40,6 +40,8 @@ pub struct Caches {
     children: BTreeMap<Kind, Cache<Child>>,
     /// The one namespace that is watched; None for all.
     pub scope: Option<String>,
+    /// The part of the namespaces whose Microservices are served. Of the others only what these need is kept.
+    pub shard: Shard,
     /// None until it is known whether the cluster has the mesh's kinds.
     mesh: Mutex<Option<Mesh>>,
     /// Digests of ConfigMaps that were read, with the versions that were.
@@ -64,6 +66,11 @@ impl Caches {
     pub fn new(scope: Option<String>) -> Self {
         let children = Kind::ALL.into_iter().map(|kind| (kind, Cache::default())).collect();
         Self { children, scope, ..Self::default() }
+    }
+
+    /// The same for a part of all namespaces.
+    pub fn with_shard(self, shard: Shard) -> Self {
+        Self { shard, ..self }
     }
 
     /// The cache of a kind of children.

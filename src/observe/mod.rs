@@ -7,6 +7,7 @@ pub mod deployments;
 pub mod model;
 pub mod pods;
 pub mod providers;
+pub mod shard;
 pub mod views;
 
 pub use cache::{Cache, Key, Written};
@@ -17,3 +18,4 @@ pub use model::{
     ObservedVersion, PodFacts, Weights,
 };
 pub use providers::Providers;
+pub use shard::Shard;

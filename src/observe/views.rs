@@ -89,9 +89,18 @@ pub struct Child {
 impl Child {
     /// Reduces an object to what is kept.
     pub fn of(kind: Kind, object: &DynamicObject) -> Self {
+        Self::reduce(kind, object, true)
+    }
+
+    /// Reduces an object to what is kept if no Microservice that is served may own it.
+    pub fn elsewhere(kind: Kind, object: &DynamicObject) -> Self {
+        Self::reduce(kind, object, false)
+    }
+
+    fn reduce(kind: Kind, object: &DynamicObject, served: bool) -> Self {
         let namespace = object.namespace().unwrap_or_default();
         let owner = owner_of(object);
-        let ours = matches!(owner, Owner::Microservice { .. });
+        let ours = served && matches!(owner, Owner::Microservice { .. });
         Self {
             kind,
             uid: object.uid().unwrap_or_default(),
@@ -331,6 +340,11 @@ impl Peer {
             }),
             message: status.and_then(|status| status.message.clone()),
         }
+    }
+
+    /// Reduces one that is not served to what those that depend on it need.
+    pub fn elsewhere(object: &DeserializeGuard<Microservice>) -> Self {
+        Self { calls: Vec::new(), config_maps: Vec::new(), ..Self::of(object) }
     }
 
     /// Whether those that depend on it would see a difference.

@@ -64,6 +64,11 @@ impl Kind {
         self == Self::ConfigMap
     }
 
+    /// Whether Microservices of other namespaces are told by objects of the kind: by the hosts or ports that these have.
+    pub fn is_known_elsewhere(self) -> bool {
+        matches!(self, Self::VirtualService | Self::Service)
+    }
+
     /// Whether a write must fail when the object changed since it was read: the kinds that decide where requests go.
     pub fn guards_traffic(self) -> bool {
         matches!(self, Self::DestinationRule | Self::VirtualService | Self::Service)

@@ -29,8 +29,9 @@ pub struct Fence(Option<Arc<Lease>>);
 
 #[derive(Debug)]
 struct Lease {
-    /// How its address ends, and that of its kind, by which it is created.
-    addresses: [String; 2],
+    /// How the address of its kind ends, by which it is created.
+    kind: String,
+    name: String,
     duration: Duration,
     /// Until when it is this process', as far as that is known.
     until: watch::Sender<Option<Instant>>,
@@ -43,11 +44,10 @@ impl Fence {
     }
 
     /// Lets writes through from a renewal of the lease on, for as long as that is good for, counted from before it was
-    /// asked for.
+    /// asked for. A lease whose name goes on after a hyphen is one of those of which a process has one at a time.
     pub fn of(namespace: &str, name: &str, duration: Duration) -> Self {
-        let all = format!("/namespaces/{namespace}/leases");
-        let addresses = [format!("{all}/{name}"), all];
-        Self(Some(Arc::new(Lease { addresses, duration, until: watch::Sender::new(None) })))
+        let kind = format!("/namespaces/{namespace}/leases");
+        Self(Some(Arc::new(Lease { kind, name: name.to_owned(), duration, until: watch::Sender::new(None) })))
     }
 
     /// Resolves once the lease has ended without having been renewed.
@@ -70,7 +70,9 @@ impl Fence {
 
 impl Lease {
     fn is_at(&self, path: &str) -> bool {
-        self.addresses.iter().any(|address| path.ends_with(address))
+        let Some((_, rest)) = path.split_once(&self.kind) else { return false };
+        let own = rest.strip_prefix('/').and_then(|name| name.strip_prefix(&self.name));
+        rest.is_empty() || own.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 }
 

@@ -5,4 +5,5 @@ pub mod leader;
 pub mod run;
 pub mod server;
 
+pub use leader::Election;
 pub use run::{Error, RunOptions, run};

@@ -1,13 +1,9 @@
 //! `microservice-operator run`: from the arguments to a running controller, and to a clean end.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::{HeaderValue, header::USER_AGENT};
-use futures::future;
+use futures::{FutureExt, future};
 use jiff::SignedDuration;
 use kube::{Client, Config, client::ClientBuilder};
 use thiserror::Error;
@@ -17,13 +13,17 @@ use tower::timeout::TimeoutLayer;
 use crate::{
     api::Provider,
     controller::{self, watches::feed_providers},
-    observe::{Caches, Clock, Providers},
+    observe::{Caches, Clock, Providers, Shard},
     outside::{ClusterSecrets, ClusterWebhooks, Office},
     plan::{Settings, resources::Stamp},
     telemetry::Metrics,
 };
 
-use super::{fence::Fence, leader, server};
+use super::{
+    fence::Fence,
+    leader::{self, Candidacy, Election, LeaseError},
+    server,
+};
 
 /// What the API server's audit log calls this client.
 const AGENT: &str = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"));
@@ -43,8 +43,8 @@ pub struct RunOptions {
     pub provider: Provider,
     pub mesh_propagation: Duration,
     pub concurrency: u16,
-    /// Namespace and name of the lease; None without election.
-    pub lease: Option<(String, String)>,
+    /// None without election: this process serves all.
+    pub election: Option<Election>,
     /// Namespace that the operator runs in, whose Secrets AnalysisProviders may name.
     pub home: String,
     /// Whether AnalysisProviders are watched.
@@ -65,9 +65,10 @@ pub enum Error {
     #[error("the client cannot be made: {0}")]
     Client(#[from] kube::Error),
     #[error(
-        "the lease {namespace}/{name} cannot be used: {source}; the operator needs get, create and patch on leases there"
+        "the lease {namespace}/{name} cannot be used: {source}; the operator needs list, create, get and patch on leases \
+         there"
     )]
-    Lease { namespace: String, name: String, source: kube_lease_manager::LeaseManagerError },
+    Lease { namespace: String, name: String, source: LeaseError },
     #[error("leadership was lost; another process has taken over")]
     LeadershipLost,
     #[error(
@@ -87,79 +88,90 @@ pub enum Error {
 /// See [`enum@Error`]. A lost leadership is one: the process must end, since another one writes now.
 pub async fn run(options: RunOptions) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::default());
+    metrics.shares(options.election.as_ref().map_or(1, |election| election.shards.get()));
     let clock = Clock::default();
-    let fence = match &options.lease {
-        Some((namespace, name)) => Fence::of(namespace, name, leader::DURATION),
+    let fence = match &options.election {
+        Some(election) => Fence::of(&election.namespace, &election.name, leader::DURATION),
         None => Fence::open(),
     };
     let client = client(&metrics, &clock, &fence).await?;
-    let caches: Vec<Arc<Caches>> = scopes(&options.namespaces).map(|scope| Arc::new(Caches::new(scope))).collect();
-    let (mut candidacy, election) = (None, Election::default());
-    let serving = server::serve(options.listen, readiness(caches.clone(), election.clone()), metrics.clone());
-    let working = lead(client, caches, &options, (&mut candidacy, election, fence), (metrics, clock));
+    let (mut seat, standing) = (None, watch::Sender::new(Standing::Unreached));
+    let serving = server::serve(options.listen, readiness(standing.subscribe()), metrics.clone());
+    let working = lead(client, &options, (&mut seat, standing, fence), (metrics, clock));
     tokio::select! {
         ended = serving => ended.map_err(|source| Error::Serve { address: options.listen, source })?,
         ended = working => ended?,
     }
-    if let Some(candidacy) = candidacy {
-        drop(candidacy.state);
-        let _released = candidacy.done.await;
+    if let Some(candidacy) = seat {
+        candidacy.withdraw().await;
         tracing::info!("the lease is given back");
     }
     Ok(())
 }
 
-/// Whether this process leads, once it has joined the election; None without one.
-type Election = Arc<OnceLock<Option<watch::Receiver<bool>>>>;
-
-/// Joins the election and works once it is won.
-async fn lead(
-    client: Client,
-    caches: Vec<Arc<Caches>>,
-    options: &RunOptions,
-    (joined, election, fence): (&mut Option<leader::Candidacy>, Election, Fence),
-    telling: (Arc<Metrics>, Clock),
-) -> Result<(), Error> {
-    *joined = candidacy(&client, options).await?;
-    let leads = joined.as_ref().map(|candidacy| candidacy.state.clone());
-    // It is joined once.
-    let _set = election.set(leads.clone());
-    work(client, caches, options, (leads, fence), telling).await
+/// How far a process has come.
+#[derive(Clone, Default)]
+enum Standing {
+    /// The API server was not reached yet.
+    #[default]
+    Unreached,
+    /// Others lead.
+    By,
+    Leading(Vec<Arc<Caches>>),
 }
 
-/// Joins the election, however long the API server cannot be reached: a process that ended instead would be started anew
-/// later and later.
-async fn candidacy(client: &Client, options: &RunOptions) -> Result<Option<leader::Candidacy>, Error> {
-    let Some((namespace, name)) = &options.lease else { return Ok(None) };
+/// Joins the election and works once it is won, until a signal.
+async fn lead(
+    client: Client,
+    options: &RunOptions,
+    (seat, standing, fence): (&mut Option<Candidacy>, watch::Sender<Standing>, Fence),
+    telling: (Arc<Metrics>, Clock),
+) -> Result<(), Error> {
+    let signalled = signal().map_err(Error::Signals)?;
+    futures::pin_mut!(signalled);
+    let shard = tokio::select! {
+        () = &mut signalled => return Ok(()),
+        shard = won(&client, options, (seat, &standing)) => shard?,
+    };
+    tracing::info!(%shard, "leading");
+    let caches = scopes(&options.namespaces, shard).map(Arc::new).collect::<Vec<_>>();
+    standing.send_replace(Standing::Leading(caches.clone()));
+    let leads = seat.as_ref().map(|candidacy| candidacy.state.clone());
+    work(client, caches, options, (leads, fence, signalled), telling).await
+}
+
+/// Waits for a shard to lead, however long the API server cannot be reached: a process that ended instead would be started
+/// anew later and later.
+async fn won(
+    client: &Client,
+    options: &RunOptions,
+    (seat, standing): (&mut Option<Candidacy>, &watch::Sender<Standing>),
+) -> Result<Shard, Error> {
+    let Some(election) = &options.election else { return Ok(Shard::default()) };
     loop {
-        match leader::join(client.clone(), namespace, name, &options.identity).await {
-            Ok(joined) => return Ok(Some(joined)),
-            Err(source) if leader::may_pass(&source) => {
+        let reached = || drop(standing.send_replace(Standing::By));
+        match election.win(client, seat, reached).await {
+            Ok(shard) => return Ok(shard),
+            Err(source) if source.may_pass() => {
                 tracing::warn!(error = %source, "the lease cannot be read yet: tried again");
                 tokio::time::sleep(REJOIN).await;
             }
-            Err(source) => return Err(Error::Lease { namespace: namespace.clone(), name: name.clone(), source }),
+            Err(source) => {
+                let (namespace, name) = (election.namespace.clone(), election.name.clone());
+                return Err(Error::Lease { namespace, name, source });
+            }
         }
     }
 }
 
-/// Waits for leadership, then runs the controllers until a signal, or until leadership is lost.
+/// Runs the controllers until a signal, or until leadership is lost.
 async fn work(
     client: Client,
     caches: Vec<Arc<Caches>>,
     options: &RunOptions,
-    (mut leads, fence): (Option<watch::Receiver<bool>>, Fence),
+    (leads, fence, signalled): (Option<watch::Receiver<bool>>, Fence, impl Future<Output = ()>),
     (metrics, clock): (Arc<Metrics>, Clock),
 ) -> Result<(), Error> {
-    let signalled = signal().map_err(Error::Signals)?;
-    futures::pin_mut!(signalled);
-    if let Some(leads) = &mut leads {
-        tokio::select! {
-            () = &mut signalled => return Ok(()),
-            led = leads.wait_for(|leads| *leads) => drop(led.map_err(|_| Error::LeadershipLost)?),
-        }
-    }
-    tracing::info!("leading");
     metrics.leads(true);
     let mut watching = JoinSet::new();
     let providers = Arc::new(providers(options.analysis_providers));
@@ -184,12 +196,13 @@ async fn work(
         clock,
         office,
     };
-    let controllers = future::join_all(
-        caches
-            .into_iter()
-            .map(|caches| controller::run(client.clone(), caches, shared.clone(), ends(stopping.clone()))),
-    );
-    futures::pin_mut!(controllers);
+    let controllers = caches
+        .into_iter()
+        .map(|caches| controller::run(client.clone(), caches, shared.clone(), ends(stopping.clone())).boxed())
+        // None of the namespaces that are watched may be in the shard.
+        .chain([ends(stopping.clone()).boxed()]);
+    let controllers = future::join_all(controllers);
+    futures::pin_mut!(controllers, signalled);
     tokio::select! {
         _ = &mut controllers => {}
         () = lost(leads) => return Err(Error::LeadershipLost),
@@ -245,21 +258,20 @@ async fn client(metrics: &Metrics, clock: &Clock, fence: &Fence) -> Result<Clien
     Ok(stack.with_layer(fence).with_layer(&patient).build())
 }
 
-fn scopes(namespaces: &[String]) -> impl Iterator<Item = Option<String>> {
+/// Empty caches for what is watched: all namespaces, or those that are named and in the shard.
+fn scopes(namespaces: &[String], shard: Shard) -> impl Iterator<Item = Caches> {
     let all = namespaces.is_empty().then_some(None);
-    all.into_iter().chain(namespaces.iter().cloned().map(Some))
+    let named = namespaces.iter().filter(move |namespace| shard.has(namespace)).cloned().map(Some);
+    all.into_iter().chain(named).map(move |scope| Caches::new(scope).with_shard(shard))
 }
 
 /// A standby is ready too: it is what an upgrade waits for.
-fn readiness(caches: Vec<Arc<Caches>>, election: Election) -> server::Readiness {
-    Arc::new(move || {
-        let Some(leads) = election.get() else {
-            return Err("the API server was not reached yet; if this lasts, see the log".to_owned());
-        };
-        let standby = leads.as_ref().is_some_and(|leads| !*leads.borrow());
-        if standby || caches.iter().all(|caches| caches.served()) {
-            return Ok(());
+fn readiness(standing: watch::Receiver<Standing>) -> server::Readiness {
+    Arc::new(move || match &*standing.borrow() {
+        Standing::Unreached => Err("the API server was not reached yet; if this lasts, see the log".to_owned()),
+        Standing::Leading(caches) if !caches.iter().all(|caches| caches.served()) => {
+            Err("the caches are being filled; if this lasts, see the log for kinds that cannot be watched".to_owned())
         }
-        Err("the caches are being filled; if this lasts, see the log for kinds that cannot be watched".to_owned())
+        Standing::By | Standing::Leading(_) => Ok(()),
     })
 }

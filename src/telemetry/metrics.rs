@@ -43,6 +43,7 @@ pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     seconds: Histogram,
     leader: Gauge,
+    shards: Gauge,
     requests: Family<RequestLabels, Counter>,
     inquiries: Family<InquiryLabels, Counter>,
     event_calls: Family<EventCallLabels, Counter>,
@@ -77,9 +78,15 @@ impl Default for Metrics {
             event_calls.clone(),
         );
         registry.register("leader_election_master_status", "1 while this process leads", leader.clone());
+        let shards = Gauge::default();
+        registry.register(
+            "microservice_operator_shards",
+            "Parts that all namespaces are divided into, of which a process serves one",
+            shards.clone(),
+        );
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("microservice_operator_build", "Version of the operator", Info::new(version));
-        Self { registry, reconciles, seconds, leader, requests, inquiries, event_calls }
+        Self { registry, reconciles, seconds, leader, shards, requests, inquiries, event_calls }
     }
 }
 
@@ -106,6 +113,11 @@ impl Metrics {
     /// Notes whether this process leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// Notes how many parts all namespaces are divided into.
+    pub fn shares(&self, shards: u16) {
+        self.shards.set(shards.into());
     }
 
     /// The metrics as text.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{ALL_OPTIONS, NAMESPACE, find, id, ids, ours, strings, template, text};
+use crate::{ALL_OPTIONS, NAMESPACE, find, helm_template, id, ids, ours, strings, template, text};
 
 /// Every right that the objects' rules give, as `Kind name: group/resource[names]: verb`.
 fn rights(objects: &[Value]) -> BTreeSet<String> {
@@ -95,7 +95,7 @@ fn rights_are_the_least() {
     allow(operator, &["/pods"], &["list", "watch"]);
     allow(operator, &["events.k8s.io/events"], &["create"]);
     allow(operator, &[istio], &["list", "watch"]);
-    allow(lease, &["coordination.k8s.io/leases"], &["create"]);
+    allow(lease, &["coordination.k8s.io/leases"], &["create", "list"]);
     allow(lease, &["coordination.k8s.io/leases[microservice-operator]"], &["get", "patch"]);
     let peoples = |right: &String| right.contains("operator-view:") || right.contains("operator-edit:");
     let given: BTreeSet<_> = rights(&template(&[])).into_iter().filter(|right| !peoples(right)).collect();
@@ -114,6 +114,17 @@ fn rights_are_the_least() {
             );
         }
     }
+}
+
+#[test]
+fn each_shard_has_a_lease() {
+    let objects = template(&["shards=3", "replicas=4"]);
+    let role = find(&objects, &format!("Role {NAMESPACE}/microservice-operator-lease"));
+    let leases = ["microservice-operator-1-of-3", "microservice-operator-2-of-3", "microservice-operator-3-of-3"];
+    assert_eq!(strings(&role["rules"][1]["resourceNames"]), leases);
+    let args = strings(&ours(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]);
+    assert!(args.contains(&"--shards=3"), "{args:?}");
+    assert!(!helm_template(&["shards=2", "leaderElection.enabled=false", "replicas=2"]).status.success());
 }
 
 #[test]

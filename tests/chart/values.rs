@@ -25,6 +25,8 @@ fn wrong_values_are_refused() {
         ("meshPropagation=5", &["/meshPropagation", "string"]),
         ("meshPropagation=5d", &["/meshPropagation", "pattern"]),
         ("concurrency=0", &["/concurrency", "minimum"]),
+        ("shards=4", &["shards is 4 and replicas is 1", "set replicas to 4 or more"]),
+        ("shards=0", &["/shards", "minimum"]),
         ("replicas=two", &["/replicas", "integer"]),
         ("watchNamespaces=shop", &["/watchNamespaces", "array"]),
         ("watchNamespaces={Shop}", &["/watchNamespaces/0", "pattern"]),

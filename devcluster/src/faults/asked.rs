@@ -75,6 +75,12 @@ impl Asked {
     }
 }
 
+/// The namespace that an address is in; empty for none.
+pub fn namespace_of(uri: &Uri) -> String {
+    let mut parts = uri.path().split('/').skip_while(|part| *part != "namespaces").skip(1);
+    parts.next().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +108,18 @@ mod tests {
         ];
         for (method, uri, verb, resource, name) in cases {
             assert_eq!(asked(&method, uri), (verb, resource.to_owned(), name.to_owned()), "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_in_the_namespace_of_its_address() {
+        for (uri, namespace) in [
+            ("/api/v1/namespaces/a/pods?limit=5", "a"),
+            ("/apis/apps/v1/namespaces/a/deployments/b", "a"),
+            ("/api/v1/pods?watch=true", ""),
+            ("/version", ""),
+        ] {
+            assert_eq!(namespace_of(&uri.parse().unwrap()), namespace, "{uri}");
         }
     }
 

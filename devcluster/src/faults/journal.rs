@@ -10,6 +10,8 @@ use super::plan::Fault;
 pub struct Entry {
     /// What was asked.
     pub asked: Asked,
+    /// Where; empty for what is in none. What goes wrong does not depend on it: it may be named at random.
+    pub namespace: String,
     /// What the API server answered; None where it was not asked.
     pub code: Option<u16>,
     /// What went wrong on the way.

@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::asked::{Asked, Verb};
+use super::asked::{Asked, Verb, namespace_of};
 use super::gate::Passage;
 use super::journal::Entry;
 use super::plan::Fault;
@@ -65,6 +65,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
 /// How a request is dealt with.
 struct Course {
     asked: Asked,
+    namespace: String,
     nth: u64,
     fault: Option<Fault>,
     stops: Option<Moment>,
@@ -114,7 +115,7 @@ impl Shared {
             }
             None => None,
         };
-        Course { asked, nth, fault, stops }
+        Course { asked, namespace: namespace_of(request.uri()), nth, fault, stops }
     }
 
     async fn forward(&self, course: &Course, request: Request<Incoming>) -> io::Result<Answer> {
@@ -168,7 +169,8 @@ impl Shared {
     }
 
     fn note(&self, course: &Course, code: Option<StatusCode>) {
-        let entry = Entry { asked: course.asked.clone(), code: code.map(|code| code.as_u16()), fault: course.fault };
+        let (asked, namespace) = (course.asked.clone(), course.namespace.clone());
+        let entry = Entry { asked, namespace, code: code.map(|code| code.as_u16()), fault: course.fault };
         self.lock().journal.push(entry);
     }
 
