@@ -18,6 +18,7 @@ use super::{InitContainer, Sidecar};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSettings {
+    // Large ones that few have are boxed: all Microservices are kept in memory.
     /// When to pull the image: Always, IfNotPresent or Never. Default: Always for `:latest`, else IfNotPresent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(pattern(r"^(Always|IfNotPresent|Never)$"))]
@@ -45,17 +46,17 @@ pub struct PodSettings {
     pub health: Option<Health>,
     /// Tells when the service has started. Default: made from `health`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub startup_probe: Option<core::Probe>,
+    pub startup_probe: Option<Box<core::Probe>>,
     /// Tells whether the service can take requests. Default: made from `health`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readiness_probe: Option<core::Probe>,
+    pub readiness_probe: Option<Box<core::Probe>>,
     /// Tells whether the service must be restarted. Default: made from `health`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub liveness_probe: Option<core::Probe>,
+    pub liveness_probe: Option<Box<core::Probe>>,
     /// Hooks after the start and before the stop. Default for a service with ports: a preStop sleep of 5 s, in which
     /// proxies and load balancers learn that the pod goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lifecycle: Option<core::Lifecycle>,
+    pub lifecycle: Option<Box<core::Lifecycle>>,
     /// Seconds that a pod is given to end, preStop included. Default: the preStop sleep + 30 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86400))]
@@ -82,10 +83,10 @@ pub struct PodSettings {
     pub init_containers: Vec<InitContainer>,
     /// Security settings of the service's container. Default: what the Pod Security profile `restricted` asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_context: Option<core::SecurityContext>,
+    pub security_context: Option<Box<core::SecurityContext>>,
     /// Security settings of the pod. Default: what the Pod Security profile `restricted` asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_security_context: Option<core::PodSecurityContext>,
+    pub pod_security_context: Option<Box<core::PodSecurityContext>>,
     /// ServiceAccount to run as. Default: one of the service's own, made by the operator, whose token is not mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]

@@ -59,7 +59,8 @@ pub struct Cache<V> {
 
 struct Inner<V> {
     objects: HashMap<Key, V>,
-    terms: HashMap<String, BTreeSet<Key>>,
+    /// Sorted. Most have one or a few, for which a tree takes many times as much memory.
+    terms: HashMap<String, Vec<Key>>,
     listing: Option<Listing>,
     /// Listings completed.
     rounds: u64,
@@ -229,7 +230,10 @@ impl<V: View> Inner<V> {
         }
         self.unlist(&key, before.as_ref());
         for term in view.terms() {
-            self.terms.entry(term).or_default().insert(key.clone());
+            let keys = self.terms.entry(term).or_insert_with(|| Vec::with_capacity(1));
+            if let Err(at) = keys.binary_search(&key) {
+                keys.insert(at, key.clone());
+            }
         }
         self.objects.insert(key.clone(), view.clone());
         Change { key, before, after: Some(view) }
@@ -244,7 +248,9 @@ impl<V: View> Inner<V> {
     fn unlist(&mut self, key: &Key, view: Option<&V>) {
         for term in view.map(View::terms).unwrap_or_default() {
             if let Some(keys) = self.terms.get_mut(&term) {
-                keys.remove(key);
+                if let Ok(at) = keys.binary_search(key) {
+                    keys.remove(at);
+                }
                 if keys.is_empty() {
                     self.terms.remove(&term);
                 }

@@ -34,7 +34,7 @@ pub fn app(service: &Validated, version: &Version, defaults: TemplateDefaults) -
         readiness_probe: readiness,
         liveness_probe: liveness,
         lifecycle: lifecycle(version, defaults),
-        security_context: Some(container_security(pod.security_context.as_ref())),
+        security_context: Some(container_security(pod.security_context.as_deref())),
         ..core::Container::default()
     }
 }

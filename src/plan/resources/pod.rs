@@ -44,7 +44,7 @@ fn pod_spec(service: &Validated, version: &Version, defaults: TemplateDefaults) 
         // Variables for every Service of the namespace would change what a pod sees by the order in which things start.
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(grace_seconds(version, defaults)),
-        security_context: Some(pod_security(pod.pod_security_context.as_ref())),
+        security_context: Some(pod_security(pod.pod_security_context.as_deref())),
         image_pull_secrets: list(pod.image_pull_secrets.clone()),
         node_selector: map(pod.node_selector.clone()),
         affinity: pod.affinity.clone(),

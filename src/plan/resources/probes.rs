@@ -24,9 +24,9 @@ pub fn probes(version: &Version, defaults: TemplateDefaults) -> Probes {
     let pod = &version.pod;
     let made = pod.health.as_ref().map(|health| from_health(health, &version.ports, defaults)).unwrap_or_default();
     Probes {
-        startup: pod.startup_probe.as_ref().map(tidy).or(made.startup),
-        readiness: pod.readiness_probe.as_ref().map(tidy).or(made.readiness),
-        liveness: pod.liveness_probe.as_ref().map(tidy).or(made.liveness),
+        startup: pod.startup_probe.as_deref().map(tidy).or(made.startup),
+        readiness: pod.readiness_probe.as_deref().map(tidy).or(made.readiness),
+        liveness: pod.liveness_probe.as_deref().map(tidy).or(made.liveness),
     }
 }
 

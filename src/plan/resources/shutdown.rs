@@ -7,7 +7,7 @@ use crate::validate::Version;
 
 /// Hooks of the service's own container: the user's, and a preStop sleep if it takes requests and has none.
 pub fn lifecycle(version: &Version, defaults: TemplateDefaults) -> Option<Lifecycle> {
-    let user = version.pod.lifecycle.clone().unwrap_or_default();
+    let user = version.pod.lifecycle.as_deref().cloned().unwrap_or_default();
     let hooks = Lifecycle { pre_stop: user.pre_stop.or_else(|| default_pre_stop(version, defaults)), ..user };
     (hooks != Lifecycle::default()).then_some(hooks)
 }

@@ -128,11 +128,11 @@ impl<'a> Scope<'a> {
             env: self.entries("env", |pod| &pod.env, |env| &env.name),
             mounts: self.entries("mounts", |pod| &pod.mounts, |mount| &mount.path),
             resources: self.placed("resources", |pod| pod.resources.as_ref()),
-            security: self.placed("securityContext", |pod| pod.security_context.as_ref()),
+            security: self.placed("securityContext", |pod| pod.security_context.as_deref()),
             probes: [
-                self.placed("startupProbe", |pod| pod.startup_probe.as_ref()),
-                self.placed("readinessProbe", |pod| pod.readiness_probe.as_ref()),
-                self.placed("livenessProbe", |pod| pod.liveness_probe.as_ref()),
+                self.placed("startupProbe", |pod| pod.startup_probe.as_deref()),
+                self.placed("readinessProbe", |pod| pod.readiness_probe.as_deref()),
+                self.placed("livenessProbe", |pod| pod.liveness_probe.as_deref()),
             ]
             .into_iter()
             .flatten()
