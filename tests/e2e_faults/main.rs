@@ -19,4 +19,5 @@ mod refusals;
 mod replaced;
 mod stage;
 mod stale;
+mod starvation;
 mod story;

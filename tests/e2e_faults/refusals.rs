@@ -47,7 +47,7 @@ const CASES: [(Trouble, Chapter); 7] = [
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// The operator's rights: all within the namespace, or all but to write routes.
-fn role(space: &Space, routes: bool) -> Value {
+pub fn role(space: &Space, routes: bool) -> Value {
     let others = ["", "apps", "policy", "microservice-operator.dev", "events.k8s.io", "coordination.k8s.io"];
     let verbs: &[&str] = if routes { &["*"] } else { &["get", "list", "watch"] };
     json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role",
@@ -56,14 +56,14 @@ fn role(space: &Space, routes: bool) -> Value {
                      {"apiGroups": ["networking.istio.io"], "resources": ["*"], "verbs": verbs}]})
 }
 
-fn binding(space: &Space) -> Value {
+pub fn binding(space: &Space) -> Value {
     json!({"apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding",
            "metadata": {"name": "operator", "namespace": space.name},
            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "operator"},
            "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user(space)}]})
 }
 
-fn user(space: &Space) -> String {
+pub fn user(space: &Space) -> String {
     format!("operator-of-{}", space.name)
 }
 
@@ -148,7 +148,7 @@ fn api(client: &Client, object: &Value) -> (Api<DynamicObject>, String) {
     (api, object["metadata"]["name"].as_str().unwrap().to_owned())
 }
 
-async fn put(client: &Client, object: &Value) {
+pub async fn put(client: &Client, object: &Value) {
     let (api, name) = api(client, object);
     api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
 }
@@ -158,7 +158,7 @@ async fn get(client: &Client, object: &Value) -> Value {
     serde_json::to_value(api.get(&name).await.unwrap()).unwrap()
 }
 
-async fn remove(client: &Client, object: &Value) {
+pub async fn remove(client: &Client, object: &Value) {
     let (api, name) = api(client, object);
     api.delete(&name, &DeleteParams::default()).await.unwrap();
 }
