@@ -8,7 +8,7 @@ use std::{
 
 use reqwest::{Certificate, Client, ClientBuilder, Method, Url, header::HeaderMap, redirect::Policy};
 
-use crate::api;
+use crate::{api, validate::syntax::printable};
 
 use super::Error;
 
@@ -161,15 +161,16 @@ pub fn shown(url: &Url) -> String {
     shown.to_string()
 }
 
-/// The beginning of an answer's text on one line, without what is secret.
+/// The beginning of an answer's text on one line, without what is secret, and with what a terminal would obey escaped.
 pub fn excerpt(text: &str, access: &Access) -> String {
     let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for secret in access.secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
         text = text.replace(secret.as_str(), "***");
     }
+    let text = printable(&text);
     match text.char_indices().nth(MAX_TOLD) {
         Some((end, _)) => format!("{} …", text.get(..end).unwrap_or_default()),
-        None => text,
+        None => text.into_owned(),
     }
 }
 

@@ -98,7 +98,7 @@ impl Provider for Prometheus<'_> {
                 many => return Err(Error::Many { count: many.len(), with: "sum(…)" }),
             },
             (Some("scalar"), Some(sample)) => Some(sample),
-            (Some(kind), _) => return Err(Error::Kind { found: format!("a {kind}") }),
+            (Some(kind), _) => return Err(Error::Kind { found: format!("a {}", http::excerpt(kind, &self.access)) }),
             _ => return Err(strange()),
         };
         let number = sample.and_then(|sample| sample.get(1)?.as_str()?.parse().ok());

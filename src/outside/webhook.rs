@@ -197,7 +197,7 @@ impl<'a> Webhook<'a> {
             body: body.to_owned(),
         };
         let answer = self.http.send(request).await?;
-        let said = plain(&excerpt(&String::from_utf8_lossy(&answer.body), &self.access));
+        let said = excerpt(&String::from_utf8_lossy(&answer.body), &self.access);
         match answer.status {
             200..=299 => Ok(Verdict::Passed),
             408 | 425 | 429 => Err(self.fault(answer.status, said)),
@@ -269,9 +269,4 @@ fn body(call: &Call) -> String {
         body["event"] = json!({"type": type_, "reason": reason, "message": message, "time": MicroTime(*at)});
     }
     body.to_string()
-}
-
-/// Text without what a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control()).collect()
 }

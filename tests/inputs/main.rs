@@ -13,6 +13,7 @@ mod campaign;
 #[path = "../generator/mod.rs"]
 mod generator;
 
+mod answers;
 mod fields;
 mod manifests;
 mod mutate;
