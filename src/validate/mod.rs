@@ -6,7 +6,7 @@
 pub mod checks;
 pub mod digest;
 pub mod model;
-mod quantity;
+pub mod quantity;
 pub mod re2;
 pub mod references;
 pub mod resolve;

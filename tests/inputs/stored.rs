@@ -4,12 +4,13 @@ use std::fs;
 
 use devcluster::Dice;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
 use microservice_operator::{
     api::{Microservice, Provider, schema::open_api_schema},
     observe::{LiveRoutes, Observed},
-    plan::{Plan, Settings, object::Kind, plan, resources::Stamp},
+    plan::{Plan, Settings, object::Kind, plan, resources, resources::Stamp},
     status::{Outcome, compute, compute::Subject},
-    validate::validate,
+    validate::{syntax::printable, validate},
 };
 use serde_json::Value;
 
@@ -95,4 +96,32 @@ fn whatever_a_status_says_the_plan_is_a_whole_one() {
         );
     }
     assert!(read > 100 && refused > 100, "{read} were read, {refused} refused");
+}
+
+#[test]
+fn whatever_a_revision_keeps_is_a_spec_that_can_be_judged_or_none() {
+    let all = microservices();
+    let (mut kept, mut none) = (0, 0);
+    for seed in runs(3_000) {
+        let mut dice = Dice::of(("revision", seed));
+        let mut object = all[dice.below(all.len())].clone();
+        object["spec"]["copies"] = serde_json::json!({"settings": "settings-0a1b2c3d"});
+        value(&mut object["spec"], &mut dice);
+        let about = format!("CAMPAIGN_SEED={seed}: {}", object["spec"]);
+        let data = RawExtension(object["spec"].clone());
+        let copies = resources::kept_copies(&data.0);
+        assert!(copies.len() <= 1 || object["spec"]["copies"].is_object(), "{about}: {copies:?}");
+        let Some(spec) = resources::restore(&ControllerRevision { data, ..ControllerRevision::default() }) else {
+            none += 1;
+            continue;
+        };
+        kept += 1;
+        let mut microservice: Microservice = serde_json::from_value(all[0].clone()).unwrap();
+        microservice.spec = spec;
+        if let Err(problems) = validate(&microservice, Provider::Istio) {
+            let told = problems.to_string();
+            assert!(!told.is_empty() && printable(&told) == told, "{about}: {told}");
+        }
+    }
+    assert!(kept > 100 && none > 100, "{kept} were kept, {none} were none");
 }

@@ -7,7 +7,7 @@ use devcluster::Dice;
 use microservice_operator::{
     api::{Duration, duration},
     plugin::cli::Cli,
-    validate::{syntax, window},
+    validate::{quantity::Quantity, syntax, window},
 };
 use regex::Regex;
 
@@ -89,4 +89,34 @@ fn arguments_are_taken_or_refused_with_the_reason() {
         }
     }
     assert!(taken > 50, "only {taken} were arguments");
+}
+
+/// What Kubernetes says of quantities (`k8s.io/apimachinery/pkg/api/resource`), but for numbers that are too large.
+static QUANTITY: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\A[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(n|u|m|k|[KMGTPE]i|[MGTPE]|[eE][+-]?[0-9]{1,2})?\z").unwrap()
+});
+
+#[test]
+fn quantities_are_those_of_kubernetes() {
+    let all = lines("quantities.txt");
+    let mut read = 0;
+    for seed in runs(20_000) {
+        let given = text(&all, &mut Dice::of(("quantity", seed)));
+        let about = format!("CAMPAIGN_SEED={seed}: {given:?}");
+        let parsed = given.parse::<Quantity>();
+        // One that is too large, or has too large an exponent, is refused.
+        let small = given.len() <= 12 && !given.contains(['e', 'E', 'P', 'T']);
+        if QUANTITY.is_match(&given) && small {
+            assert!(parsed.is_ok(), "{about} is refused");
+        }
+        let Ok(quantity) = parsed else { continue };
+        read += 1;
+        assert!(QUANTITY.is_match(&given) || given.contains(['e', 'E']), "{about} is taken");
+        if !given.starts_with(['+', '-']) {
+            assert!(!quantity.is_negative(), "{about}");
+            let less = format!("-{given}").parse::<Quantity>().unwrap();
+            assert!(less <= quantity && less.is_whole() == quantity.is_whole(), "{about}: {less:?}");
+        }
+    }
+    assert!(read > 1_000, "only {read} were quantities");
 }
