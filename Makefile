@@ -158,6 +158,11 @@ bench: tools ## Measure this operator, Argo Rollouts and Flagger at 100 and 1,00
 	$(call step,Programs of the benchmark,cargo build --release --locked --workspace --bin bench --bin devcluster --bin microservice-operator)
 	$(call step,Benchmark,target/release/bench run $(ARGS))
 
+.PHONY: bench-faults
+bench-faults: tools ## Disturb this operator, Argo Rollouts and Flagger in the same ways; takes an hour; ARGS='--help' lists what else
+	$(call step,Programs of the benchmark,cargo build --release --locked --workspace --bin bench --bin devcluster --bin microservice-operator)
+	$(call step,Stories with faults,target/release/bench faults $(ARGS))
+
 .PHONY: bench-report
 bench-report: ## Write docs/performance.md and its charts from bench/results/
 	@cargo run --quiet --release --locked --package bench -- report

@@ -5,6 +5,7 @@
 
 mod controllers;
 mod error;
+mod faults;
 mod filler;
 mod gate;
 mod ground;
@@ -13,6 +14,7 @@ mod process;
 mod record;
 mod report;
 mod run;
+mod soak;
 mod users;
 mod watch;
 
@@ -37,6 +39,17 @@ struct Cli {
 enum Command {
     /// Measure, and write a file of results.
     Run(RunArgs),
+    /// Disturb each controller while it carries out a canary, and tell what becomes of that.
+    Faults(FaultsArgs),
+    /// Edit weights again and again, and tell the memory of this operator on the way.
+    Soak {
+        /// Number of services.
+        #[arg(long, default_value_t = 100)]
+        services: usize,
+        /// How many edits in all.
+        #[arg(long, default_value_t = 100_000)]
+        edits: usize,
+    },
     /// Write the page and its charts from all files of results.
     Report,
 }
@@ -63,9 +76,30 @@ struct RunArgs {
     out: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct FaultsArgs {
+    /// Who is disturbed.
+    #[arg(long, value_delimiter = ',', default_value = "operator,argo,flagger", value_enum)]
+    controllers: Vec<Controller>,
+    /// How many seeds of faults, each with and without answers that never come.
+    #[arg(long, default_value_t = 20)]
+    seeds: u64,
+    /// Kill at no later write of each chapter than this one. Default: at each.
+    #[arg(long)]
+    kills: Option<usize>,
+    /// Stories at a time.
+    #[arg(long, default_value_t = 8)]
+    abreast: usize,
+    /// File of results, in JSON.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => measure(&args),
+        Command::Faults(args) => disturb(args),
+        Command::Soak { services, edits } => wait_for(soak::run(&soak::Plan { services, edits })),
         Command::Report => report::write(),
     };
     match done {
@@ -81,8 +115,19 @@ fn measure(args: &RunArgs) -> Result<(), Error> {
     for controller in &args.controllers {
         println!("{}: {}", controller.title(), controller.program()?.display());
     }
+    wait_for(all(args))
+}
+
+fn wait_for(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(Error::io("start threads"))?.block_on(all(args))
+    runtime.map_err(Error::io("start threads"))?.block_on(work)
+}
+
+fn disturb(args: FaultsArgs) -> Result<(), Error> {
+    let FaultsArgs { controllers, seeds, kills, abreast, out } = args;
+    let out = out.unwrap_or_else(report::stories);
+    let plan = faults::Plan { controllers, seeds, kills, abreast, out };
+    wait_for(faults::run(&plan))
 }
 
 async fn all(args: &RunArgs) -> Result<(), Error> {

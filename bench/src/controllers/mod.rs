@@ -116,6 +116,15 @@ impl Controller {
         }
     }
 
+    /// Arguments that keep it to one namespace.
+    pub fn within(self, namespace: &str) -> Vec<String> {
+        match self {
+            Self::Operator => vec![format!("--namespace={namespace}")],
+            Self::Argo | Self::ArgoUnthrottled => vec!["--namespaced".into(), format!("--namespace={namespace}")],
+            Self::Flagger | Self::FlaggerUnthrottled => vec![format!("-namespace={namespace}")],
+        }
+    }
+
     /// The kind of its resource.
     pub fn kind(self) -> Kind {
         match self {

@@ -10,6 +10,8 @@ use std::{
     process::Command,
 };
 
+use serde::Serialize;
+
 use crate::{error::Error, record::Run};
 
 fn root() -> PathBuf {
@@ -21,10 +23,17 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
 
-/// Writes the results so far.
-pub fn save(path: &Path, runs: &[Run]) -> Result<(), Error> {
+/// Where it is kept what faults did.
+pub fn stories() -> PathBuf {
+    folder().join("faults").join("stories.json")
+}
+
+/// Writes results, such as those so far.
+pub fn save<T: Serialize + ?Sized>(path: &Path, results: &T) -> Result<(), Error> {
     let record = |source| Error::Record { path: path.to_path_buf(), source };
-    write_file(path, &(serde_json::to_string_pretty(runs).map_err(record)? + "\n"))
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io(format!("make {}", folder.display())))?;
+    write_file(path, &(serde_json::to_string_pretty(results).map_err(record)? + "\n"))
 }
 
 /// The version of the code.
