@@ -28,6 +28,9 @@ pub const NAMESPACES: usize = 20;
 
 const NODES: u8 = 16;
 
+/// How often it is tried to delete the objects of a kind.
+const TRIES: usize = 10;
+
 /// How often it is looked whether the namespaces are gone.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -130,7 +133,15 @@ impl Field {
         let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::background() };
         let each = self.namespaces().map(|namespace| {
             let (api, at_once) = (kind.within(&self.client, &namespace), at_once.clone());
-            async move { api.delete_collection(&at_once, &ListParams::default()).await.map(drop) }
+            async move {
+                for _ in 1..TRIES {
+                    // Of very many objects the answer may be cut off, and what is left is deleted by the next try.
+                    if api.delete_collection(&at_once, &ListParams::default()).await.is_ok() {
+                        return Ok(());
+                    }
+                }
+                api.delete_collection(&at_once, &ListParams::default()).await.map(drop)
+            }
         });
         Ok(stream::iter(each).buffer_unordered(4).try_collect::<()>().await?)
     }
