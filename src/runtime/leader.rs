@@ -14,7 +14,10 @@ use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
-use crate::{observe::Shard, validate::digest::digest};
+use crate::{
+    observe::{Clock, Shard},
+    validate::digest::digest,
+};
 
 /// How long a lease is good for without being renewed.
 pub const DURATION: Duration = Duration::from_secs(15);
@@ -81,7 +84,7 @@ impl Election {
     /// When the leases can be neither read nor made.
     pub async fn win(
         &self,
-        client: &Client,
+        (client, clock): (&Client, &Clock),
         seat: &mut Option<Candidacy>,
         reached: impl Fn(),
     ) -> Result<Shard, LeaseError> {
@@ -91,9 +94,9 @@ impl Election {
             }
             let leases = self.leases(client).await?;
             reached();
-            if let Some(shard) = self.choice(&leases, Timestamp::now()) {
+            if let Some(shard) = self.choice(&leases, clock.now()) {
                 let candidacy = seat.insert(self.join(client, shard).await?);
-                if self.wins(client, candidacy, shard).await? {
+                if self.wins((client, clock), candidacy, shard).await? {
                     return Ok(shard);
                 }
                 if let Some(lost) = seat.take() {
@@ -164,14 +167,19 @@ impl Election {
 
     /// Waits until the lease is this process' own, and answers whether it may work then: not if another one was faster,
     /// nor beside processes that divide the namespaces otherwise.
-    async fn wins(&self, client: &Client, candidacy: &mut Candidacy, shard: Shard) -> Result<bool, LeaseError> {
+    async fn wins(
+        &self,
+        (client, clock): (&Client, &Clock),
+        candidacy: &mut Candidacy,
+        shard: Shard,
+    ) -> Result<bool, LeaseError> {
         let name = self.lease_of(shard);
         loop {
             let won = tokio::select! {
                 led = candidacy.state.wait_for(|leads| *leads) => led.is_ok(),
                 () = sleep(LOOK) => false,
             };
-            let (leases, now) = (self.leases(client).await?, Timestamp::now());
+            let (leases, now) = (self.leases(client).await?, clock.now());
             if won {
                 return Ok(!self.others_lead(&leases, now));
             }
@@ -195,7 +203,7 @@ impl Election {
     }
 }
 
-/// Whether somebody holds the lease, by the clock of this process.
+/// Whether somebody holds the lease at a time, as far as the holder's clock agrees with that.
 fn is_held(lease: &Lease, now: Timestamp) -> bool {
     let Some(spec) = &lease.spec else { return false };
     let held = spec.holder_identity.as_ref().is_some_and(|holder| !holder.is_empty());

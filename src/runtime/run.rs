@@ -131,7 +131,7 @@ async fn lead(
     futures::pin_mut!(signalled);
     let shard = tokio::select! {
         () = &mut signalled => return Ok(()),
-        shard = won(&client, options, (seat, &standing)) => shard?,
+        shard = won((&client, &telling.1), options, (seat, &standing)) => shard?,
     };
     tracing::info!(%shard, "leading");
     let caches = scopes(&options.namespaces, shard).map(Arc::new).collect::<Vec<_>>();
@@ -143,14 +143,14 @@ async fn lead(
 /// Waits for a shard to lead, however long the API server cannot be reached: a process that ended instead would be started
 /// anew later and later.
 async fn won(
-    client: &Client,
+    at: (&Client, &Clock),
     options: &RunOptions,
     (seat, standing): (&mut Option<Candidacy>, &watch::Sender<Standing>),
 ) -> Result<Shard, Error> {
     let Some(election) = &options.election else { return Ok(Shard::default()) };
     loop {
         let reached = || drop(standing.send_replace(Standing::By));
-        match election.win(client, seat, reached).await {
+        match election.win(at, seat, reached).await {
             Ok(shard) => return Ok(shard),
             Err(source) if source.may_pass() => {
                 tracing::warn!(error = %source, "the lease cannot be read yet: tried again");
