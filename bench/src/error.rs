@@ -33,6 +33,14 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// Something that has to succeed did not.
+    #[error("{what}: {why}")]
+    Failed {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
     /// The controller has ended.
     #[error("{controller} ended by itself; the end of its log:\n{log}")]
     Ended {
@@ -52,6 +60,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// With what was tried, and why that failed.
+    pub fn failed(what: &'static str, why: impl std::fmt::Display) -> Self {
+        Self::Failed { what, why: why.to_string() }
+    }
+
     /// With what was tried.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

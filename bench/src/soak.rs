@@ -79,15 +79,12 @@ impl Soak {
     async fn reach(&mut self, stage: Stage) -> Result<(), Error> {
         let (controller, gate) = (self.controller, self.gate.address().to_owned());
         let deed = |service: &Service<'_>| controller.deed(service, stage, &gate);
-        let asked = users::act(&self.field.client, &self.field.services, deed).await;
-        if let Some(words) = asked.refused.into_keys().next() {
-            return Err(Error::io("edit a service")(std::io::Error::other(words)));
-        }
+        users::act(&self.field.client, &self.field.services, deed).await.all_taken()?;
         let services = self.field.services.len();
         let (done, _) = self.resources.until(services, LIMIT, |it| controller.has_reached(it, stage)).await;
         if done < services {
-            let words = format!("{done} of {services} after {} s", LIMIT.as_secs());
-            return Err(Error::io("wait for the services")(std::io::Error::other(words)));
+            let why = format!("{done} of {services} after {} s", LIMIT.as_secs());
+            return Err(Error::failed("wait for the services", why));
         }
         Ok(())
     }

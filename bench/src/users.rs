@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     controllers::{Deed, Service},
+    error::Error,
     watch::{Key, Kind},
 };
 
@@ -26,6 +27,13 @@ pub struct Asked {
     pub requests: usize,
     /// What was refused, by what was said.
     pub refused: BTreeMap<String, usize>,
+}
+
+impl Asked {
+    /// For users of whom nothing may be refused.
+    pub fn all_taken(self) -> Result<(), Error> {
+        self.refused.into_keys().next().map_or(Ok(()), |words| Err(Error::failed("act as a user", words)))
+    }
 }
 
 /// Does a deed for each service.

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     core::{DeserializeGuard, DynamicObject, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
@@ -163,9 +163,8 @@ async fn feed_children(client: Client, caches: Arc<Caches>, trigger: Trigger, ki
         }
     });
     let shard = caches.shard;
-    let served = |object: &DynamicObject| shard.has(object.namespace().as_deref().unwrap_or_default());
     let view = |object: &DynamicObject| {
-        if served(object) { Child::of(kind, object) } else { Child::elsewhere(kind, object) }
+        if shard.has_object(object) { Child::of(kind, object) } else { Child::elsewhere(kind, object) }
     };
     let events = events.try_filter(|event| ready(kind.is_known_elsewhere() || shard.concerns(event)));
     cache.feed(events, view, |change| trigger.child(&caches, &change)).await;

@@ -41,12 +41,17 @@ impl Shard {
         hash % u64::from(self.of.get()) == u64::from(self.number - 1)
     }
 
+    /// Whether the object's namespace is in this part.
+    pub fn has_object<K: ResourceExt>(self, object: &K) -> bool {
+        self.has(object.namespace().as_deref().unwrap_or_default())
+    }
+
     /// Whether an event of a watch is about an object of this part, or about all objects.
     pub fn concerns<K: ResourceExt>(self, event: &watcher::Event<K>) -> bool {
         match event {
             watcher::Event::Init | watcher::Event::InitDone => true,
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) | watcher::Event::Delete(object) => {
-                self.has(object.namespace().as_deref().unwrap_or_default())
+                self.has_object(object)
             }
         }
     }

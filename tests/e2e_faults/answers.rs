@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devcluster::faults::{Fault, Faults, WatchFault};
+use devcluster::faults::Faults;
 
 use crate::{
     campaign,
@@ -15,30 +15,13 @@ use crate::{
 pub const FAULTY: Duration = Duration::from_secs(45);
 const SEEDS: u64 = 500;
 
-/// Which part of all goes wrong, by the seed.
-fn rate(seed: u64) -> f64 {
-    [0.1, 0.2, 0.3, 0.4, 0.5][usize::try_from(seed % 5).unwrap()]
-}
-
-/// Everything goes wrong at a rate of 10 to 50 %, by the seed.
-pub fn faults(seed: u64) -> Faults {
-    let part = rate(seed);
-    Faults {
-        seed,
-        requests: part,
-        answers: Fault::ALL.to_vec(),
-        watches: part,
-        events: WatchFault::ALL.to_vec(),
-        longest: Duration::from_secs(3),
-        of: Vec::new(),
-    }
-}
-
 /// A rollout while things go wrong, by an operator that starts in the midst of that.
 async fn disturbed(seed: u64) {
     let mut stage = Stage::new("disturbed").await;
     let promoted = stage.is_before(Chapter::Rollout).await;
-    stage.proxy.goes_wrong(faults(seed));
+    let faults = Faults::by_seed(seed);
+    let rate = faults.requests;
+    stage.proxy.goes_wrong(faults);
     stage.restart();
     story::begin(&stage.space, Chapter::Rollout).await;
     let _ended_or_not = tokio::time::timeout(FAULTY, story::end(&stage.space, Chapter::Rollout)).await;
@@ -49,7 +32,7 @@ async fn disturbed(seed: u64) {
     stage.is_silent(&about).await;
     let hit = stage.proxy.journal().iter().filter(|entry| entry.fault.is_some()).count();
     // A rollout makes some 20 requests beside its watches: of a tenth of them there may be none.
-    assert!(hit > 0 || rate(seed) < 0.2, "{about}: nothing went wrong");
+    assert!(hit > 0 || rate < 0.2, "{about}: nothing went wrong");
     println!("{about}: {hit} requests went wrong");
 }
 

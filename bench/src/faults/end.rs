@@ -15,11 +15,11 @@ pub async fn objects(client: &Client, namespace: &str) -> Result<BTreeMap<String
     let mut all = BTreeMap::new();
     for kind in [DEPLOYMENT, REPLICA_SET, SERVICE, DESTINATION_RULE, VIRTUAL_SERVICE] {
         for object in kind.within(client, namespace).list(&ListParams::default()).await? {
-            let text = object.data["spec"].to_string().replace(namespace, "NAMESPACE");
             // Those of Deployments are named after templates, and are the built-in controller's.
             if kind == REPLICA_SET && object.owner_references().iter().any(|owner| owner.kind == DEPLOYMENT.kind) {
                 continue;
             }
+            let text = object.data["spec"].to_string().replace(namespace, "NAMESPACE");
             let mut spec: Value = serde_json::from_str(&text).unwrap_or_default();
             // Flagger's, drawn at random.
             if let Some(annotations) = spec.pointer_mut("/template/metadata/annotations") {

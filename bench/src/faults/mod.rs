@@ -8,11 +8,11 @@ mod end;
 mod table;
 mod trial;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use devcluster::{
     Cluster,
-    faults::{Fault, Faults, Moment, WatchFault},
+    faults::{Fault, Faults, Moment},
 };
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -57,16 +57,9 @@ impl Disturbance {
     /// What goes wrong while the story lasts.
     pub fn faults(self) -> Faults {
         let Self::Faults(seed, silence) = self else { return Faults::default() };
-        let part = [0.1, 0.2, 0.3, 0.4, 0.5][usize::try_from(seed % 5).unwrap_or_default()];
-        Faults {
-            seed,
-            requests: part,
-            answers: Fault::ALL.into_iter().filter(|fault| silence || *fault != Fault::Silence).collect(),
-            watches: part,
-            events: WatchFault::ALL.to_vec(),
-            longest: Duration::from_secs(3),
-            of: Vec::new(),
-        }
+        let mut faults = Faults::by_seed(seed);
+        faults.answers.retain(|fault| silence || *fault != Fault::Silence);
+        faults
     }
 }
 
@@ -132,6 +125,9 @@ pub async fn run(plan: &Plan) -> Result<(), Error> {
 async fn of(cluster: &Cluster, plan: &Plan, controller: Controller) -> Result<BTreeMap<Kind, Tally>, Error> {
     let clean = Trial::new(cluster, controller, Disturbance::None, 0).run().await?;
     println!("  without faults: {clean}");
+    if let Some(stage) = clean.stuck {
+        return Err(Error::failed("come to an end without faults", format!("it is stuck before {stage:?}")));
+    }
     let last = plan.kills.unwrap_or(usize::MAX).min(clean.writes);
     let kills = (1..=last).flat_map(|nth| [Moment::Before, Moment::After].map(|moment| Disturbance::Kill(nth, moment)));
     let faults = [false, true]
@@ -143,10 +139,8 @@ async fn of(cluster: &Cluster, plan: &Plan, controller: Controller) -> Result<BT
         async move { (disturbance, trial.run().await) }
     });
     let mut running = std::pin::pin!(stream::iter(trials).buffer_unordered(plan.abreast));
-    let mut tallies = BTreeMap::from([(Kind::Clean, Tally { stories: 1, clean: 1, ..Tally::default() })]);
-    for rule in &clean.broken {
-        tallies.entry(Kind::Clean).or_default().broken.insert(rule.clone(), 1);
-    }
+    let broken = clean.broken.iter().map(|rule| (rule.clone(), 1)).collect();
+    let mut tallies = BTreeMap::from([(Kind::Clean, Tally { stories: 1, clean: 1, broken, ..Tally::default() })]);
     while let Some((disturbance, seen)) = running.next().await {
         let tally = tallies.entry(disturbance.kind()).or_default();
         let words = tally.note(&seen?, &clean);

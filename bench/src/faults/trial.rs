@@ -95,7 +95,7 @@ impl<'a> Trial<'a> {
         let settings =
             Settings { propagation: SignedDuration::ZERO, hold_out: SignedDuration::ZERO, ..Settings::default() };
         let recorder = Recorder::start(&client, &self.namespace, None, None, settings).await;
-        let recorder = recorder.map_err(|error| Error::io("record what happens")(std::io::Error::other(error)))?;
+        let recorder = recorder.map_err(|error| Error::failed("record what happens", error))?;
         let mut stage = OnStage::new(self, client).await?;
         let mut seen = stage.tells().await?;
         stage.process = None;
@@ -213,11 +213,7 @@ impl<'a> OnStage<'a> {
         let key = (self.trial.namespace.clone(), NAME.to_owned());
         let (controller, gate) = (self.trial.controller, self.gate.address());
         let deed = |service: &Service<'_>| controller.deed(service, stage, gate);
-        let asked = users::act(&self.client, &[key], deed).await;
-        match asked.refused.into_keys().next() {
-            Some(words) => Err(Error::io("act as a user")(std::io::Error::other(words))),
-            None => Ok(()),
-        }
+        users::act(&self.client, &[key], deed).await.all_taken()
     }
 
     async fn has_reached(&self, stage: Stage) -> Result<bool, Error> {

@@ -60,6 +60,20 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Everything goes wrong in every way, at a rate of 10 to 50 % by the seed; events for 3 s at most.
+    pub fn by_seed(seed: u64) -> Self {
+        let part = [0.1, 0.2, 0.3, 0.4, 0.5][usize::try_from(seed % 5).unwrap_or_default()];
+        Self {
+            seed,
+            requests: part,
+            answers: Fault::ALL.to_vec(),
+            watches: part,
+            events: WatchFault::ALL.to_vec(),
+            longest: Duration::from_secs(3),
+            of: Vec::new(),
+        }
+    }
+
     /// What happens to the request that is the `nth` of its kind. Whatever else goes on at the time has no influence.
     pub fn answer(&self, asked: &Asked, nth: u64) -> Option<Fault> {
         if !self.concern(asked) {
