@@ -1,9 +1,14 @@
 //! Campaign 4: a crowd takes what priority and fairness gives to the operator's user, so that most of its requests wait or are
-//! sent away, for as long as a rollout is to happen.
+//! sent away, for as long as a rollout is to happen. Whoever of the crowd has a seat keeps it, as a webhook that does not answer
+//! has to agree to what is asked: so the seats are taken on a fast machine and on a slow one.
 
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::PostParams;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -37,15 +42,30 @@ fn level(space: &Space) -> [Value; 2] {
     ]
 }
 
+/// Has to agree to each ConfigMap of the crowd; what is at the address may never answer.
+fn webhook(space: &Space, address: SocketAddr) -> Value {
+    let hook = json!({"name": "silent.devcluster.test", "clientConfig": {"url": format!("https://{address}/")},
+                      "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                                 "resources": ["configmaps"]}],
+                      "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space.name}},
+                      "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                      "timeoutSeconds": 30});
+    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+           "metadata": {"name": space.name}, "webhooks": [hook]})
+}
+
 /// Asks without an end.
 async fn crowd(space: &Space) -> JoinSet<()> {
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let wanted: ConfigMap = serde_json::from_value(json!({"metadata": {"generateName": "crowd-"}})).unwrap();
     let mut crowd = JoinSet::new();
     for _ in 0..CROWD {
         let client = cluster().client_as(&user(space), &[]).await.unwrap();
-        let api = kube::Api::<k8s_openapi::api::core::v1::Pod>::namespaced(client, &space.name);
+        let api = kube::Api::<ConfigMap>::namespaced(client, &space.name);
+        let (dry, wanted) = (dry.clone(), wanted.clone());
         crowd.spawn(async move {
             loop {
-                let _answered_or_sent_away = api.list(&ListParams::default()).await;
+                let _refused_or_sent_away = api.create(&dry, &wanted).await;
             }
         });
     }
@@ -66,8 +86,11 @@ fn an_operator_that_is_starved_carries_on_when_it_is_let() {
         let user = cluster().client_as(&user(&space), &[]).await.unwrap();
         let stage = Stage::as_user(space, user).await;
         let outcome = stage.is_before(Chapter::Rollout).await;
-        for object in level(&stage.space) {
-            put(&stage.space.client, &object).await;
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let [priority, flow] = level(&stage.space);
+        let troubles = [priority, flow, webhook(&stage.space, silent.local_addr().unwrap())];
+        for object in &troubles {
+            put(&stage.space.client, object).await;
         }
         let crowd = crowd(&stage.space).await;
         story::begin(&stage.space, Chapter::Rollout).await;
@@ -84,7 +107,7 @@ fn an_operator_that_is_starved_carries_on_when_it_is_let() {
         story::end(&stage.space, Chapter::Rollout).await;
         stage.comes_to(outcome, "starved").await;
         stage.is_silent("starved").await;
-        for object in level(&stage.space).iter().rev() {
+        for object in troubles.iter().rev() {
             remove(&stage.space.client, object).await;
         }
     });
