@@ -86,12 +86,16 @@ pub async fn run(
         .reflect(writer)
         .inspect(move |event| {
             if let Ok(event) = event {
+                let before = peers.microservices.served();
                 let changes = peers.microservices.take(event, Peer::of);
                 for change in &changes {
                     trigger.peer(&peers, change);
                     if change.after.is_none() {
                         memory.forget(&change.key);
                     }
+                }
+                if !before {
+                    trigger.served(&peers);
                 }
             }
         })

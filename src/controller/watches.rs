@@ -58,6 +58,13 @@ impl Trigger {
         }
     }
 
+    /// A cache has its first listing. If it was the last, all that could not be decided on before is looked at.
+    pub fn served(&self, caches: &Caches) {
+        if caches.served() {
+            caches.microservices.keys().into_iter().for_each(|key| self.ask(caches, key));
+        }
+    }
+
     fn dependents(&self, caches: &Caches, of: &Key) {
         for (key, _) in caches.microservices.find(&owner_term(&of.namespace, &of.name)) {
             self.ask(caches, key);
@@ -167,7 +174,8 @@ async fn feed_children(client: Client, caches: Arc<Caches>, trigger: Trigger, ki
         if shard.has_object(object) { Child::of(kind, object) } else { Child::elsewhere(kind, object) }
     };
     let events = events.try_filter(|event| ready(kind.is_known_elsewhere() || shard.concerns(event)));
-    cache.feed(events, view, |change| trigger.child(&caches, &change)).await;
+    let served = || trigger.served(&caches);
+    cache.feed(events, view, |change| trigger.child(&caches, &change), served).await;
 }
 
 /// ConfigMaps, whose content is read when a service needs it.
@@ -183,7 +191,8 @@ async fn feed_config_maps(client: Client, caches: Arc<Caches>, trigger: Trigger)
         Child::of(Kind::ConfigMap, &object)
     };
     let events = watcher(api, config).default_backoff().try_filter(|event| ready(caches.shard.concerns(event)));
-    cache.feed(events, view, |change| trigger.child(&caches, &change)).await;
+    let served = || trigger.served(&caches);
+    cache.feed(events, view, |change| trigger.child(&caches, &change), served).await;
 }
 
 async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
@@ -193,7 +202,8 @@ async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
     };
     let events = watcher(api, listing().labels(&pod_selector())).default_backoff();
     let events = events.try_filter(|event| ready(caches.shard.concerns(event)));
-    caches.pods.feed(events, PodView::of, |change| trigger.pod(&caches, &change)).await;
+    let served = || trigger.served(&caches);
+    caches.pods.feed(events, PodView::of, |change| trigger.pod(&caches, &change), served).await;
 }
 
 async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
@@ -203,7 +213,8 @@ async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
     };
     let events = watcher(api, listing()).default_backoff();
     let events = events.try_filter(|event| ready(caches.shard.concerns(event)));
-    caches.actions.feed(events, ActionView::of, |change| trigger.action(&caches, &change)).await;
+    let served = || trigger.served(&caches);
+    caches.actions.feed(events, ActionView::of, |change| trigger.action(&caches, &change), served).await;
 }
 
 /// Watches the AnalysisProviders of the cluster.
@@ -334,5 +345,45 @@ async fn poll_kind(
         } else {
             tokio::time::sleep(MESH_POLL).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream::iter;
+    use serde_json::json;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::{api::Microservice, observe::views::Peer};
+
+    #[tokio::test]
+    async fn the_last_listing_asks_for_all_that_waited() {
+        let caches = Caches::new(None);
+        let (sender, mut asked) = unbounded_channel();
+        let trigger = Trigger::new(sender);
+        let served = || trigger.served(&caches);
+        let microservice: DeserializeGuard<Microservice> = serde_json::from_value(json!({
+            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+            "metadata": {"name": "reviews", "namespace": "shop"}, "spec": {"image": "reviews:1"},
+        }))
+        .unwrap();
+        let events = [watcher::Event::Init, watcher::Event::InitApply(microservice), watcher::Event::InitDone];
+        caches.microservices.feed(iter(events.map(Ok)), Peer::of, |_| {}, served).await;
+        let nothing = || iter([watcher::Event::<DynamicObject>::Init, watcher::Event::InitDone].map(Ok));
+        for kind in Kind::ALL.into_iter().filter(|kind| !kind.of_mesh()) {
+            let cache = caches.of(kind).unwrap();
+            cache.feed(nothing(), |object| Child::of(kind, object), |_| {}, served).await;
+        }
+        caches.set_mesh(Mesh::Absent);
+        let no_pods = iter([watcher::Event::<Pod>::Init, watcher::Event::InitDone].map(Ok));
+        caches.pods.feed(no_pods, PodView::of, |_| {}, served).await;
+        assert!(asked.try_recv().is_err(), "orders are not known yet");
+        let actions =
+            || iter([watcher::Event::<DeserializeGuard<MicroserviceAction>>::Init, watcher::Event::InitDone].map(Ok));
+        caches.actions.feed(actions(), ActionView::of, |_| {}, served).await;
+        assert_eq!(asked.try_recv().ok(), Some(Key::new("shop", "reviews")));
+        caches.actions.feed(actions(), ActionView::of, |_| {}, served).await;
+        assert!(asked.try_recv().is_err(), "a later listing changes nothing by itself");
     }
 }

@@ -194,17 +194,25 @@ impl<V: View> Cache<V> {
         }
     }
 
-    /// Feeds the cache from a watch and tells `changed` of every change, until the stream ends.
+    /// Feeds the cache from a watch and tells `changed` of every change, and `served` of the first listing, until the stream
+    /// ends.
     pub async fn feed<K: ResourceExt>(
         &self,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
         view: impl Fn(&K) -> V,
         mut changed: impl FnMut(Change<V>),
+        served: impl Fn(),
     ) {
         futures::pin_mut!(events);
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => self.take(&event, &view).into_iter().for_each(&mut changed),
+                Ok(event) => {
+                    let before = self.served();
+                    self.take(&event, &view).into_iter().for_each(&mut changed);
+                    if self.served() && !before {
+                        served();
+                    }
+                }
                 Err(error) => tracing::warn!(%error, "watch interrupted; it is taken up again"),
             }
         }
