@@ -38,7 +38,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub async fn start(ground: Ground, controllers: &[Controller]) -> Result<Cluster, Error> {
     let mut crds: Vec<PathBuf> = Vec::new();
     for controller in controllers {
-        crds.extend(controller.definitions()?);
+        crds.extend(controller.family().definitions()?);
     }
     crds.sort();
     crds.dedup();

@@ -113,7 +113,7 @@ fn main() -> ExitCode {
 
 fn measure(args: &RunArgs) -> Result<(), Error> {
     for controller in &args.controllers {
-        println!("{}: {}", controller.title(), controller.program()?.display());
+        println!("{}: {}", controller.title(), controller.family().program()?.display());
     }
     wait_for(all(args))
 }

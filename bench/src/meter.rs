@@ -71,7 +71,7 @@ impl Meter {
     /// Starts it again.
     pub fn resume(&mut self) -> Result<(), Error> {
         let arguments = self.controller.arguments(&self.kubeconfig.display().to_string());
-        let program = self.controller.program()?;
+        let program = self.controller.family().program()?;
         let started = Process::start(&program, &arguments, &self.kubeconfig, &self.log);
         self.process = Some(started.map_err(Error::io(format!("start {}", program.display())))?);
         self.used = Duration::ZERO;

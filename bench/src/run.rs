@@ -64,7 +64,7 @@ pub async fn run(
         plan,
         gate: Gate::start().await.map_err(Error::io("open a port of this machine"))?,
         meter: Meter::start(cluster, plan.controller, log.to_path_buf())?,
-        resources: Watch::start(&client, plan.controller.kind(), &prefix),
+        resources: Watch::start(&client, plan.controller.family().kind(), &prefix),
         routes: Watch::start(&client, VIRTUAL_SERVICE, &prefix),
         field: Field::new(client, plan.ground, prefix, plan.services).await?,
         told,
@@ -115,9 +115,9 @@ impl Run<'_> {
         let began = Instant::now();
         self.gate.allow(raises(stage));
         let gate = self.gate.address().to_owned();
-        let deed = |service: &Service<'_>| controller.deed(service, stage, &gate);
+        let deed = |service: &Service<'_>| controller.family().deed(service, stage, &gate);
         let asked = users::act(&self.field.client, &self.field.services, deed).await;
-        let reached = |resource: &Value| controller.has_reached(resource, stage);
+        let reached = |resource: &Value| controller.family().has_reached(resource, stage);
         let (done, at) = self.resources.until(services, limit, reached).await;
         self.note(row, services, done, (at - began).as_secs_f64(), asked).await
     }
@@ -163,10 +163,10 @@ impl Run<'_> {
         self.meter.begin()?;
         let began = Instant::now();
         let gate = self.gate.address().to_owned();
-        let deed = |service: &Service<'_>| Deed::Apply(controller.manifests(service, &gate));
+        let deed = |service: &Service<'_>| Deed::Apply(controller.family().manifests(service, &gate));
         let asked = users::act(&self.field.client, &self.field.services, deed).await;
         let seconds = began.elapsed().as_secs_f64();
-        let promoted = |resource: &Value| controller.has_reached(resource, Stage::Promote);
+        let promoted = |resource: &Value| controller.family().has_reached(resource, Stage::Promote);
         let (done, _) = self.resources.until(services, limit, promoted).await;
         self.note(Row::Reapply, services, done, seconds, asked).await
     }
@@ -175,7 +175,7 @@ impl Run<'_> {
     async fn restart(&mut self) -> Result<(), Error> {
         let controller = self.plan.controller;
         let edited: Vec<Key> = self.field.services.iter().take(crate::ground::NAMESPACES).cloned().collect();
-        let Edited { kind, manifest, is_in_force } = controller.edit();
+        let Edited { kind, manifest, is_in_force } = controller.family().edit();
         let children = Watch::start(&self.field.client, kind, &self.field.prefix);
         self.meter.kill();
         let gate = self.gate.address().to_owned();
@@ -200,7 +200,7 @@ impl Run<'_> {
         }
         self.meter.begin()?;
         let began = Instant::now();
-        let asked = users::delete(&self.field.client, &self.field.services, &controller.deleted()).await;
+        let asked = users::delete(&self.field.client, &self.field.services, controller.family().written()).await;
         let (mut left, mut at) = self.resources.until_left(0, limit).await;
         for watch in &children {
             let (of_kind, last) = watch.until_left(0, limit.saturating_sub(began.elapsed())).await;

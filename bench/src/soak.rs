@@ -71,17 +71,17 @@ impl Soak {
             _filler: Filler::start(&client),
             gate: Gate::start().await.map_err(Error::io("open a port of this machine"))?,
             meter: Meter::start(cluster, controller, log)?,
-            resources: Watch::start(&client, controller.kind(), prefix),
+            resources: Watch::start(&client, controller.family().kind(), prefix),
             field: Field::new(client, Ground::Filled, prefix.to_owned(), services).await?,
         })
     }
 
     async fn reach(&mut self, stage: Stage) -> Result<(), Error> {
         let (controller, gate) = (self.controller, self.gate.address().to_owned());
-        let deed = |service: &Service<'_>| controller.deed(service, stage, &gate);
+        let deed = |service: &Service<'_>| controller.family().deed(service, stage, &gate);
         users::act(&self.field.client, &self.field.services, deed).await.all_taken()?;
         let services = self.field.services.len();
-        let (done, _) = self.resources.until(services, LIMIT, |it| controller.has_reached(it, stage)).await;
+        let (done, _) = self.resources.until(services, LIMIT, |it| controller.family().has_reached(it, stage)).await;
         if done < services {
             let why = format!("{done} of {services} after {} s", LIMIT.as_secs());
             return Err(Error::failed("wait for the services", why));

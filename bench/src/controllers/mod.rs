@@ -87,101 +87,70 @@ impl Controller {
         self as usize
     }
 
-    /// Files that define its resources.
-    pub fn definitions(self) -> Result<Vec<PathBuf>, ManifestError> {
+    /// What it is, whatever its settings.
+    pub fn family(self) -> &'static dyn Family {
         match self {
-            Self::Operator => Ok(vec![operator::definitions()]),
-            Self::Argo | Self::ArgoUnthrottled => devcluster::tools::argo_rollouts_crds(),
-            Self::Flagger | Self::FlaggerUnthrottled => devcluster::tools::flagger_crds(),
-        }
-    }
-
-    /// Its program.
-    pub fn program(self) -> Result<PathBuf, ToolError> {
-        match self {
-            Self::Operator => Ok(operator::program()),
-            Self::Argo | Self::ArgoUnthrottled => devcluster::tool(devcluster::Tool::ArgoRollouts),
-            Self::Flagger | Self::FlaggerUnthrottled => devcluster::tool(devcluster::Tool::Flagger),
+            Self::Operator => &operator::Operator,
+            Self::Argo | Self::ArgoUnthrottled => &argo::Argo,
+            Self::Flagger | Self::FlaggerUnthrottled => &flagger::Flagger,
         }
     }
 
     /// Its arguments.
     pub fn arguments(self, kubeconfig: &str) -> Vec<String> {
-        match self {
-            Self::Operator => operator::arguments(),
-            Self::Argo => argo::arguments(kubeconfig, &[]),
-            Self::ArgoUnthrottled => argo::arguments(kubeconfig, &argo::UNTHROTTLED),
-            Self::Flagger => flagger::arguments(kubeconfig, &[]),
-            Self::FlaggerUnthrottled => flagger::arguments(kubeconfig, &flagger::UNTHROTTLED),
-        }
-    }
-
-    /// Arguments that keep it to one namespace.
-    pub fn within(self, namespace: &str) -> Vec<String> {
-        match self {
-            Self::Operator => vec![format!("--namespace={namespace}")],
-            Self::Argo | Self::ArgoUnthrottled => vec!["--namespaced".into(), format!("--namespace={namespace}")],
-            Self::Flagger | Self::FlaggerUnthrottled => vec![format!("-namespace={namespace}")],
-        }
-    }
-
-    /// The kind of its resource.
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::Operator => operator::KIND,
-            Self::Argo | Self::ArgoUnthrottled => argo::KIND,
-            Self::Flagger | Self::FlaggerUnthrottled => flagger::KIND,
-        }
-    }
-
-    /// What a person does to reach a stage; `gate` is the address of the webhook that is asked before weights go up.
-    pub fn deed(self, service: &Service<'_>, stage: Stage, gate: &str) -> Deed {
-        match self {
-            Self::Operator => operator::deed(service, stage),
-            Self::Argo | Self::ArgoUnthrottled => argo::deed(service, stage),
-            Self::Flagger | Self::FlaggerUnthrottled => flagger::deed(service, stage, gate),
-        }
-    }
-
-    /// Whether its resource says that the stage is reached.
-    pub fn has_reached(self, resource: &Value, stage: Stage) -> bool {
-        match self {
-            Self::Operator => operator::has_reached(resource, stage),
-            Self::Argo | Self::ArgoUnthrottled => argo::has_reached(resource, stage),
-            Self::Flagger | Self::FlaggerUnthrottled => flagger::has_reached(resource, stage),
-        }
-    }
-
-    /// What its users delete to be rid of a service.
-    pub fn deleted(self) -> Vec<Kind> {
-        match self {
-            Self::Operator => vec![operator::KIND],
-            Self::Argo | Self::ArgoUnthrottled => argo::WRITTEN.to_vec(),
-            Self::Flagger | Self::FlaggerUnthrottled => flagger::WRITTEN.to_vec(),
-        }
-    }
-
-    /// All that the users of a promoted service keep.
-    pub fn manifests(self, service: &Service<'_>, gate: &str) -> Vec<Value> {
-        match self {
-            Self::Operator => vec![operator::microservice(service, Stage::Promote)],
-            Self::Argo | Self::ArgoUnthrottled => argo::manifests(service, 2),
-            Self::Flagger | Self::FlaggerUnthrottled => flagger::manifests(service, 2, gate),
-        }
-    }
-
-    /// An edit of a promoted service.
-    pub fn edit(self) -> Edited {
-        match self {
-            Self::Operator => operator::EDITED,
-            Self::Argo | Self::ArgoUnthrottled => argo::EDITED,
-            Self::Flagger | Self::FlaggerUnthrottled => flagger::EDITED,
-        }
+        let limits = match self {
+            Self::Operator | Self::Argo | Self::Flagger => Limits::Own,
+            Self::ArgoUnthrottled | Self::FlaggerUnthrottled => Limits::None,
+        };
+        self.family().arguments(kubeconfig, limits)
     }
 }
 
+/// How many requests a second a controller may send, and how many workers it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limits {
+    /// As it comes.
+    Own,
+    /// More than it can reach.
+    None,
+}
+
+/// A controller with any settings: how it is started, what its users do, and how it tells what came of it.
+pub trait Family: Sync {
+    /// Files that define its resources.
+    fn definitions(&self) -> Result<Vec<PathBuf>, ManifestError>;
+
+    /// Its program.
+    fn program(&self) -> Result<PathBuf, ToolError>;
+
+    /// Its arguments, for all namespaces.
+    fn arguments(&self, kubeconfig: &str, limits: Limits) -> Vec<String>;
+
+    /// Arguments that keep it to one namespace.
+    fn within(&self, namespace: &str) -> Vec<String>;
+
+    /// The kind of its resource.
+    fn kind(&self) -> Kind;
+
+    /// What a person does to reach a stage; `gate` is the address of the webhook that is asked before weights go up.
+    fn deed(&self, service: &Service<'_>, stage: Stage, gate: &str) -> Deed;
+
+    /// Whether its resource says that the stage is reached.
+    fn has_reached(&self, resource: &Value, stage: Stage) -> bool;
+
+    /// The kinds that its users write, and delete to be rid of a service.
+    fn written(&self) -> &'static [Kind];
+
+    /// All that the users of a promoted service keep.
+    fn manifests(&self, service: &Service<'_>, gate: &str) -> Vec<Value>;
+
+    /// An edit of a promoted service.
+    fn edit(&self) -> Edited;
+}
+
 /// Arguments with the one that names the kubeconfig.
-fn joined(fixed: &[&str], more: &[&str], kubeconfig: String) -> Vec<String> {
+fn joined(fixed: &[&str], limits: Limits, unthrottled: &[&str], kubeconfig: String) -> Vec<String> {
+    let more = if limits == Limits::None { unthrottled } else { &[] };
     fixed.iter().chain(more).map(|&it| it.to_owned()).chain([kubeconfig]).collect()
 }
 

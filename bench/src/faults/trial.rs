@@ -138,8 +138,8 @@ impl<'a> OnStage<'a> {
     fn start(&mut self) -> Result<(), Error> {
         let (controller, kubeconfig) = (self.trial.controller, self.proxy.kubeconfig());
         let mut arguments = controller.arguments(&kubeconfig.display().to_string());
-        arguments.extend(controller.within(&self.trial.namespace));
-        let program = controller.program()?;
+        arguments.extend(controller.family().within(&self.trial.namespace));
+        let program = controller.family().program()?;
         let started = Process::start(&program, &arguments, kubeconfig, &self.log);
         self.process = Some(started.map_err(Error::io(format!("start {}", program.display())))?);
         Ok(())
@@ -212,17 +212,17 @@ impl<'a> OnStage<'a> {
         self.gate.allow(if stage == Stage::Create { 0 } else { u32::MAX });
         let key = (self.trial.namespace.clone(), NAME.to_owned());
         let (controller, gate) = (self.trial.controller, self.gate.address());
-        let deed = |service: &Service<'_>| controller.deed(service, stage, gate);
+        let deed = |service: &Service<'_>| controller.family().deed(service, stage, gate);
         users::act(&self.client, &[key], deed).await.all_taken()
     }
 
     async fn has_reached(&self, stage: Stage) -> Result<bool, Error> {
         let controller = self.trial.controller;
-        let found = controller.kind().within(&self.client, &self.trial.namespace).get_opt(NAME).await?;
+        let found = controller.family().kind().within(&self.client, &self.trial.namespace).get_opt(NAME).await?;
         let value = found.and_then(|found| serde_json::to_value(found).ok()).unwrap_or_default();
         // One that is started again may go on at once, past what it waited at.
         let later = CHAPTERS.into_iter().filter(|later| *later >= stage);
-        let reached = [stage].into_iter().chain(later).any(|stage| controller.has_reached(&value, stage));
+        let reached = [stage].into_iter().chain(later).any(|stage| controller.family().has_reached(&value, stage));
         if reached && stage != Stage::Promote {
             self.gate.allow(0);
         }
