@@ -1,16 +1,17 @@
 //! A controller as a process of its own, and what it uses of the machine.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
+use devcluster::Bound;
+
 /// A running controller; killed with this value, and when this process ends in any way.
 pub struct Process {
-    child: Child,
+    bound: Bound,
     ticks: f64,
 }
 
@@ -28,19 +29,11 @@ pub struct Use {
 impl Process {
     /// Starts a program, which writes to a file.
     pub fn start(program: &Path, arguments: &[String], kubeconfig: &Path, log: &Path) -> io::Result<Self> {
-        let out = File::options().create(true).append(true).open(log)?;
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(program)
-            .args(arguments)
-            .env("KUBECONFIG", kubeconfig)
-            .env("POD_NAMESPACE", "default")
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()?;
+        let mut command = Command::new(program);
+        command.args(arguments).env("KUBECONFIG", kubeconfig).env("POD_NAMESPACE", "default");
+        let bound = Bound::start(&command, log)?;
         let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
-        Ok(Self { child, ticks: f64::from(i32::try_from(ticks).unwrap_or(100)) })
+        Ok(Self { bound, ticks: f64::from(i32::try_from(ticks).unwrap_or(100)) })
     }
 
     /// What it has used since it was started.
@@ -65,17 +58,10 @@ impl Process {
 
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+        !matches!(self.bound.ended(), Ok(None))
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        format!("/proc/{}/{name}", self.child.id()).into()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _killed = self.child.kill();
-        let _reaped = self.child.wait();
+        format!("/proc/{}/{name}", self.bound.id()).into()
     }
 }

@@ -16,6 +16,7 @@
 
 mod audit;
 mod bootstrap;
+mod bound;
 mod client;
 mod cluster;
 mod components;
@@ -48,6 +49,7 @@ mod users;
 pub mod workload;
 
 pub use audit::{AuditError, AuditEvent, AuditLog, AuditMark};
+pub use bound::Bound;
 pub use cluster::Cluster;
 pub use components::Component;
 pub use components::envoy::Role as EnvoyRole;

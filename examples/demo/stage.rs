@@ -2,13 +2,12 @@
 
 use std::{
     error::Error,
-    fs::File,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
-use devcluster::{Cluster, Options};
+use devcluster::{Bound, Cluster, Options};
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
@@ -36,7 +35,7 @@ pub const NAMESPACES: [&str; 2] = ["shop", "bookinfo"];
 pub struct Stage {
     pub client: Client,
     pub log: PathBuf,
-    operator: Child,
+    _operator: Bound,
     cluster: Cluster,
     _folder: TempDir,
 }
@@ -54,8 +53,8 @@ impl Stage {
         }
         let folder = tempfile::tempdir()?;
         let log = folder.path().join("operator.log");
-        let operator = start_operator(cluster.kubeconfig_path(), &log)?;
-        Ok(Self { client, log, operator, cluster, _folder: folder })
+        let _operator = start_operator(cluster.kubeconfig_path(), &log)?;
+        Ok(Self { client, log, _operator, cluster, _folder: folder })
     }
 
     /// The administrator's kubeconfig.
@@ -152,41 +151,23 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        // Either it has ended already or it ends now.
-        let _ended = self.operator.kill();
-        let _reaped = self.operator.wait();
-    }
-}
-
 /// The root of the repository.
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The operator's program was built beside this one.
-fn start_operator(kubeconfig: &Path, log: &Path) -> Result<Child, Failure> {
+fn start_operator(kubeconfig: &Path, log: &Path) -> Result<Bound, Failure> {
     let demo = std::env::current_exe()?;
     let built = demo.ancestors().nth(2).unwrap_or(Path::new("."));
     let program = built.join("microservice-operator");
     if !program.exists() {
         return Err(format!("{} is missing: run `make demo`, which builds it", program.display()).into());
     }
-    let out = File::create(log)?;
-    // Without setpriv the operator outlives a demo that is killed; it ends all the same when the cluster does.
-    let child = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(program)
-        .args(["run", "--leader-election", "false", "--listen", "127.0.0.1:0"])
-        .env("KUBECONFIG", kubeconfig)
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .stdout(out.try_clone()?)
-        .stderr(out)
-        .spawn()
-        .map_err(|error| format!("cannot start the operator with setpriv (of util-linux): {error}"))?;
-    Ok(child)
+    let mut command = Command::new(program);
+    command.args(["run", "--leader-election", "false", "--listen", "127.0.0.1:0"]);
+    command.env("KUBECONFIG", kubeconfig).env("NO_COLOR", "1");
+    Ok(Bound::start(&command, log).map_err(|error| format!("cannot start the operator: {error}"))?)
 }
 
 fn last_lines(log: &Path) -> String {

@@ -2,14 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use devcluster::{
-    Tool,
+    Bound, Tool,
     invariants::{Recorder, Settings, Violation},
     tool,
 };
@@ -20,6 +18,7 @@ use kube::{
     core::GroupVersionKind,
 };
 use serde_json::{Value, json};
+use tempfile::TempPath;
 
 use crate::{
     service::known,
@@ -276,39 +275,30 @@ fn routes(namespace: &str) -> [Value; 3] {
 
 /// Argo's controller for one namespace; it ends with this value, and with the thread that started it.
 pub struct Controller {
-    child: Child,
-    pub log: PathBuf,
+    _process: Bound,
+    log: TempPath,
 }
 
 impl Controller {
     pub fn start(space: &Space) -> Self {
         let log = tempfile::Builder::new().prefix("rollouts-controller-").suffix(".log").tempfile().unwrap();
-        let (_, log) = log.keep().unwrap();
-        let out = File::options().append(true).open(&log).unwrap();
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(tool(Tool::ArgoRollouts).unwrap())
+        let log = log.into_temp_path();
+        let mut command = Command::new(tool(Tool::ArgoRollouts).unwrap());
+        command
             .args(["--leader-elect=false", "--loglevel=error", "--istio-api-version=v1"])
             .args(["--namespaced", "--namespace", &space.name, "--metricsPort=0", "--healthzPort=0"])
             .arg("--kubeconfig")
-            .arg(stage().cluster.kubeconfig_path())
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().unwrap())
-            .stderr(out)
-            .spawn()
-            .expect("setpriv (util-linux) and the controller start");
-        Self { child, log }
+            .arg(stage().cluster.kubeconfig_path());
+        let _process = Bound::start(&command, &log).expect("the controller starts");
+        Self { _process, log }
     }
 }
 
 impl Drop for Controller {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- the controller's log ---\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
         }
-        let _removed = std::fs::remove_file(&self.log);
     }
 }
 

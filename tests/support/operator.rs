@@ -1,13 +1,10 @@
 //! The operator as a process on this machine.
 
-use std::{
-    ffi::OsString,
-    fs::File,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use std::{ffi::OsString, path::Path, process::Command};
 
+use devcluster::Bound;
 use nix::sys::signal::Signal;
+use tempfile::TempPath;
 
 use super::{Space, cluster, eventually};
 
@@ -18,8 +15,8 @@ fn program() -> OsString {
 
 /// A running operator; killed when dropped, and when the test's process ends in any way.
 pub struct Operator {
-    child: Child,
-    pub log: PathBuf,
+    process: Bound,
+    log: TempPath,
 }
 
 impl Operator {
@@ -36,27 +33,16 @@ impl Operator {
     /// Starts it with these arguments and variables, and no others.
     pub fn as_told(kubeconfig: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let log = tempfile::Builder::new().prefix("operator-").suffix(".log").tempfile().unwrap();
-        let (_, log) = log.keep().unwrap();
-        let out = File::options().append(true).open(&log).unwrap();
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(program())
-            .args(args)
-            .envs(variables.iter().copied())
-            .env("KUBECONFIG", kubeconfig)
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().unwrap())
-            .stderr(out)
-            .spawn()
-            .expect("setpriv (util-linux) and the operator start");
-        Self { child, log }
+        let log = log.into_temp_path();
+        let mut command = Command::new(program());
+        command.args(args).envs(variables.iter().copied()).env("KUBECONFIG", kubeconfig).env("NO_COLOR", "1");
+        let process = Bound::start(&command, &log).expect("the operator starts");
+        Self { process, log }
     }
 
     /// Ends it as a crash would.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// Asks it to end; answers whether it did so with success.
@@ -68,7 +54,7 @@ impl Operator {
     /// Waits until it has ended by itself; answers whether it did so with success.
     pub async fn ends(&mut self) -> bool {
         let ended = eventually(|| {
-            let ended = self.child.try_wait().unwrap();
+            let ended = self.process.ended().unwrap();
             async move { ended }
         });
         ended.await.expect("the operator ends").success()
@@ -85,7 +71,7 @@ impl Operator {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
@@ -121,11 +107,8 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- the operator's log ---\n{}", self.text());
         }
-        let _removed = std::fs::remove_file(&self.log);
     }
 }
