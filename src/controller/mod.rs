@@ -4,6 +4,7 @@ pub mod accept;
 pub mod actions;
 pub mod backoff;
 pub mod configuration;
+pub mod follow;
 pub mod reconcile;
 pub mod watches;
 
@@ -17,7 +18,6 @@ use kube::{
         Controller, WatchStreamExt,
         controller::Config,
         reflector::{self, ObjectRef},
-        watcher,
     },
 };
 use tokio::sync::mpsc;
@@ -71,8 +71,7 @@ pub async fn run(
     let desk = Desk::new(options.office.clone(), move |key| replied.reply(&known, key));
     let context = Arc::new(Context::new(client, caches, desk, &options));
     let memory = context.clone();
-    let stream = watcher(api, watches::listing())
-        .default_backoff()
+    let stream = follow::follow(api, follow::listing())
         // Who wrote which field takes more memory than all the rest.
         .modify(|microservice| microservice.managed_fields_mut().clear())
         .try_filter(move |event| {

@@ -10,7 +10,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     core::{DeserializeGuard, DynamicObject, PartialObjectMeta},
-    runtime::{WatchStreamExt, watcher},
+    runtime::watcher,
 };
 use serde_json::Value;
 use tokio::{
@@ -18,6 +18,7 @@ use tokio::{
     task::JoinSet,
 };
 
+use super::follow::{follow, listing};
 use crate::{
     api::{AnalysisProvider, MicroserviceAction},
     observe::{
@@ -138,11 +139,6 @@ impl Trigger {
     }
 }
 
-/// How objects are listed: a page of many kinds at a time is in memory as trees, several times what is kept of it.
-pub fn listing() -> watcher::Config {
-    watcher::Config::default().page_size(100)
-}
-
 /// Starts all watches; they end when the set is dropped.
 pub fn spawn(client: &Client, caches: &Arc<Caches>, trigger: &Trigger) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
@@ -164,7 +160,7 @@ async fn feed_children(client: Client, caches: Arc<Caches>, trigger: Trigger, ki
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    let events = watcher(api, listing()).default_backoff().inspect_err(|error| {
+    let events = follow(api, listing()).inspect_err(|error| {
         if let Some(missed) = missed.as_ref().filter(|_| is_missing(error)) {
             missed.notify_one();
         }
@@ -190,7 +186,7 @@ async fn feed_config_maps(client: Client, caches: Arc<Caches>, trigger: Trigger)
         let object = DynamicObject { types: None, metadata: object.metadata.clone(), data: Value::Null };
         Child::of(Kind::ConfigMap, &object)
     };
-    let events = watcher(api, config).default_backoff().try_filter(|event| ready(caches.shard.concerns(event)));
+    let events = follow(api, config).try_filter(|event| ready(caches.shard.concerns(event)));
     let served = || trigger.served(&caches);
     cache.feed(events, view, |change| trigger.child(&caches, &change), served).await;
 }
@@ -200,7 +196,7 @@ async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let events = watcher(api, listing().labels(&pod_selector())).default_backoff();
+    let events = follow(api, listing().labels(&pod_selector()));
     let events = events.try_filter(|event| ready(caches.shard.concerns(event)));
     let served = || trigger.served(&caches);
     caches.pods.feed(events, PodView::of, |change| trigger.pod(&caches, &change), served).await;
@@ -211,7 +207,7 @@ async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let events = watcher(api, listing()).default_backoff();
+    let events = follow(api, listing());
     let events = events.try_filter(|event| ready(caches.shard.concerns(event)));
     let served = || trigger.served(&caches);
     caches.actions.feed(events, ActionView::of, |change| trigger.action(&caches, &change), served).await;
@@ -220,7 +216,7 @@ async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
 /// Watches the AnalysisProviders of the cluster.
 pub async fn feed_providers(client: Client, providers: Arc<Providers>) {
     let api: Api<DeserializeGuard<AnalysisProvider>> = Api::all(client);
-    providers.feed(watcher(api, listing()).default_backoff()).await;
+    providers.feed(follow(api, listing())).await;
 }
 
 /// Watches the mesh's kinds for as long as the cluster has them.
@@ -275,7 +271,7 @@ async fn watch_definition(
     }
     let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
     let config = listing().fields(&format!("metadata.name={name}"));
-    let events = watcher(api, config).default_backoff();
+    let events = follow(api, config);
     futures::pin_mut!(events);
     let mut listed = false;
     while let Some(event) = events.next().await {
