@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
     shortname = "msa",
     status = "MicroserviceActionStatus",
     derive = "PartialEq",
-    doc = "A MicroserviceAction asks one thing of a rollout, once: to promote, pause, abort, retry or undo it. It cannot be changed; it stays as a record of who asked what.",
+    doc = "A MicroserviceAction asks one thing of a rollout, once: to promote, pause, abort, retry or undo it. It cannot be changed. The last 20 that were answered stay with their Microservice, as a record of who asked what.",
     printcolumn(name = "Microservice", type_ = "string", json_path = ".spec.microservice"),
     printcolumn(name = "Verb", type_ = "string", json_path = ".spec.verb"),
     printcolumn(name = "Actor", type_ = "string", json_path = ".spec.actor"),

@@ -68,9 +68,9 @@ pub struct Hook {
     /// of the Microservice, as well as it can.
     #[schemars(length(min = 1, max = 6))]
     pub at: Vec<Moment>,
-    /// Sent along as they are.
+    /// Sent along as they are: at most 16, of at most 256 characters each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 256)))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 256}))]
     pub parameters: BTreeMap<String, String>,
 }
 
