@@ -7,7 +7,6 @@ mod support;
 use std::{collections::BTreeSet, path::PathBuf};
 
 use axum::{Router, http::HeaderMap, routing::post};
-use devcluster::AuditEvent;
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -17,16 +16,14 @@ use microservice_operator::{
     plan::object::Kind,
 };
 use serde_json::{Value, json};
-use support::{Operator, Space, cluster, eventually, helm, kubectl, run};
+use support::{
+    Operator, Space, cluster, eventually, helm, kubectl,
+    rights::{BY_ADMISSION, Right, granted_by, used_by},
+    run,
+};
 
 const NAME: &str = "microservice-operator";
 const USER: &str = "system:serviceaccount:ops:microservice-operator";
-
-/// Group, resource with subresource, verb.
-type Right = (String, String, String);
-
-/// Used by an admission plugin that this cluster does not have on, and that asks on the operator's behalf.
-const BY_ADMISSION: (&str, &str, &str) = ("microservice-operator.dev", "microservices/finalizers", "update");
 
 fn granted() -> BTreeSet<Right> {
     let selector = format!(
@@ -37,30 +34,10 @@ fn granted() -> BTreeSet<Right> {
         let roles: Value =
             serde_json::from_str(&kubectl(cluster(), &[&["get"], kind, &[&selector, "--output=json"]].concat()))
                 .unwrap();
-        for rule in roles["items"].as_array().unwrap().iter().flat_map(|role| role["rules"].as_array().unwrap()) {
-            let words = |field: &str| -> Vec<String> {
-                rule[field].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
-            };
-            for group in words("apiGroups") {
-                for resource in words("resources") {
-                    rights.extend(words("verbs").into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
-                }
-            }
-        }
+        rights.extend(roles["items"].as_array().unwrap().iter().flat_map(granted_by));
     }
     assert!(rights.len() > 20, "{rights:?}");
     rights
-}
-
-/// A server-side apply that makes an object needs the right to create it, too.
-fn used(event: &AuditEvent) -> Vec<Right> {
-    let resource = match event.subresource.as_str() {
-        "" => event.resource.clone(),
-        subresource => format!("{}/{subresource}", event.resource),
-    };
-    let right = |verb: &str| (event.group.clone(), resource.clone(), verb.to_owned());
-    let created = (event.verb == "patch" && event.code == 201).then(|| right("create"));
-    [right(&event.verb)].into_iter().chain(created).collect()
 }
 
 const TWO: &str = "{replicas: 2, ports: [{name: http, port: 80}], drain: 1s, versions: [\
@@ -219,7 +196,7 @@ async fn compare(reach: Reach) {
     let refused: Vec<String> =
         events.iter().filter(|it| it.code == 403).map(|it| format!("{} {}", it.verb, it.request_uri)).collect();
     assert_eq!(refused, Vec::<String>::new(), "{reach:?}: rights are missing");
-    let used: BTreeSet<Right> = events.iter().flat_map(used).collect();
+    let used: BTreeSet<Right> = events.iter().flat_map(used_by).collect();
     let (group, resource, verb) = BY_ADMISSION;
     let unused: Vec<Right> = granted().into_iter().filter(|right| !used.contains(right)).collect();
     assert_eq!(unused, [(group.to_owned(), resource.to_owned(), verb.to_owned())], "{reach:?}: rights are never used");

@@ -95,7 +95,8 @@ pub struct AuditLog {
 const POLL: Duration = Duration::from_millis(20);
 
 impl AuditLog {
-    pub(crate) fn at(path: PathBuf) -> Self {
+    /// The log in this file, such as one that was kept.
+    pub fn at(path: PathBuf) -> Self {
         Self { path }
     }
 

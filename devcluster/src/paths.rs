@@ -23,6 +23,11 @@ pub fn state_dir() -> Result<PathBuf, PathError> {
     locate("clusters", "MSO_STATE_DIR", "XDG_STATE_HOME", ".local/state")
 }
 
+/// The folder in which the audit logs of clusters are kept that are taken down, `$MSO_AUDIT_DIR`; none are kept without.
+pub fn audit_dir() -> Option<PathBuf> {
+    env::var_os("MSO_AUDIT_DIR").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 fn locate(
     what: &'static str,
     variable: &'static str,

@@ -3,6 +3,7 @@
 
 mod operator;
 mod programs;
+pub mod rights;
 mod space;
 
 use std::{

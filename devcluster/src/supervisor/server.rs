@@ -15,7 +15,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Command, OWN_PROGRAM, Request, Response};
+use crate::components::apiserver;
 use crate::files;
+use crate::paths;
 use crate::process::ProcessId;
 use crate::record::{ComponentRecord, Processes, RecordError};
 use crate::sandbox;
@@ -215,12 +217,27 @@ impl Server {
         Processes { supervisor: self.supervisor.clone(), components }.write(&self.folder)
     }
 
+    fn keep_audit(&self, kept: &Path) -> io::Result<()> {
+        let (log, name) = (apiserver::audit_log(&self.folder), self.folder.file_name().unwrap_or_default());
+        if !log.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(kept)?;
+        let kept = kept.join(name).with_extension("log");
+        // Another file system takes a copy.
+        fs::rename(&log, &kept).or_else(|_| fs::copy(&log, &kept).map(drop))
+    }
+
     fn tear_down(&mut self) -> Result<(), ServerError> {
         for component in self.components.values_mut() {
             // All at once and without a chance to object: nothing of this cluster will be read again.
             let _ = component.child.kill();
         }
         self.components.values_mut().for_each(end);
+        if let Some(Err(error)) = paths::audit_dir().map(|kept| self.keep_audit(&kept)) {
+            // That nothing of the cluster is left is worth more than its log.
+            eprintln!("devcluster: the audit log is not kept: {error}");
+        }
         sandbox::remove_cgroups(&self.folder)
             .and_then(|()| files::remove_dir(&self.folder))
             .map_err(|source| ServerError::Remove { path: self.folder.clone(), source })
