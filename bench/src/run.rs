@@ -1,6 +1,7 @@
 //! One run: all rows of a controller with so many services, in namespaces of its own.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
@@ -134,8 +135,12 @@ impl Run<'_> {
         let changed: Vec<Key> = self.routes.keys().into_iter().take(DRIFTS).collect();
         self.meter.begin()?;
         let began = Instant::now();
-        self.weigh(&changed, 90).await?;
-        let (done, at) = self.routes.until(self.plan.services, PUT_RIGHT, |it| first_weight(it) == Some(50)).await;
+        let changes = self.weigh(&changed, 90).await?;
+        // The watch may not have heard of the change yet, and then a route is still as it was.
+        let is_right = |route: &Value| {
+            first_weight(route) == Some(50) && changes.get(&key(route)).is_none_or(|change| version(route) > *change)
+        };
+        let (done, at) = self.routes.until(self.plan.services, PUT_RIGHT, is_right).await;
         let right = changed.len() - (self.plan.services - done).min(changed.len());
         self.note(Row::Drift, changed.len(), right, (at - began).as_secs_f64(), Asked::default()).await?;
         if right < changed.len() {
@@ -144,8 +149,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Gives the first of a route's two destinations a weight, and the second one the rest.
-    async fn weigh(&self, keys: &[Key], weight: i64) -> Result<(), Error> {
+    /// Gives the first of a route's two destinations a weight, and the second one the rest. Answers the versions that the
+    /// routes have by that.
+    async fn weigh(&self, keys: &[Key], weight: i64) -> Result<BTreeMap<Key, u128>, Error> {
+        let mut versions = BTreeMap::new();
         for key in keys {
             let Some(mut route) = self.routes.get(key) else { continue };
             let mut http = route["spec"]["http"].take();
@@ -153,9 +160,10 @@ impl Run<'_> {
             http[0]["route"][1]["weight"] = (100 - weight).into();
             let patch = Patch::Merge(json!({"spec": {"http": http}}));
             let api = VIRTUAL_SERVICE.within(&self.field.client, &key.0);
-            api.patch(&key.1, &PatchParams::default(), &patch).await?;
+            let answer = api.patch(&key.1, &PatchParams::default(), &patch).await?;
+            versions.insert(key.clone(), number(answer.metadata.resource_version.as_deref()));
         }
-        Ok(())
+        Ok(versions)
     }
 
     async fn reapply(&mut self) -> Result<(), Error> {
@@ -219,6 +227,20 @@ fn raises(stage: Stage) -> u32 {
         Stage::Step => 2,
         Stage::Promote => u32::MAX,
     }
+}
+
+fn key(object: &Value) -> Key {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    (text("namespace"), text("name"))
+}
+
+fn version(object: &Value) -> u128 {
+    number(object["metadata"]["resourceVersion"].as_str())
+}
+
+/// Versions are numbers that only grow: <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>.
+fn number(version: Option<&str>) -> u128 {
+    version.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 fn first_weight(route: &Value) -> Option<i64> {
