@@ -54,9 +54,13 @@ fn title(ground: Ground) -> &'static str {
 
 fn section(page: &mut String, runs: &[Run], case: Case) {
     let controllers = measured_in(runs, case);
-    let rounds = controllers.iter().map(|&it| figures::rows(runs, case, it, Row::Create).count()).max().unwrap_or(0);
+    let rounds = |controller: Controller| figures::rows(runs, case, controller, Row::Create).count();
+    let most = controllers.iter().map(|&it| rounds(it)).max().unwrap_or(0);
     let services = number(f64::from(u32::try_from(case.services).unwrap_or(0)));
-    let _written = writeln!(page, "\n## {services} services, {}: rounds: {rounds}\n", title(case.ground));
+    let _written = writeln!(page, "\n## {services} services, {}: rounds: {most}\n", title(case.ground));
+    for &fewer in controllers.iter().filter(|&&it| rounds(it) < most) {
+        let _written = writeln!(page, "{}: rounds: {}.\n", fewer.title(), rounds(fewer));
+    }
     for (name, figure, _) in chart_names(case) {
         let _written = writeln!(page, "![{}](performance/{name})", figure.title());
     }
