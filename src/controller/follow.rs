@@ -68,22 +68,19 @@ impl Backoff for Pauses {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, sync::atomic::AtomicUsize};
+    use std::{convert::Infallible, time::Instant};
 
     use axum::http::{Request, Response};
-    use futures::StreamExt;
+    use futures::{StreamExt, future::ready};
     use k8s_openapi::api::core::v1::Pod;
     use kube::{Client, client::Body};
     use serde_json::json;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_may_not_be_listed_is_asked_for_less_and_less_often() {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        let refuse = move |_: Request<Body>| {
-            count.fetch_add(1, Ordering::Relaxed);
+        let refuse = |_: Request<Body>| {
             let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": 403, "reason": "Forbidden",
                                 "status": "Failure", "message": "no"});
             let mut answer = Response::new(Body::from(status.to_string().into_bytes()));
@@ -91,9 +88,26 @@ mod tests {
             async { Ok::<_, Infallible>(answer) }
         };
         let pods = Api::<Pod>::all(Client::new(tower::service_fn(refuse), "default"));
-        let all = follow(pods, listing()).for_each(|_| async {});
-        let _for_ever = tokio::time::timeout(Duration::from_secs(600), all).await;
-        let asked = asked.load(Ordering::Relaxed);
-        assert!((30..100).contains(&asked), "{asked} times in ten minutes");
+        let began = Instant::now();
+        let errors = follow(pods, listing()).filter(|event| ready(event.is_err()));
+        assert_eq!(errors.take(4).count().await, 4);
+        // Three times the first one are 4.8 seconds at most.
+        let pauses = Duration::from_millis(800 + 1_600 + 3_200);
+        assert!(began.elapsed() >= pauses, "{:?} with three pauses", began.elapsed());
+    }
+
+    #[test]
+    fn pauses_begin_anew_when_something_was_heard() {
+        let heard = Arc::new(AtomicBool::new(false));
+        let mut pauses = Pauses { growing: DefaultBackoff::default(), heard: heard.clone() };
+        let mut next = || {
+            pauses.reset();
+            pauses.next().unwrap()
+        };
+        let eighth = (0..8).map(|_| next()).last();
+        assert_eq!(eighth, Some(LONGEST));
+        heard.store(true, Ordering::Relaxed);
+        assert!(next() < Duration::from_secs(2));
+        assert!(next() >= Duration::from_millis(1_600));
     }
 }
