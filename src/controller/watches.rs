@@ -62,8 +62,12 @@ impl Trigger {
     /// A cache has its first listing. If it was the last, all that could not be decided on before is looked at.
     pub fn served(&self, caches: &Caches) {
         if caches.served() {
-            caches.microservices.keys().into_iter().for_each(|key| self.ask(caches, key));
+            self.all(caches);
         }
+    }
+
+    fn all(&self, caches: &Caches) {
+        caches.microservices.keys().into_iter().for_each(|key| self.ask(caches, key));
     }
 
     fn dependents(&self, caches: &Caches, of: &Key) {
@@ -252,7 +256,7 @@ async fn follow_mesh(client: Client, caches: Arc<Caches>, trigger: Trigger) {
             }
         }
         caches.set_mesh(if installed { Mesh::Installed } else { Mesh::Absent });
-        caches.microservices.keys().into_iter().for_each(|key| trigger.ask(&caches, key));
+        trigger.all(&caches);
     }
 }
 

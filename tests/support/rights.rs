@@ -7,7 +7,13 @@ use serde_json::Value;
 pub type Right = (String, String, String);
 
 /// Used by an admission plugin that the clusters of the tests do not have on, and that asks on the operator's behalf.
-pub const BY_ADMISSION: (&str, &str, &str) = ("microservice-operator.dev", "microservices/finalizers", "update");
+pub fn by_admission() -> Right {
+    right("microservice-operator.dev", "microservices/finalizers", "update")
+}
+
+pub fn right(group: &str, resource: &str, verb: &str) -> Right {
+    (group.to_owned(), resource.to_owned(), verb.to_owned())
+}
 
 /// What a Role or a ClusterRole grants, whatever the names of the objects.
 pub fn granted_by(role: &Value) -> Vec<Right> {
@@ -31,7 +37,7 @@ pub fn used_by(event: &AuditEvent) -> Vec<Right> {
         "" => event.resource.clone(),
         subresource => format!("{}/{subresource}", event.resource),
     };
-    let right = |verb: &str| (event.group.clone(), resource.clone(), verb.to_owned());
-    let created = (event.verb == "patch" && event.code == 201).then(|| right("create"));
-    [right(&event.verb)].into_iter().chain(created).collect()
+    let used = |verb: &str| right(&event.group, &resource, verb);
+    let created = (event.verb == "patch" && event.code == 201).then(|| used("create"));
+    [used(&event.verb)].into_iter().chain(created).collect()
 }
