@@ -2,17 +2,26 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use microservice_operator::api::Microservice;
-use serde_json::Value;
+use kube::{
+    ResourceExt,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use microservice_operator::{
+    api::{Microservice, labels::APP_MANAGED_BY},
+    plan::object::Kind,
+};
+use serde_json::{Value, json};
 
 use crate::{
+    campaign,
     sequence::NAME,
     slot::{Slot, children, until},
     support::{Space, condition, current, message},
 };
 
-/// How long nothing must be written in the end.
-const SILENCE: Duration = Duration::from_secs(4);
+/// How long nothing must be written in the end: by the whole campaign, and by the part that runs by default.
+const SILENCE: Duration = Duration::from_secs(60);
+const SHORT_SILENCE: Duration = Duration::from_secs(4);
 
 /// The spec is reached, and the status speaks of it.
 pub fn reached(it: &Microservice) -> bool {
@@ -43,6 +52,25 @@ async fn present(space: &Space) -> BTreeMap<String, Value> {
         }
     }
     all
+}
+
+/// What somebody changes while the spec is refused is put back: the last accepted spec stays in force. It may be taken away,
+/// too, if that is what is going on.
+pub async fn is_in_force(slot: &Slot) -> Result<(), String> {
+    let all = children(&slot.space).await;
+    let of_now = |(kind, _): &&(Kind, DynamicObject)| !matches!(kind, Kind::ControllerRevision | Kind::ConfigMap);
+    let Some((kind, child)) = all.iter().find(of_now) else { return Ok(()) };
+    let (api, name) = (slot.space.children(*kind), child.name_any());
+    let managed_by = |it: &DynamicObject| it.labels().get(APP_MANAGED_BY).cloned();
+    let patch = Patch::Merge(json!({"metadata": {"labels": {APP_MANAGED_BY: "somebody"}}}));
+    if api.patch(&name, &PatchParams::default(), &patch).await.is_err() {
+        return Ok(());
+    }
+    let back = until(|| async {
+        let now = api.get_opt(&name).await.ok()?;
+        now.is_none_or(|it| managed_by(&it) == managed_by(child)).then_some(())
+    });
+    back.await.ok_or_else(|| format!("{kind:?} {name} was changed while the spec was refused, and nobody put it back"))
 }
 
 /// Waits until there is what there is of a service that was made with this spec.
@@ -94,10 +122,11 @@ async fn versions(space: &Space) -> BTreeMap<String, String> {
 
 /// Watches that nothing is written, once what there was to write is.
 pub async fn is_silent(slot: &Slot) -> Result<(), String> {
+    let silence = if campaign::whole() { SILENCE } else { SHORT_SILENCE };
     let mut seen = Vec::new();
     for _ in 0..6 {
         let before = versions(&slot.space).await;
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(silence).await;
         let after = versions(&slot.space).await;
         if before == after {
             return Ok(());

@@ -63,16 +63,17 @@ fn sequences_of_edits_end_in_the_desired_state_or_in_a_clear_refusal() {
         let first = campaign::seed();
         let count = if campaign::whole() { SEQUENCES } else { SHORT };
         let count = std::env::var("CAMPAIGN_COUNT").map_or(count, |it| it.parse().unwrap());
+        let abreast = campaign::abreast(ABREAST);
         let world = World {
             schema: Schema::new(),
             checker: Checker::new().unwrap(),
             corpus: corpus::Corpus::read(),
-            slots: Mutex::new(slot::all(cluster, ABREAST.min(usize::try_from(count).unwrap())).await),
+            slots: Mutex::new(slot::all(cluster, abreast.min(usize::try_from(count).unwrap())).await),
         };
         let tally = Mutex::new(Tally::default());
         let failures = Mutex::new(BTreeMap::<u64, String>::new());
         stream::iter(first..first + count)
-            .for_each_concurrent(ABREAST, |seed| one(&world, seed, &tally, &failures))
+            .for_each_concurrent(abreast, |seed| one(&world, seed, &tally, &failures))
             .await;
         let (tally, failures) = (tally.into_inner(), failures.into_inner());
         println!("campaign 7, edits: {tally}, seeds {first} to {}", first + count - 1);

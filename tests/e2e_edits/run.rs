@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     World,
     generator::given,
-    judge::{is_as_if_new, is_silent, reached, told},
+    judge::{is_as_if_new, is_in_force, is_silent, reached, told},
     sequence::{Expected, Meddling, NAME, NAMESPACE, Sequence, Step, Wait},
     slot::{Slot, children, until},
     support::{Space, condition, current, told as condition_told},
@@ -117,6 +117,9 @@ async fn steps(world: &World, slot: &Slot, sequence: &Sequence, tally: &mut Tall
         match step {
             Step::Write { manifest, expected, wait, .. } => {
                 written(space, manifest, expected, *wait, tally).await.map_err(failed)?;
+                if matches!(expected, Expected::Stalled(_)) {
+                    is_in_force(slot).await.map_err(failed)?;
+                }
                 if *expected == Expected::Taken {
                     given(&manifest["spec"], "spec", &world.schema, &mut tally.fields);
                 }

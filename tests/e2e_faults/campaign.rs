@@ -5,9 +5,9 @@ use std::{fmt::Debug, future::Future, panic::AssertUnwindSafe};
 use devcluster::Dice;
 use futures::{FutureExt, StreamExt, stream};
 
-/// Runs of a campaign at a time: `CAMPAIGN_ABREAST`, or six.
-fn abreast() -> usize {
-    number("CAMPAIGN_ABREAST", 6)
+/// Runs of a campaign at a time: `CAMPAIGN_ABREAST`, or so many.
+pub fn abreast(otherwise: usize) -> usize {
+    number("CAMPAIGN_ABREAST", otherwise)
 }
 
 /// A number of the environment.
@@ -71,7 +71,7 @@ pub async fn run<T: Clone + Debug, F: Future<Output = ()>>(name: &str, mut cases
         }
     };
     let failed: Vec<String> =
-        stream::iter(cases).map(run).buffer_unordered(abreast()).filter_map(std::future::ready).collect().await;
+        stream::iter(cases).map(run).buffer_unordered(abreast(6)).filter_map(std::future::ready).collect().await;
     let part = if whole() { "the whole".to_owned() } else { format!("a part, CAMPAIGN_SEED={}", seed()) };
     println!("campaign {name}: {count} runs ({part}), {} ended as a clean run does", count - failed.len());
     assert!(failed.is_empty(), "campaign {name}: {} of {count} runs failed, see above: {failed:?}", failed.len());

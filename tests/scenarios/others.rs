@@ -5,7 +5,7 @@ use crate::{
     read::told,
     world::{Pods, World},
 };
-use microservice_operator::plan::object::Kind;
+use microservice_operator::{api::RouteMarks, plan::object::Kind};
 use serde_json::{Value, json};
 
 const NAME: &str = "order-service";
@@ -92,6 +92,23 @@ fn a_clash_with_what_an_earlier_microservice_of_this_name_left_says_that_it_goes
         "a Service named order-service exists and belongs to an earlier Microservice of this name: it is made anew as \
          soon as the cluster has removed it; if that does not happen, delete it"
     );
+}
+
+/// While it waits for what an earlier one left, its status has weights that no route ever had: pods of the earlier one do not
+/// give them a meaning.
+#[test]
+fn the_first_route_leads_to_no_version_that_only_an_earlier_microservice_of_this_name_ran() {
+    let only = |version: &str| two(90, 10).replace("{name: v1, image: 'x:1', weight: 90}, ", "").replace("v2", version);
+    let mut world = World::new(&only("v1"));
+    world.settle();
+    for kind in [Kind::ServiceAccount, Kind::Service, Kind::DestinationRule, Kind::VirtualService] {
+        world.remove(kind, NAME);
+    }
+    world.microservice.metadata.uid = Some("uid-2".into());
+    world.microservice.status.as_mut().unwrap().routes = RouteMarks::default();
+    world.edit(&only("v2"));
+    world.reconcile();
+    assert_eq!(world.routed(), "v2=100");
 }
 
 #[test]

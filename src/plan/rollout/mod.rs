@@ -225,14 +225,16 @@ fn judge_all<'a>(
 
 /// What is in force: the live route first, then the status. None when nothing was ever routed.
 fn current_weights(service: &Validated, observed: &Observed) -> Option<Weights> {
-    let known = |name: &String| service.version(name).is_some() || observed.versions.contains_key(name);
-    let live = observed.routes.as_ref().map(|routes| routes.default.clone());
-    let remembered: Weights =
-        observed.status.traffic.iter().map(|memory| (memory.version.clone(), memory.effective)).collect();
-    [live, Some(remembered)]
-        .into_iter()
-        .flatten()
-        .find(|weights| weights.values().sum::<i32>() == 100 && weights.iter().all(|(name, w)| *w == 0 || known(name)))
+    let runs = |name: &str| observed.versions.contains_key(name);
+    // Pods alone may be those of an earlier Microservice of that name, on whose way out the weights were never written.
+    let is_run = |name: &str| observed.versions.get(name).is_some_and(|it| it.deployment.is_some());
+    let usable = |weights: &Weights, known: &dyn Fn(&str) -> bool| {
+        let may = |name: &str| service.version(name).is_some() || known(name);
+        weights.values().sum::<i32>() == 100 && weights.iter().all(|(name, weight)| *weight == 0 || may(name))
+    };
+    let live = observed.routes.as_ref().map(|routes| routes.default.clone()).filter(|it| usable(it, &runs));
+    let remembered = || observed.status.traffic.iter().map(|memory| (memory.version.clone(), memory.effective)).collect();
+    live.or_else(|| Some(remembered()).filter(|it| usable(it, &is_run)))
 }
 
 /// All to the version with the largest request; to one that is complete, if there is any. Clients of a Service that is
