@@ -140,6 +140,7 @@ pub fn plan(
     let frozen = stage.freezes() || observed.adopting;
     let mut rollout = rollout::advance(service, observed, &around, template, frozen, stage.routes());
     let placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
+    let stage = placement.stage(stage);
     let mut placement = placement.beside(|kind| observed.foreign.contains_key(&(kind, service.identity.name.clone())));
     placement.service &= adoption::awaited(observed, &rollout).is_none();
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);

@@ -19,7 +19,7 @@ use crate::{
     judge::{is_as_if_new, is_in_force, is_silent, reached, told},
     sequence::{Expected, Meddling, NAME, NAMESPACE, Sequence, Step, Wait},
     slot::{Slot, children, until},
-    support::{Space, condition, current, told as condition_told},
+    support::{Space, condition, current, message, told as condition_told},
 };
 
 /// Why a sequence failed.
@@ -128,7 +128,7 @@ async fn steps(world: &World, slot: &Slot, sequence: &Sequence, tally: &mut Tall
                 tally.others += 1;
                 match (write(space, manifest, true).await, expected) {
                     (Ok(_), Expected::Taken | Expected::Stalled(_)) => {}
-                    (Err(why), Expected::Refused(path)) if why.contains(path.as_str()) => {}
+                    (Err(why), Expected::Refused(path)) if names(&why, path) => {}
                     (answer, expected) => return Err(failed(format!("{expected:?}, but it was {answer:?}"))),
                 }
             }
@@ -194,13 +194,19 @@ async fn written(
             if generation(api.get_opt(NAME).await.unwrap()) != before {
                 return Err(format!("what was refused has changed something: {why}"));
             }
-            if why.contains(path.as_str()) { Ok(()) } else { Err(format!("the refusal does not name {path}: {why}")) }
+            if names(&why, path) { Ok(()) } else { Err(format!("the refusal does not name {path}: {why}")) }
         }
         (answer, expected) => {
             let answer = answer.map(|_| "taken");
             Err(format!("{expected:?} was expected, but it was {answer:?}"))
         }
     }
+}
+
+/// Whether a refusal has the path; keys of maps may stand in brackets.
+fn names(why: &str, path: &str) -> bool {
+    let in_brackets = |(at, _)| why.contains(&format!("{}[{}]", &path[..at], &path[at + 1..]));
+    why.contains(path) || path.match_indices('.').any(in_brackets)
 }
 
 async fn comes_to(space: &Space, wanted: impl Fn(&Microservice) -> bool, what: &str) -> Result<Microservice, Failure> {
@@ -219,8 +225,19 @@ fn rollout(it: &Microservice) -> Option<(RolloutState, bool)> {
 fn waits_for_somebody(it: &Microservice) -> bool {
     let (state, held) = rollout(it).unwrap_or_default();
     let asks = it.status.as_ref().and_then(|status| status.rollout.as_ref()).is_some_and(|it| it.waits_for.is_some());
+    let status = it.status.as_ref();
+    let measures = status.and_then(|status| status.rollout.as_ref()).is_some_and(|it| it.step_analysis.is_some());
+    let still = message(it).contains("the rollout stands still");
+    let full = message(it).contains("Unschedulable");
     let zero = condition(it, "Available") == "False";
-    current(it) && (held || asks || zero || matches!(state, RolloutState::Paused | RolloutState::Aborted))
+    current(it)
+        && (held
+            || asks
+            || measures
+            || still
+            || full
+            || zero
+            || matches!(state, RolloutState::Paused | RolloutState::Aborted))
 }
 
 async fn act(space: &Space, verb: Verb) {
@@ -270,6 +287,16 @@ fn freed(manifest: &Value) -> Value {
             }
         }
     }
+    if free["spec"]["traffic"]["provider"] == "None" {
+        free["spec"].as_object_mut().unwrap().remove("rollout");
+    }
+    // There are three nodes.
+    let anywhere = |pods: &mut Value| {
+        let apart = pods.pointer_mut("/affinity/podAntiAffinity").and_then(Value::as_object_mut);
+        apart.map(|it| it.remove("requiredDuringSchedulingIgnoredDuringExecution"));
+    };
+    anywhere(&mut free["spec"]);
+    free["spec"].get_mut("versions").and_then(Value::as_array_mut).into_iter().flatten().for_each(anywhere);
     if free["spec"]["replicas"] == 0 {
         free["spec"]["replicas"] = 1.into();
     }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use microservice_operator::{api::Verb, plan::object::Kind};
 
 use crate::{
-    read::service_of,
+    read::{message, service_of},
     running, two,
     world::{Pods, World},
 };
@@ -81,6 +81,26 @@ fn from_the_service_to_the_mesh_and_back_each_step_waits_for_the_one_before() {
 
 /// Whichever status is lost, of whatever was written: each step of the way is in force for long enough before the next.
 #[test]
+fn routes_that_somebody_takes_away_come_back_at_once_but_behind_their_subsets() {
+    let mut world = running();
+    let routed = world.routed();
+    world.remove(Kind::VirtualService, "order-service");
+    world.reconcile();
+    assert_eq!(world.routed(), routed);
+    world.settle();
+    world.remove(Kind::VirtualService, "order-service");
+    world.remove(Kind::DestinationRule, "order-service");
+    world.settle();
+    assert!(world.has(Kind::DestinationRule, "order-service"));
+    assert!(!world.has(Kind::VirtualService, "order-service"), "the mesh must know the subsets first");
+    let (value, reason, _) = world.condition("Ready");
+    assert_eq!((value.as_str(), reason.as_str()), ("False", "ProviderChanging"));
+    world.pass(5);
+    assert_eq!(world.routed(), routed);
+    assert_eq!(world.condition("Ready").0, "True");
+}
+
+#[test]
 fn a_status_that_is_lost_on_the_way_from_the_mesh_to_the_service_shortens_no_wait() {
     for lost in 0..8 {
         let mut world = World::new(&two(100, 0));
@@ -135,6 +155,15 @@ fn what_is_asked_of_a_rollout_that_lost_its_mesh_is_refused() {
     world.pass(30);
     assert_eq!(world.pinned().as_deref(), Some("v1"));
     assert_eq!(world.ask(Verb::Promote).unwrap_err(), "no mesh carries the weights of the service");
+    assert_eq!(
+        message(&world),
+        "the rollout stands still, as no mesh carries the weights of the service: give it one again, or take out \
+         spec.rollout to give the versions their weights at once; traffic stays at v1 100"
+    );
+    world.edit(&two(0, 100).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
+    world.settle();
+    world.pass(30);
+    assert_eq!(world.pinned().as_deref(), Some("v2"));
 }
 
 #[test]

@@ -69,6 +69,8 @@ pub enum Fields {
         aborted: bool,
         /// What its status says that the rollout leads to.
         leads_to: String,
+        /// Its status is that of an older generation.
+        behind: bool,
         /// The whole status, to see when it is written.
         status: String,
     },
@@ -202,6 +204,9 @@ fn fields(kind: Kind, object: &Value, namespace: &str) -> Fields {
         Kind::Owner => Fields::Owner {
             aborted: status["rollout"]["state"] == "Aborted",
             leads_to: text(&status["rollout"]["target"]),
+            behind: status["observedGeneration"]
+                .as_i64()
+                .is_some_and(|seen| seen < number(&object["metadata"]["generation"])),
             status: status.to_string(),
         },
         Kind::Order => Fields::Order,

@@ -143,6 +143,11 @@ pub(super) fn volumes() -> Vec<Placed> {
                 "a clusterTrustBundle is named in one way: give either name or signerName",
             ),
             rule(
+                format!("{pod}.volumes[].projected.sources[].clusterTrustBundle"),
+                "!has(self.name) || !has(self.labelSelector)",
+                "a clusterTrustBundle with a name is one, and a labelSelector picks among those of a signerName: give one of the two",
+            ),
+            rule(
                 format!("{pod}.volumes[].projected.sources[].podCertificate"),
                 "has(self.credentialBundlePath) || has(self.keyPath) || has(self.certificateChainPath)",
                 "a podCertificate is written nowhere: give credentialBundlePath, or keyPath and certificateChainPath",

@@ -88,7 +88,7 @@ pub fn holds(
         Some(scaled.map(|message| Hold { reason: reason::CHILD_SCALED, message, ..hold.clone() }).unwrap_or(hold))
     }));
     holds.extend(of_provider(stage));
-    holds.extend(rollout::of_rollout(service, rollout));
+    holds.extend(rollout::of_rollout(service, rollout, stage));
     let routes = routes(service, observed, rollout, stage, clashes);
     // Without a mesh nothing is on its way that would ever change this: the condition alone says it. What an adoption
     // waits for is said above.
@@ -225,6 +225,10 @@ fn readiness_in_words(standing: &Standing<'_>, wanted: i32) -> String {
 fn of_removed(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
     let weight = rollout.weight(standing.name);
     if weight > 0 {
+        // What the rollout waits for is what its weight waits for.
+        if rollout.progress.as_ref().is_some_and(|status| status.state.is_under_way()) {
+            return None;
+        }
         let message =
             format!("{} was removed and keeps {weight} % of the requests until the others are ready", standing.name);
         return Some(Hold { reason: reason::DRAINING, message, severity: Severity::Progressing });

@@ -4,17 +4,27 @@ use jiff::Timestamp;
 
 use crate::{
     api::{RolloutState, conditions::reason},
-    plan::rollout::{Rollout, held},
+    plan::{
+        rollout::{Rollout, held},
+        traffic::provider::Stage,
+    },
     validate::Validated,
 };
 
 use super::{Hold, Severity, weights_in_words};
 
-pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>) -> Option<Hold> {
+pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>, stage: &Stage) -> Option<Hold> {
     let status = rollout.progress.as_ref()?;
     let steps = service.rollout.as_ref().map_or(0, |policy| policy.steps.len());
     let name = &service.identity.name;
     let weights = weights_in_words(rollout);
+    if status.state.is_under_way() && !stage.routes() {
+        let message = format!(
+            "the rollout stands still, as no mesh carries the weights of the service: give it one again, or take out \
+             spec.rollout to give the versions their weights at once; {weights}"
+        );
+        return Some(Hold { reason: reason::ROLLOUT_PROGRESSING, message, severity: Severity::Progressing });
+    }
     let left = usize::try_from(status.step).is_ok_and(|done| done < steps);
     let at = if left { format!("step {} of {steps}", status.step + 1) } else { "the last raise".to_owned() };
     if let Some(held) = held::told(status, rollout.outlook.pause_ends) {

@@ -233,7 +233,8 @@ fn current_weights(service: &Validated, observed: &Observed) -> Option<Weights> 
         weights.values().sum::<i32>() == 100 && weights.iter().all(|(name, weight)| *weight == 0 || may(name))
     };
     let live = observed.routes.as_ref().map(|routes| routes.default.clone()).filter(|it| usable(it, &runs));
-    let remembered = || observed.status.traffic.iter().map(|memory| (memory.version.clone(), memory.effective)).collect();
+    let remembered =
+        || observed.status.traffic.iter().map(|memory| (memory.version.clone(), memory.effective)).collect();
     live.or_else(|| Some(remembered()).filter(|it| usable(it, &is_run)))
 }
 

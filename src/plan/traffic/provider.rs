@@ -2,7 +2,8 @@
 //!
 //! Entering a mesh: DestinationRule, propagation, VirtualService, propagation, then the Service's selector widens and,
 //! after the propagation once more, weights move again. Leaving it goes the other way round. A live Service that is taken
-//! over enters the mesh from the first version that it selects.
+//! over enters the mesh from the first version that it selects. Routes that somebody took away come back at once, unless
+//! their subsets went with them: these come first again.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -110,6 +111,11 @@ pub fn place(
 }
 
 impl Placement {
+    /// On which part of the way this is: routes that wait for their subsets are on the way into the mesh.
+    pub fn stage(&self, stage: Stage) -> Stage {
+        if stage == Stage::Mesh && !self.virtual_service { Stage::Entering } else { stage }
+    }
+
     /// Without a word to the mesh when the Service of that name, and so the host, is somebody else's; without routes
     /// when the subsets are.
     pub fn beside(self, foreign: impl Fn(Kind) -> bool) -> Self {
@@ -148,7 +154,7 @@ impl Step<'_> {
 
     fn mesh(&self) -> Placement {
         let until = self.since().and_then(|since| since.0.checked_add(self.propagation).ok());
-        Placement {
+        let routed = Placement {
             service: true,
             destination_rule: true,
             virtual_service: true,
@@ -156,16 +162,27 @@ impl Step<'_> {
             provider: Some(Provider::Istio),
             provider_since: self.since(),
             next: until.filter(|until| *until > self.now),
+        };
+        let foreign = self.observed.foreign.keys().any(|(kind, _)| *kind == Kind::VirtualService);
+        let lost = self.observed.service.is_some() && self.observed.routes.is_none() && !foreign;
+        if lost && !self.routable() {
+            return Placement { virtual_service: false, next: self.after_subsets(), ..routed };
         }
+        routed
+    }
+
+    /// The mesh has the subsets of all versions that get requests.
+    fn routable(&self) -> bool {
+        let mut weighted = self.rollout.standings.iter().filter(|standing| self.rollout.weight(standing.name) > 0);
+        weighted.all(|standing| standing.routable)
     }
 
     fn enter(&self) -> Placement {
         let pin = self.observed.service.as_ref().and_then(|live| live.pinned.clone());
         let weighted = || self.rollout.standings.iter().filter(|standing| self.rollout.weight(standing.name) > 0);
-        let routable = weighted().all(|standing| standing.routable);
         let waiting = Placement { destination_rule: true, pin: pin.clone(), ..self.plain(None) };
         let Some(live) = &self.observed.routes else {
-            return Placement { virtual_service: routable, next: self.after_subsets(), ..waiting };
+            return Placement { virtual_service: self.routable(), next: self.after_subsets(), ..waiting };
         };
         let created = live.created.checked_add(CREATION_PRECISION).unwrap_or(live.created);
         let due = created.checked_add(self.propagation).unwrap_or(self.now);

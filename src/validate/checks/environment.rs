@@ -82,8 +82,10 @@ pub(super) fn fields_name_containers(spec: &MicroserviceSpec, resolved: &Validat
             }
         }
         for volume in scope.entries("volumes", |pod| &pod.volumes, |volume| &volume.name) {
-            let items = volume.value.downward_api.as_ref().and_then(|source| source.items.as_ref());
-            for field in items.into_iter().flatten().filter_map(|item| item.resource_field_ref.as_ref()) {
+            let own = volume.value.downward_api.iter().filter_map(|source| source.items.as_ref());
+            let sources = volume.value.projected.iter().filter_map(|projected| projected.sources.as_ref()).flatten();
+            let projected = sources.filter_map(|source| source.downward_api.as_ref()?.items.as_ref());
+            for field in own.chain(projected).flatten().filter_map(|item| item.resource_field_ref.as_ref()) {
                 problems.extend(unknown(field, &known, &volume.path, true));
             }
         }

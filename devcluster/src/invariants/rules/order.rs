@@ -96,6 +96,10 @@ pub(super) fn selector(step: &Step<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     for target in step.state.weighted().filter(|target| target.service == before.name) {
         let Some(ago) = too_soon(step, step.state.since_weight(target)) else { continue };
+        // Whoever takes the Service away as a whole, after its routes, wants no requests.
+        if new.is_none() && !ago.is_zero() {
+            continue;
+        }
         if !old.is_empty() && step.state.workload_labels().any(|labels| left(target, labels)) {
             let why = format!(
                 "the Service {} no longer selects pods of {target}, and {}",

@@ -153,6 +153,12 @@ impl State {
         object.owner.as_ref().is_some_and(|owner| self.of(Kind::Owner).any(|it| it.uid == *owner))
     }
 
+    /// Whether the status of this owner does not know the newest spec yet.
+    pub fn is_behind(&self, owner: &str) -> bool {
+        let mut owners = self.of(Kind::Owner).filter(|it| it.uid == owner);
+        owners.any(|it| matches!(it.fields, Fields::Owner { behind: true, .. }))
+    }
+
     /// Labels of a subset; none when there is no such subset.
     pub fn subset_labels(&self, target: &Target) -> Option<&Labels> {
         let name = target.subset.as_ref()?;

@@ -13,6 +13,8 @@ pub(super) struct Story {
     pub(super) version: u64,
     pub(super) at: Timestamp,
     pub(super) found: Vec<Rule>,
+    /// Statuses from now on are those of an older spec.
+    pub(super) behind: bool,
     generations: BTreeMap<String, i64>,
 }
 
@@ -53,6 +55,7 @@ impl Story {
             version: 0,
             at,
             found: Vec::new(),
+            behind: false,
             generations: BTreeMap::new(),
         }
     }
@@ -156,7 +159,8 @@ impl Story {
     /// The same, with what the rollout leads to.
     pub(super) fn leads(&mut self, generation: i64, rollout: &str, to: &str, more: &str) {
         let status = format!("{rollout} {to} {more}");
-        let fields = Fields::Owner { aborted: rollout == "Aborted", leads_to: to.to_owned(), status };
+        let fields =
+            Fields::Owner { aborted: rollout == "Aborted", leads_to: to.to_owned(), behind: self.behind, status };
         self.set("a", None, generation, fields);
     }
 

@@ -268,6 +268,12 @@ fn a_service_selects_what_has_weight() {
     story.broke(&[Rule::SelectorLeft]);
     story.gone(Kind::Service, "a");
     story.broke(&[Rule::SelectorLeft]);
+
+    let mut story = Story::settled();
+    story.gone(Kind::VirtualService, "a");
+    story.pass(100);
+    story.gone(Kind::Service, "a");
+    story.holds();
 }
 
 #[test]
@@ -306,6 +312,22 @@ fn weights_may_turn_round_when_somebody_asks_for_it() {
         story.routes(&[("v1", 100), ("v2", 0)]);
         story.finish(6_000);
         let expected: &[Rule] = if asked { &[] } else { &[Rule::Oscillated; 2] };
+        story.broke(expected);
+    }
+}
+
+#[test]
+fn weights_may_be_of_the_rollout_before_until_the_status_knows_of_the_edit() {
+    for behind in [true, false] {
+        let mut story = Story::settled();
+        story.behind = behind;
+        story.owner(2);
+        story.pass(1_000);
+        story.routes(&[("v1", 50), ("v2", 50)]);
+        story.pass(1_000);
+        story.routes(&[("v1", 100), ("v2", 0)]);
+        story.finish(6_000);
+        let expected: &[Rule] = if behind { &[] } else { &[Rule::Oscillated; 2] };
         story.broke(expected);
     }
 }

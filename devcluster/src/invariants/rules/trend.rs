@@ -42,8 +42,8 @@ impl Memory {
     /// Hears of a revision of the owner that is no edit.
     pub(super) fn told(&mut self, step: &Step<'_>, before: &Object, owner: &Object) -> Vec<Violation> {
         let (
-            Fields::Owner { aborted: known, leads_to: led_to, status: old },
-            Fields::Owner { aborted, leads_to, status },
+            Fields::Owner { aborted: known, leads_to: led_to, status: old, .. },
+            Fields::Owner { aborted, leads_to, status, .. },
         ) = (&before.fields, &owner.fields)
         else {
             return Vec::new();
@@ -100,12 +100,13 @@ impl Memory {
                 ways.clear();
                 continue;
             }
-            // What is written right after an edit may still be of the rollout before it.
+            // What is written right after an edit, and until the status knows of it, may still be of the rollout before.
+            let behind = object.owner.as_ref().is_some_and(|owner| step.state.is_behind(owner));
             let settled = self.edited.get(&of).map(|at| at.saturating_add(step.settings.slack).unwrap_or(*at));
             for (target, by) in it.changes() {
                 let way = Way { up: by > 0, at: step.state.now };
                 let Some(old) = ways.insert(target.clone(), way) else { continue };
-                if old.up != way.up && settled.is_none_or(|settled| old.at > settled) {
+                if old.up != way.up && !behind && settled.is_none_or(|settled| old.at > settled) {
                     let (before, after) = it.words();
                     let (now, then) = if way.up { ("rises", "fell") } else { ("falls", "rose") };
                     let why = format!(
