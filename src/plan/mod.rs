@@ -137,7 +137,7 @@ pub fn plan(
     };
     let templates = children::templates(service, observed);
     let template = |name: &str| templates.get(name).map(|template| template.id.clone());
-    let frozen = stage.freezes() || observed.adopting;
+    let frozen = stage.freezes(observed) || observed.adopting;
     let mut rollout = rollout::advance(service, observed, &around, template, frozen, stage.routes());
     let placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
     let stage = placement.stage(stage);

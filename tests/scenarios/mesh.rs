@@ -167,6 +167,23 @@ fn what_is_asked_of_a_rollout_that_lost_its_mesh_is_refused() {
 }
 
 #[test]
+fn no_route_moves_on_the_way_out_of_the_mesh_once_the_service_is_narrowed() {
+    let mut world = World::new(&two(100, 0));
+    world.settle();
+    world.pass(20);
+    world.pods.insert("v2".into(), Pods::Broken("Error"));
+    world.edit(&two(0, 100).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
+    world.settle();
+    assert_eq!((world.routed().as_str(), world.pinned().as_deref()), ("v1=100", Some("v1")));
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v1=100", "requests to v2 would meet no pod");
+    world.pass(30);
+    assert_eq!(world.pinned().as_deref(), Some("v2"));
+    assert!(!world.has(Kind::VirtualService, "order-service"));
+}
+
+#[test]
 fn a_mesh_that_goes_and_comes_leaves_the_workloads_served() {
     let mut world = running();
     world.caches.set_mesh(microservice_operator::observe::Mesh::Absent);

@@ -391,13 +391,14 @@ impl World {
         }
     }
 
-    /// Invariants 1 and 3: every route sums to 100 and leads to subsets that the mesh knows.
+    /// Invariants 1 and 3: every route sums to 100 and leads to subsets that the mesh knows, of versions that the Service selects.
     fn check_routes(&self) {
         let Some(routes) = self.objects.get(&(Kind::VirtualService, "order-service".to_owned())) else { return };
         if routes["metadata"]["ownerReferences"].is_null() {
             return;
         }
         let known = self.subsets();
+        let pinned = self.has(Kind::Service, "order-service").then(|| self.pinned()).flatten();
         let account = self.objects.get(&(Kind::ServiceAccount, "order-service".to_owned()));
         // Where pods would run as somebody else's account there are none from the start, and the routes lead nowhere.
         let blocked = account.is_some_and(|it| it["metadata"]["ownerReferences"].is_null());
@@ -415,6 +416,9 @@ impl World {
                     known.iter().any(|name| name == subset),
                     "{subset} is routed to, but the subsets are {known:?}"
                 );
+                let selected =
+                    pinned.as_deref().filter(|_| route["match"].is_null() && to["weight"].as_i64() != Some(0));
+                assert!(selected.is_none_or(|it| it == subset), "{subset} is routed to, and {selected:?} is selected");
                 let deployment = format!("order-service-{subset}");
                 assert!(blocked || self.has(Kind::Deployment, &deployment), "{deployment} is routed to, but gone");
             }

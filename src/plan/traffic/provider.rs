@@ -61,9 +61,15 @@ impl Stage {
         }
     }
 
-    /// Weights stay as they are on this stage.
-    pub fn freezes(&self) -> bool {
-        matches!(self, Self::Settling | Self::Entering)
+    /// Weights stay as they are on this stage: on the way into the mesh, and on the way out once the Service is narrowed to one
+    /// version: routes to another one would meet no pod.
+    pub fn freezes(&self, observed: &Observed) -> bool {
+        let narrowed = || observed.service.as_ref().is_some_and(|live| live.pinned.is_some());
+        match self {
+            Self::Settling | Self::Entering => true,
+            Self::Leaving => narrowed(),
+            Self::Worker | Self::Adopting | Self::Mesh | Self::Plain => false,
+        }
     }
 
     /// The mesh's subsets decide which version can be routed to.
