@@ -79,7 +79,6 @@ fn from_the_service_to_the_mesh_and_back_each_step_waits_for_the_one_before() {
     assert_eq!(world.condition("Ready").0, "True");
 }
 
-/// Whichever status is lost, of whatever was written: each step of the way is in force for long enough before the next.
 #[test]
 fn routes_that_somebody_takes_away_come_back_at_once_but_behind_their_subsets() {
     let mut world = running();
@@ -100,6 +99,7 @@ fn routes_that_somebody_takes_away_come_back_at_once_but_behind_their_subsets() 
     assert_eq!(world.condition("Ready").0, "True");
 }
 
+/// Whichever status is lost, of whatever was written: each step of the way is in force for long enough before the next.
 #[test]
 fn a_status_that_is_lost_on_the_way_from_the_mesh_to_the_service_shortens_no_wait() {
     for lost in 0..8 {

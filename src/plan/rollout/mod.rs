@@ -226,7 +226,7 @@ fn judge_all<'a>(
 /// What is in force: the live route first, then the status. None when nothing was ever routed.
 fn current_weights(service: &Validated, observed: &Observed) -> Option<Weights> {
     let runs = |name: &str| observed.versions.contains_key(name);
-    // Pods alone may be those of an earlier Microservice of that name, on whose way out the weights were never written.
+    // Pods alone may be those of an earlier Microservice of that name, and no route had the weights yet.
     let is_run = |name: &str| observed.versions.get(name).is_some_and(|it| it.deployment.is_some());
     let usable = |weights: &Weights, known: &dyn Fn(&str) -> bool| {
         let may = |name: &str| service.version(name).is_some() || known(name);

@@ -179,20 +179,22 @@ impl Step<'_> {
 
     /// The mesh has the subsets of all versions that get requests.
     fn routable(&self) -> bool {
-        let mut weighted = self.rollout.standings.iter().filter(|standing| self.rollout.weight(standing.name) > 0);
-        weighted.all(|standing| standing.routable)
+        self.weighted().all(|standing| standing.routable)
+    }
+
+    fn weighted(&self) -> impl Iterator<Item = &Standing<'_>> {
+        self.rollout.standings.iter().filter(|standing| self.rollout.weight(standing.name) > 0)
     }
 
     fn enter(&self) -> Placement {
         let pin = self.observed.service.as_ref().and_then(|live| live.pinned.clone());
-        let weighted = || self.rollout.standings.iter().filter(|standing| self.rollout.weight(standing.name) > 0);
         let waiting = Placement { destination_rule: true, pin: pin.clone(), ..self.plain(None) };
         let Some(live) = &self.observed.routes else {
             return Placement { virtual_service: self.routable(), next: self.after_subsets(), ..waiting };
         };
         let created = live.created.checked_add(CREATION_PRECISION).unwrap_or(live.created);
         let due = created.checked_add(self.propagation).unwrap_or(self.now);
-        let stranded = weighted().all(|standing| !standing.serving());
+        let stranded = self.weighted().all(|standing| !standing.serving());
         if due <= self.now || stranded {
             return Placement { provider_since: Some(time(self.now)), next: Some(self.later()), ..self.mesh() };
         }
