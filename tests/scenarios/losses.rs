@@ -42,6 +42,33 @@ fn a_version_that_dies_is_covered_by_the_other_which_grows_and_comes_back_after_
 }
 
 #[test]
+fn a_version_that_is_yet_to_start_has_lost_nothing_and_gets_its_weight_once_it_is_complete() {
+    let mut world = World::new(&two(90, 10));
+    world.pods.insert("v1".into(), Pods::Ready(0));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v2=100", "it is the only one that answers");
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10", "nothing holds it out: {:?}", world.condition("Ready"));
+    assert_eq!(told(&world, "VersionLost"), 0);
+}
+
+#[test]
+fn a_version_that_crashes_before_it_was_ever_ready_is_held_out() {
+    let mut world = World::new(&two(90, 10));
+    world.pods.insert("v1".into(), Pods::Broken("CrashLoopBackOff"));
+    world.settle();
+    world.crashes.insert("v1".into(), world.now);
+    world.pass(5);
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(told(&world, "VersionLost"), 1);
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(world.routed(), "v2=100", "{:?}", world.condition("Ready"));
+}
+
+#[test]
 fn while_nothing_is_ready_the_last_weights_stand() {
     let mut world = running();
     for version in ["v1", "v2"] {

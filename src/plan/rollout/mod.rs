@@ -305,7 +305,7 @@ fn note_losses(
 ) -> Vec<String> {
     let live = |name: &str| observed.routes.as_ref().and_then(|routes| routes.named.get(name));
     let mut lost = Vec::new();
-    for standing in standings.iter_mut().filter(|standing| !standing.serving()) {
+    for standing in standings.iter_mut().filter(|standing| standing.fails()) {
         let taken = |before: Option<&Weights>, after: Option<&Weights>| {
             let weight = |weights: Option<&Weights>| weights.map_or(0, |weights| weight_of(weights, standing.name));
             weight(before) > 0 && weight(after) == 0

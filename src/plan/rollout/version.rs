@@ -45,6 +45,8 @@ pub struct Standing<'a> {
     pub restarted_at: Option<Timestamp>,
     /// When the last pod of it restarted or lost its readiness.
     pub relapsed_at: Option<Timestamp>,
+    /// It had a ready pod before, as far as its pods and the status tell.
+    pub was_ready: bool,
     pub held: bool,
     /// The weight that the rollout leads to: the requested one, unless versions are parked.
     pub target: i32,
@@ -106,6 +108,7 @@ impl<'a> Standing<'a> {
             restarting: !proven && restarted >= pods.div_ceil(10).max(1),
             restarted_at: last_restart(observed).filter(|at| counted_since.is_none_or(|since| *at > since)),
             relapsed_at: relapsed_at(observed, &memory),
+            was_ready: memory.ready > 0 || last_unready(observed).is_some(),
             held,
             target: spec.map_or(0, |spec| spec.weight),
             aim: spec.map_or(0, |spec| spec.weight),
@@ -123,6 +126,12 @@ impl<'a> Standing<'a> {
     /// It has a ready pod and is not lost.
     pub fn serving(&self) -> bool {
         self.ready > 0 && !self.restarting
+    }
+
+    /// What it carried is lost with it. The first weights go to a version that is yet to start: another one that is
+    /// ready before takes them, and they come back without a hold-out.
+    pub fn fails(&self) -> bool {
+        self.restarting || (self.ready == 0 && self.was_ready)
     }
 
     /// It may be raised to what is requested.
@@ -387,8 +396,11 @@ fn restarted_pods(observed: Option<&ObservedVersion>, since: Option<Timestamp>) 
 fn relapsed_at(observed: Option<&ObservedVersion>, memory: &VersionTraffic) -> Option<Timestamp> {
     let known = memory.restarts_since.as_ref().map(|since| since.0);
     let restarted = last_restart(observed).filter(|at| known.is_none_or(|known| *at > known));
-    let unready = observed?.pods.iter().filter_map(|pod| pod.unready_since).max();
-    restarted.max(unready)
+    restarted.max(last_unready(observed))
+}
+
+fn last_unready(observed: Option<&ObservedVersion>) -> Option<Timestamp> {
+    observed?.pods.iter().filter_map(|pod| pod.unready_since).max()
 }
 
 /// A pod's own trouble says more than its Deployment's.
