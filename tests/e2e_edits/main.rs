@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use microservice_operator::offline::Checker;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use generator::Schema;
 use run::{Failure, Tally, perform};
@@ -37,7 +37,7 @@ use support::Operator;
 /// Sequences of the whole campaign, and of the part that runs by default.
 const SEQUENCES: u64 = 2_000;
 const SHORT: u64 = 16;
-/// Sequences at a time.
+/// Sequences at a time, and as many more whose silence is waited for.
 const ABREAST: usize = 16;
 /// How often a failing sequence is run anew to shorten it.
 const ATTEMPTS: usize = 8;
@@ -50,6 +50,8 @@ struct World {
     checker: Checker,
     corpus: corpus::Corpus,
     slots: Mutex<Vec<Slot>>,
+    /// What works has one; what only waits has none.
+    turns: Semaphore,
 }
 
 #[test]
@@ -64,16 +66,18 @@ fn sequences_of_edits_end_in_the_desired_state_or_in_a_clear_refusal() {
         let count = if campaign::whole() { SEQUENCES } else { SHORT };
         let count = std::env::var("CAMPAIGN_COUNT").map_or(count, |it| it.parse().unwrap());
         let abreast = campaign::abreast(ABREAST);
+        let slots = (2 * abreast).min(usize::try_from(count).unwrap());
         let world = World {
             schema: Schema::new(),
             checker: Checker::new().unwrap(),
             corpus: corpus::Corpus::read(),
-            slots: Mutex::new(slot::all(cluster, abreast.min(usize::try_from(count).unwrap())).await),
+            slots: Mutex::new(slot::all(cluster, slots).await),
+            turns: Semaphore::new(abreast),
         };
         let tally = Mutex::new(Tally::default());
         let failures = Mutex::new(BTreeMap::<u64, String>::new());
         stream::iter(first..first + count)
-            .for_each_concurrent(abreast, |seed| one(&world, seed, &tally, &failures))
+            .for_each_concurrent(slots, |seed| one(&world, seed, &tally, &failures))
             .await;
         let (tally, failures) = (tally.into_inner(), failures.into_inner());
         println!("campaign 7, edits: {tally}, seeds {first} to {}", first + count - 1);

@@ -68,9 +68,14 @@ pub async fn perform(world: &World, slot: &Slot, sequence: &Sequence, tally: &mu
     let second = jiff::SignedDuration::from_secs(1);
     let settings = Settings { propagation: second, slack: second / 2, ..Settings::default() };
     let recorder = Recorder::start(&slot.space.client, &slot.space.name, owner, orders, settings).await.unwrap();
+    let turn = world.turns.acquire().await.unwrap();
     let mut ended = steps(world, slot, sequence, tally).await;
     if ended.is_ok() {
         ended = end(slot, sequence).await;
+    }
+    drop(turn);
+    if ended.is_ok() {
+        ended = is_silent(slot).await;
     }
     let broken: Vec<_> = recorder.finish().await.iter().map(ToString::to_string).collect();
     slot.clear().await;
@@ -336,8 +341,7 @@ async fn end(slot: &Slot, sequence: &Sequence) -> Result<(), Failure> {
     }
     comes_to(&slot.fresh, reached, "the last spec, of a new service,").await?;
     answered(&slot.space).await?;
-    is_as_if_new(slot).await?;
-    is_silent(slot).await
+    is_as_if_new(slot).await
 }
 
 /// Each action has come to something, and a refusal says why.

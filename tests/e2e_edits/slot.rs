@@ -16,7 +16,9 @@ use crate::{sequence::NAME, support::Space};
 
 /// How long a condition is waited for. The machine may be busy with many sequences.
 pub const PATIENCE: Duration = Duration::from_secs(240);
-const POLL: Duration = Duration::from_millis(300);
+/// From one question to the next: soon at first, and less and less often.
+const POLL: Duration = Duration::from_millis(200);
+const LONGEST_POLL: Duration = Duration::from_secs(2);
 
 pub struct Slot {
     pub space: Space,
@@ -69,11 +71,13 @@ async fn put_in_cluster(cluster: &Cluster, object: &serde_json::Value) {
 /// Asks until there is an answer.
 pub async fn until<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
+    let mut poll = POLL;
     while Instant::now() < deadline {
         if let Some(answer) = ask().await {
             return Some(answer);
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(poll).await;
+        poll = poll.mul_f64(1.3).min(LONGEST_POLL);
     }
     None
 }

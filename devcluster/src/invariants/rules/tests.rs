@@ -318,16 +318,19 @@ fn weights_may_turn_round_when_somebody_asks_for_it() {
 
 #[test]
 fn weights_may_be_of_the_rollout_before_until_the_status_knows_of_the_edit() {
-    for behind in [true, false] {
+    for (behind, still, expected) in
+        [(true, true, &[][..]), (true, false, &[]), (false, false, &[Rule::Oscillated; 2])]
+    {
         let mut story = Story::settled();
         story.behind = behind;
         story.owner(2);
         story.pass(1_000);
         story.routes(&[("v1", 50), ("v2", 50)]);
+        story.behind = still;
+        story.status(2, "Progressing", "50");
         story.pass(1_000);
         story.routes(&[("v1", 100), ("v2", 0)]);
         story.finish(6_000);
-        let expected: &[Rule] = if behind { &[] } else { &[Rule::Oscillated; 2] };
         story.broke(expected);
     }
 }

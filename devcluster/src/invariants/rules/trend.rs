@@ -95,18 +95,18 @@ impl Memory {
             let of = (object.name.clone(), it.route.key.clone());
             let ways = self.ways.entry(of.clone()).or_default();
             let loss = it.changes().any(|(target, by)| by < 0 && step.state.lost(target));
+            // What is written right after an edit, and until the status knows of it, may still be of the rollout before.
+            let behind = object.owner.as_ref().is_some_and(|owner| step.state.is_behind(owner));
             // After a loss the way back is a rollout of its own.
-            if !it.known || loss || step.before.is_none() {
+            if !it.known || loss || behind || step.before.is_none() {
                 ways.clear();
                 continue;
             }
-            // What is written right after an edit, and until the status knows of it, may still be of the rollout before.
-            let behind = object.owner.as_ref().is_some_and(|owner| step.state.is_behind(owner));
             let settled = self.edited.get(&of).map(|at| at.saturating_add(step.settings.slack).unwrap_or(*at));
             for (target, by) in it.changes() {
                 let way = Way { up: by > 0, at: step.state.now };
                 let Some(old) = ways.insert(target.clone(), way) else { continue };
-                if old.up != way.up && !behind && settled.is_none_or(|settled| old.at > settled) {
+                if old.up != way.up && settled.is_none_or(|settled| old.at > settled) {
                     let (before, after) = it.words();
                     let (now, then) = if way.up { ("rises", "fell") } else { ("falls", "rose") };
                     let why = format!(
