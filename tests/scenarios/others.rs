@@ -111,6 +111,23 @@ fn the_first_route_leads_to_no_version_that_only_an_earlier_microservice_of_this
     assert_eq!(world.routed(), "v2=100");
 }
 
+/// Its Deployment never came, as that of an earlier one was in the way; the mesh is given its time before the routes leave it.
+#[test]
+fn a_version_that_was_routed_and_never_ran_is_left_for_one_that_the_mesh_knows() {
+    let only = |version: &str| two(90, 10).replace("{name: v1, image: 'x:1', weight: 90}, ", "").replace("v2", version);
+    let mut world = World::new(&only("v1"));
+    let earlier = controller("microservice-operator.dev/v1alpha1", "Microservice", NAME);
+    let mut left = theirs(earlier, json!({}));
+    left["spec"] = json!({"replicas": 0});
+    world.put_foreign(Kind::Deployment, "order-service-v1", left);
+    world.settle();
+    world.edit(&only("v2"));
+    world.settle();
+    assert_eq!(world.routed(), "v1=100", "the mesh has only heard of v2");
+    world.pass(5);
+    assert_eq!(world.routed(), "v2=100");
+}
+
 #[test]
 fn routes_of_somebody_elses_stand_in_the_way_under_a_mesh_only() {
     for kind in [Kind::VirtualService, Kind::DestinationRule] {

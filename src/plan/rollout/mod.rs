@@ -225,7 +225,8 @@ fn judge_all<'a>(
 
 /// What is in force: the live route first, then the status. None when nothing was ever routed.
 fn current_weights(service: &Validated, observed: &Observed) -> Option<Weights> {
-    let runs = |name: &str| observed.versions.contains_key(name);
+    // A Deployment of an earlier Microservice may have been in the way of its own: the mesh knows it all the same.
+    let runs = |name: &str| observed.versions.contains_key(name) || observed.subsets.contains(name);
     // Pods alone may be those of an earlier Microservice of that name, and no route had the weights yet.
     let is_run = |name: &str| observed.versions.get(name).is_some_and(|it| it.deployment.is_some());
     let usable = |weights: &Weights, known: &dyn Fn(&str) -> bool| {
