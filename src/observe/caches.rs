@@ -237,7 +237,9 @@ impl Caches {
         observed.kept_revisions = self.kept_revisions(service, &observed.orders);
         observed.route_conflicts = self.route_conflicts(identity);
         observed.foreign = self.foreign(service);
+        // With routes of its own the service is in the mesh, and its Service has only lost its owner.
         observed.adopting = !service.ports.is_empty()
+            && observed.routes.is_none()
             && self
                 .child(Kind::Service, &Key::new(&identity.namespace, &identity.name))
                 .is_some_and(|live| adoptable(&live, identity));

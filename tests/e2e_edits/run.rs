@@ -17,6 +17,7 @@ use crate::{
     World,
     generator::given,
     judge::{is_as_if_new, is_in_force, is_silent, reached, told},
+    propagation,
     sequence::{Expected, Meddling, NAME, NAMESPACE, Sequence, Step, Wait},
     slot::{Slot, children, until},
     support::{Space, condition, current, message, told as condition_told},
@@ -65,8 +66,8 @@ impl fmt::Display for Tally {
 pub async fn perform(world: &World, slot: &Slot, sequence: &Sequence, tally: &mut Tally) -> Result<(), Failure> {
     let [owner, orders] = ["Microservice", "MicroserviceAction"]
         .map(|kind| Some(GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", kind)));
-    let second = jiff::SignedDuration::from_secs(1);
-    let settings = Settings { propagation: second, slack: second / 2, ..Settings::default() };
+    let propagation: jiff::SignedDuration = propagation().parse().unwrap();
+    let settings = Settings { propagation, slack: propagation / 2, ..Settings::default() };
     let recorder = Recorder::start(&slot.space.client, &slot.space.name, owner, orders, settings).await.unwrap();
     let turn = world.turns.acquire().await.unwrap();
     let mut ended = steps(world, slot, sequence, tally).await;

@@ -153,6 +153,23 @@ fn routes_of_somebody_elses_stand_in_the_way_under_a_mesh_only() {
     }
 }
 
+#[test]
+fn a_service_that_lost_its_owner_while_the_mesh_routes_to_it_is_only_taken_back() {
+    let mut world = World::new(&two(90, 10));
+    world.settle();
+    world.pass(10);
+    world.meddle(Kind::Service, NAME, |service| {
+        let metadata = service["metadata"].as_object_mut().unwrap();
+        metadata.remove("ownerReferences");
+        metadata.insert("annotations".into(), json!({"microservice-operator.dev/adopt": NAME}));
+        true
+    });
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10", "the routes stay");
+    assert_eq!(world.pinned(), None, "both versions are selected");
+    assert!(world.object(Kind::Service, NAME)["metadata"]["ownerReferences"].is_array());
+}
+
 /// A world with a live Service of somebody else's that the Microservice may take over.
 fn with_live_service(spec: &str) -> World {
     let mut world = World::new(spec);

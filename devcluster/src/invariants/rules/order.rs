@@ -54,6 +54,10 @@ pub(super) fn subsets(step: &Step<'_>) -> Vec<Violation> {
             Some(_) => {}
             None => {
                 let Some(ago) = too_soon(step, step.state.since_reference(&target)) else { continue };
+                // After its routes and its Service it goes as a whole: whoever takes these away wants no requests.
+                if step.after.is_none() && !ago.is_zero() && !step.state.has_service(service) {
+                    continue;
+                }
                 let why = format!("the subset {target} was removed, and {}", last("a route leads to it", ago));
                 found.push(step.violation(Rule::SubsetRemovedEarly, in_words(labels), "gone", why));
             }

@@ -269,11 +269,16 @@ fn a_service_selects_what_has_weight() {
     story.gone(Kind::Service, "a");
     story.broke(&[Rule::SelectorLeft]);
 
-    let mut story = Story::settled();
-    story.gone(Kind::VirtualService, "a");
-    story.pass(100);
-    story.gone(Kind::Service, "a");
-    story.holds();
+    for (before_the_subsets, expected) in [(true, &[][..]), (false, &[Rule::SubsetRemovedEarly])] {
+        let mut story = Story::settled();
+        story.gone(Kind::VirtualService, "a");
+        story.pass(100);
+        if before_the_subsets {
+            story.gone(Kind::Service, "a");
+        }
+        story.gone(Kind::DestinationRule, "a");
+        story.broke(expected);
+    }
 }
 
 #[test]
@@ -318,8 +323,7 @@ fn weights_may_turn_round_when_somebody_asks_for_it() {
 
 #[test]
 fn weights_may_be_of_the_rollout_before_until_the_status_knows_of_the_edit() {
-    for (behind, still, expected) in
-        [(true, true, &[][..]), (true, false, &[]), (false, false, &[Rule::Oscillated; 2])]
+    for (behind, still, expected) in [(true, true, &[][..]), (true, false, &[]), (false, false, &[Rule::Oscillated; 2])]
     {
         let mut story = Story::settled();
         story.behind = behind;

@@ -71,6 +71,8 @@ impl Situation<'_> {
         let superseded = self.parties.iter().any(|party| {
             weight_of(&current, party.name) > weight_of(&stable, party.name) && (party.requested == 0 || party.changed)
         });
-        started(if superseded || old.state == RolloutState::Aborted { stable.clone() } else { current }, stable)
+        // A version that stands in for one that is not ready was given more without a rollout: the way is from there.
+        let returns = !promoted && (superseded || old.state == RolloutState::Aborted);
+        started(if returns { stable.clone() } else { current }, stable)
     }
 }
