@@ -4,7 +4,10 @@ use crate::{
     read::{rollout, service_of, told},
     world::{Pods, World},
 };
-use microservice_operator::{api::RolloutState, plan::object::Kind};
+use microservice_operator::{
+    api::{RolloutState, Verb},
+    plan::object::Kind,
+};
 
 pub const STEPS: &str = "{steps: [{weight: 5}, {pause: {duration: 60s}}, {weight: 50}, {pause: {}}]}";
 
@@ -68,6 +71,30 @@ fn a_first_deployment_goes_without_steps() {
     assert_eq!(world.routed(), "v1=60 v2=40");
     assert_eq!(world.condition("Promoted").0, "True");
     assert_eq!(told(&world, "RolloutStarted"), 0);
+}
+
+/// It never had its weight, and v1 stands in for it: nothing is raised only to be lowered by the next step.
+#[test]
+fn a_rollout_begins_where_the_weights_are_though_a_version_gets_ready_late() {
+    let mut world = World::new(&service("v1=90 v2=10", STEPS));
+    world.pods.insert("v2".into(), Pods::Ready(0));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=100");
+    world.pods.insert("v3".into(), Pods::Ready(0));
+    world.edit(&service("v1=0 v2=0 v3=100", STEPS));
+    world.settle();
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=100", "v2 is to get nothing any more");
+    world.pods.insert("v3".into(), Pods::Healthy);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=95 v3=5");
+    world.ask(Verb::Abort).unwrap();
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10", "it goes back to what the spec asked for before");
 }
 
 #[test]
