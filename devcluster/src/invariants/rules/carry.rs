@@ -84,9 +84,11 @@ fn raised(step: &Step<'_>, it: &Move<'_>) -> Vec<Violation> {
     found
 }
 
-/// Whether nothing is left to a version because it cannot serve, and not because somebody wants it so.
+/// Whether nothing is left to a version because it cannot serve, and not because somebody wants it so. One that never did
+/// is yet to start.
 fn lost_all(step: &Step<'_>, target: &Target, moves: &[Move<'_>]) -> bool {
     let enough = step.state.pod_count(target).div_ceil(10).max(1);
-    let cannot = !step.state.answers(target) || step.state.restarts(target) >= enough;
+    let silent = !step.state.answers(target) && step.state.has_answered(target);
+    let cannot = silent || step.state.restarts(target) >= enough;
     cannot && moves.iter().all(|it| it.weight(target) == 0)
 }

@@ -98,6 +98,7 @@ impl State {
             living.extend(names);
         }
         self.subsets.retain(|target, _| living.contains(target));
+        self.last_answering.retain(|target, _| target.subset.is_none() || living.contains(target));
         for target in living {
             self.subsets.entry(target).or_insert(since);
         }
@@ -242,6 +243,11 @@ impl State {
     /// Whether it answers, or did when a decision that is written now was made.
     pub fn answered(&self, target: &Target) -> bool {
         self.answers(target) || self.within(self.last_answering.get(target), self.settings.slack)
+    }
+
+    /// Whether it ever answered since its subset came.
+    pub fn has_answered(&self, target: &Target) -> bool {
+        self.last_answering.contains_key(target)
     }
 
     /// Whether it lost its ground: no ready endpoint, or restarts while it carried weight.

@@ -459,6 +459,32 @@ fn the_way_back_after_a_loss_is_no_oscillation() {
     story.pass(31_000);
     story.routes(&[("v1", 50), ("v2", 50)]);
     story.holds();
+    story.pass(1_000);
+    story.routes(&[("v1", 60), ("v2", 40)]);
+    story.pass(1_000);
+    story.routes(&[("v1", 50), ("v2", 50)]);
+    story.finish(6_000);
+    story.broke(&[Rule::Oscillated; 2]);
+}
+
+#[test]
+fn what_is_yet_to_start_has_lost_nothing() {
+    for (answers_before, expected) in [(false, &[][..]), (true, &[Rule::RaisedHeldOut])] {
+        let mut story = Story::empty();
+        story.owner(1);
+        story.versions(&["v1", "v2"]);
+        story.pods("v1", 2, answers_before);
+        story.selector(only("app", "a"));
+        story.pods("v1", 2, false);
+        story.routes(&[("v1", 100)]);
+        story.pass(6_000);
+        story.routes(&[("v2", 100)]);
+        story.pods("v1", 2, true);
+        story.pass(1_000);
+        story.routes(&[("v1", 90), ("v2", 10)]);
+        story.finish(6_000);
+        story.broke(expected);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Invariant 4: along one rollout weights move in one direction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,6 +18,8 @@ type Of = (String, String);
 pub(super) struct Memory {
     edited: BTreeMap<Of, Timestamp>,
     ways: BTreeMap<Of, BTreeMap<Target, Way>>,
+    /// What lost its weight as it could not serve, and is yet to get it back.
+    lost: BTreeMap<Of, BTreeSet<Target>>,
     /// What is broken unless the next status of the owner with this uid says that a rollout was given up.
     open: Vec<(String, Violation)>,
 }
@@ -94,11 +96,14 @@ impl Memory {
         for it in moves {
             let of = (object.name.clone(), it.route.key.clone());
             let ways = self.ways.entry(of.clone()).or_default();
-            let loss = it.changes().any(|(target, by)| by < 0 && step.state.lost(target));
+            let lost = self.lost.entry(of.clone()).or_default();
+            let losses: Vec<_> = it.changes().filter(|(target, by)| *by < 0 && step.state.lost(target)).collect();
+            lost.extend(losses.iter().map(|(target, _)| (*target).clone()));
+            let back = it.raises().filter(|(target, _)| lost.remove(target)).count() > 0;
             // What is written right after an edit, and until the status knows of it, may still be of the rollout before.
             let behind = object.owner.as_ref().is_some_and(|owner| step.state.is_behind(owner));
-            // After a loss the way back is a rollout of its own.
-            if !it.known || loss || behind || step.before.is_none() {
+            // A loss and the way back are no part of a rollout.
+            if !it.known || !losses.is_empty() || back || behind || step.before.is_none() {
                 ways.clear();
                 continue;
             }
