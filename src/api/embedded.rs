@@ -64,6 +64,8 @@ fn limits() -> Vec<(&'static str, Value)> {
         ("readinessProbe.successThreshold", at_least(1)),
         ("startupProbe.successThreshold", between(1, 1)),
         ("livenessProbe.successThreshold", between(1, 1)),
+        ("exec", json!({"required": ["command"]})),
+        ("exec.command", json!({"minItems": 1})),
         ("grpc.port", between(1, 65535)),
         ("httpGet.scheme", one_of(&["HTTP", "HTTPS"])),
         ("sleep.seconds", between(1, 86400)),
@@ -113,10 +115,11 @@ fn descend(node: &mut Value, path: &str, limits: &[(&str, Value)]) {
     }
 }
 
-/// Of a list, only the limit of its length belongs to the list itself.
+/// Of a list, only the limits of its length belong to the list itself.
 fn set(map: &mut Map<String, Value>, limit: &Value) {
     let list = map.get("type").and_then(Value::as_str) == Some("array");
-    for (key, value) in limit.as_object().into_iter().flatten().filter(|(key, _)| list == (*key == "maxItems")) {
+    let of_list = |key: &str| ["minItems", "maxItems"].contains(&key);
+    for (key, value) in limit.as_object().into_iter().flatten().filter(|(key, _)| list == of_list(key)) {
         map.insert(key.clone(), value.clone());
     }
 }

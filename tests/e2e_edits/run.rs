@@ -67,7 +67,8 @@ pub async fn perform(world: &World, slot: &Slot, sequence: &Sequence, tally: &mu
     let [owner, orders] = ["Microservice", "MicroserviceAction"]
         .map(|kind| Some(GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", kind)));
     let propagation: jiff::SignedDuration = propagation().parse().unwrap();
-    let settings = Settings { propagation, slack: propagation / 2, ..Settings::default() };
+    let late = propagation / 2;
+    let settings = Settings { propagation, slack: late, recent: late, ..Settings::default() };
     let recorder = Recorder::start(&slot.space.client, &slot.space.name, owner, orders, settings).await.unwrap();
     let turn = world.turns.acquire().await.unwrap();
     let mut ended = steps(world, slot, sequence, tally).await;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use devcluster::Cluster;
 use futures::future::join_all;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
@@ -56,6 +57,12 @@ async fn furnished(cluster: &Cluster, name: &str) -> Space {
         "resources": {"requests": {"storage": "1Gi"}},
     });
     space.put(&claim).await;
+    let claims: Api<PersistentVolumeClaim> = space.api();
+    let bound = until(|| async {
+        let claim = claims.get_opt("data").await.ok()??;
+        (claim.status?.phase.as_deref() == Some("Bound")).then_some(())
+    });
+    bound.await.unwrap_or_else(|| panic!("the claim in {} is never bound", space.name));
     space
 }
 

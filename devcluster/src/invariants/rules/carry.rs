@@ -14,6 +14,11 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// What is made anew under the same name has lost nothing yet.
+    pub(super) fn forget(&mut self) {
+        self.lost.clear();
+    }
+
     pub(super) fn check(&mut self, step: &Step<'_>, moves: &[Move<'_>]) -> Vec<Violation> {
         if step.after.is_none_or(|object| step.state.doomed(object)) {
             return Vec::new();

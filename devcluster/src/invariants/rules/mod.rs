@@ -189,7 +189,11 @@ impl Checker {
             Some(Kind::Owner | Kind::Namespace) => self.state.refer(true),
             Some(Kind::VirtualService) => {
                 let gone = after.is_none() && !self.settings.owned;
-                self.state.refer(gone || before.is_some_and(|before| self.state.doomed(&before)));
+                let whole = gone || before.is_some_and(|before| self.state.doomed(&before));
+                if whole && after.is_none() {
+                    self.carry.forget();
+                }
+                self.state.refer(whole);
             }
             _ => {}
         }
