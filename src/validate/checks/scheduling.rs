@@ -161,7 +161,21 @@ fn pod_term(term: &PodAffinityTerm) -> Vec<String> {
 
 fn node_term(term: &NodeSelectorTerm) -> Vec<String> {
     let expressions = term.match_expressions.iter().flatten();
-    expressions.filter_map(|given| expression(&given.key, &given.operator, given.values.as_deref())).collect()
+    let fields = term.match_fields.iter().flatten();
+    expressions
+        .filter_map(|given| expression(&given.key, &given.operator, given.values.as_deref()))
+        .chain(fields.filter_map(|given| field(&given.key, &given.operator, given.values.as_deref())))
+        .collect()
+}
+
+/// What is wrong with one requirement of a node's field: names are the only ones, one at a time.
+fn field(key: &str, operator: &str, values: Option<&[String]>) -> Option<String> {
+    if key != "metadata.name" {
+        return Some(format!("matchFields knows no {key:?}: metadata.name is the only field"));
+    }
+    let one = values.is_some_and(|values| values.len() == 1);
+    let right = ["In", "NotIn"].contains(&operator) && one;
+    (!right).then(|| format!("{key} {operator} in matchFields needs In or NotIn, and exactly one value"))
 }
 
 fn selector(selector: &LabelSelector) -> Vec<String> {

@@ -55,7 +55,8 @@ pub(super) fn subsets(step: &Step<'_>) -> Vec<Violation> {
             None => {
                 let Some(ago) = too_soon(step, step.state.since_reference(&target)) else { continue };
                 // After its routes and its Service it goes as a whole: whoever takes these away wants no requests.
-                if step.after.is_none() && !ago.is_zero() && !step.state.has_service(service) {
+                let referred = step.state.is_referred(&target);
+                if step.after.is_none() && !referred && !step.state.has_service(service) {
                     continue;
                 }
                 let why = format!("the subset {target} was removed, and {}", last("a route leads to it", ago));
@@ -101,7 +102,7 @@ pub(super) fn selector(step: &Step<'_>) -> Vec<Violation> {
     for target in step.state.weighted().filter(|target| target.service == before.name) {
         let Some(ago) = too_soon(step, step.state.since_weight(target)) else { continue };
         // Whoever takes the Service away as a whole, after its routes, wants no requests.
-        if new.is_none() && !ago.is_zero() {
+        if new.is_none() && !step.state.has_weight(target) {
             continue;
         }
         if !old.is_empty() && step.state.workload_labels().any(|labels| left(target, labels)) {

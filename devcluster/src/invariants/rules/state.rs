@@ -328,6 +328,16 @@ impl State {
         self.last_reference.get(target).map(|last| self.now.duration_since(*last))
     }
 
+    /// Whether a route leads to it now.
+    pub fn is_referred(&self, target: &Target) -> bool {
+        self.referred.contains(target)
+    }
+
+    /// Whether it carries weight now.
+    pub fn has_weight(&self, target: &Target) -> bool {
+        self.weighted.contains_key(target)
+    }
+
     /// Targets that carry weight, or did lately.
     pub fn weighted(&self) -> impl Iterator<Item = &Target> {
         self.weighted.keys().chain(self.last_weight.keys().filter(|target| !self.weighted.contains_key(target)))
