@@ -79,7 +79,7 @@ fn sequences_of_edits_end_in_the_desired_state_or_in_a_clear_refusal() {
         println!("campaign 7, edits: {tally}, of {} seeds from {} on", seeds.len(), seeds[0]);
         let told: Vec<_> = failures.values().map(String::as_str).collect();
         assert!(told.is_empty(), "{} sequences failed:\n{}", told.len(), told.join("\n\n"));
-        if campaign::whole() {
+        if seeds.len() as u64 >= SEQUENCES {
             let unmet: BTreeSet<_> = world.schema.fields().filter(|path| !tally.fields.contains(*path)).collect();
             assert!(unmet.iter().all(|path| generator::never(path)), "no sequence set these fields: {unmet:?}");
         }
