@@ -93,7 +93,14 @@ impl Slot {
     /// Removes all that a sequence left.
     pub async fn clear(&self) {
         for space in [&self.space, &self.fresh] {
-            let _gone_or_not = space.microservices().delete(NAME, &DeleteParams::foreground()).await;
+            let microservices = space.microservices();
+            until(|| async {
+                let deleted = microservices.delete(NAME, &DeleteParams::foreground()).await;
+                let gone = |error: kube::Error| matches!(error, kube::Error::Api(status) if status.code == 404);
+                deleted.map_or_else(gone, |_| true).then_some(())
+            })
+            .await
+            .unwrap_or_else(|| panic!("{} cannot be cleared", space.name));
             let actions = space.api::<MicroserviceAction>();
             actions.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
         }
