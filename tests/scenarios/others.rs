@@ -17,6 +17,11 @@ fn two(v1: i32, v2: i32) -> String {
     )
 }
 
+/// One version of that name alone.
+fn only(version: &str) -> String {
+    two(90, 10).replace("{name: v1, image: 'x:1', weight: 90}, ", "").replace("v2", version)
+}
+
 /// An object of somebody else's, with this controller and these annotations.
 fn theirs(owner: Value, annotations: Value) -> Value {
     let mut object = json!({"metadata": {"annotations": annotations}, "spec": {"selector": {"theirs": "yes"}}});
@@ -98,7 +103,6 @@ fn a_clash_with_what_an_earlier_microservice_of_this_name_left_says_that_it_goes
 /// give them a meaning.
 #[test]
 fn the_first_route_leads_to_no_version_that_only_an_earlier_microservice_of_this_name_ran() {
-    let only = |version: &str| two(90, 10).replace("{name: v1, image: 'x:1', weight: 90}, ", "").replace("v2", version);
     let mut world = World::new(&only("v1"));
     world.settle();
     for kind in [Kind::ServiceAccount, Kind::Service, Kind::DestinationRule, Kind::VirtualService] {
@@ -114,7 +118,6 @@ fn the_first_route_leads_to_no_version_that_only_an_earlier_microservice_of_this
 /// Its Deployment never came, as that of an earlier one was in the way; the mesh is given its time before the routes leave it.
 #[test]
 fn a_version_that_was_routed_and_never_ran_is_left_for_one_that_the_mesh_knows() {
-    let only = |version: &str| two(90, 10).replace("{name: v1, image: 'x:1', weight: 90}, ", "").replace("v2", version);
     let mut world = World::new(&only("v1"));
     let earlier = controller("microservice-operator.dev/v1alpha1", "Microservice", NAME);
     let mut left = theirs(earlier, json!({}));

@@ -314,7 +314,7 @@ impl State {
 
     /// How long ago a route last led weight to the target; zero when one does.
     pub fn since_weight(&self, target: &Target) -> Option<SignedDuration> {
-        if self.weighted.contains_key(target) {
+        if self.has_weight(target) {
             return Some(SignedDuration::ZERO);
         }
         self.last_weight.get(target).map(|last| self.now.duration_since(*last))
@@ -322,7 +322,7 @@ impl State {
 
     /// How long ago a route last named the target; zero when one does.
     pub fn since_reference(&self, target: &Target) -> Option<SignedDuration> {
-        if self.referred.contains(target) {
+        if self.is_referred(target) {
             return Some(SignedDuration::ZERO);
         }
         self.last_reference.get(target).map(|last| self.now.duration_since(*last))

@@ -269,11 +269,14 @@ fn a_service_selects_what_has_weight() {
     story.gone(Kind::Service, "a");
     story.broke(&[Rule::SelectorLeft]);
 
-    for (before_the_subsets, expected) in [(true, &[][..]), (false, &[Rule::SubsetRemovedEarly])] {
+    // What goes as a whole may arrive at one and the same time.
+    for (apart, service_goes, expected) in
+        [(0, true, &[][..]), (100, true, &[]), (0, false, &[Rule::SubsetRemovedEarly])]
+    {
         let mut story = Story::settled();
-        // They may arrive at one and the same time.
         story.gone(Kind::VirtualService, "a");
-        if before_the_subsets {
+        story.pass(apart);
+        if service_goes {
             story.gone(Kind::Service, "a");
         }
         story.gone(Kind::DestinationRule, "a");
