@@ -68,11 +68,14 @@ impl Situation<'_> {
         if back || stable == requested || self.in_window(&requested) {
             return completed();
         }
-        let superseded = self.parties.iter().any(|party| {
-            weight_of(&current, party.name) > weight_of(&stable, party.name) && (party.requested == 0 || party.changed)
-        });
+        let is_superseded = || {
+            self.parties.iter().any(|party| {
+                let raised = weight_of(&current, party.name) > weight_of(&stable, party.name);
+                raised && (party.requested == 0 || party.changed)
+            })
+        };
         // A version that stands in for one that is not ready was given more without a rollout: the way is from there.
-        let returns = !promoted && (superseded || old.state == RolloutState::Aborted);
+        let returns = old.state == RolloutState::Aborted || (!promoted && is_superseded());
         started(if returns { stable.clone() } else { current }, stable)
     }
 }
