@@ -5,6 +5,7 @@ pub mod actions;
 pub mod backoff;
 pub mod configuration;
 pub mod follow;
+pub mod pace;
 pub mod reconcile;
 pub mod watches;
 

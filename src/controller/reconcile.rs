@@ -39,6 +39,7 @@ use super::{
     actions,
     backoff::{Backoff, PASSING, REFUSED},
     configuration,
+    pace::Pace,
 };
 
 /// Changes of mere counts are written at most this often.
@@ -56,6 +57,7 @@ pub struct Context {
     settings: Settings,
     reporter: Reporter,
     backoff: Backoff,
+    pace: Pace,
     metrics: Arc<Metrics>,
     clock: Clock,
     desk: Desk,
@@ -74,6 +76,7 @@ impl Context {
             metrics: options.metrics.clone(),
             clock: options.clock.clone(),
             backoff: Backoff::default(),
+            pace: Pace::default(),
             written: Mutex::default(),
             herald: Herald::new(options.office.clone()),
             desk,
@@ -88,6 +91,7 @@ impl Context {
     pub fn forget(&self, key: &Key) {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.backoff.succeeded(key);
+        self.pace.forget(key);
         self.caches.forget(key);
         self.applier.forget(key);
         self.desk.forget(key);
@@ -122,6 +126,10 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     if newest.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    let generation = newest.metadata.generation.unwrap_or_default();
+    if let Some(wait) = context.pace.wait(&key, generation, Instant::now()) {
+        return Ok(Action::requeue(wait));
+    }
     let version = newest.metadata.resource_version.as_deref();
     if !context.caches.served() || !context.caches.are_current(&key, version) {
         return Ok(Action::requeue(CACHE_WAIT));
@@ -149,8 +157,9 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             let new = status::compute(&old, subject, &Outcome::Refused { invalid: &invalid });
             let none = Applied::default();
             let concluded = conclude(context, (newest, &[]), &identity, (&old, &new), None, &none, now).await?;
-            let why = "no spec of the Microservice was ever accepted: nothing of it runs";
-            let refusals = orders::refuse(&context.caches.orders_about(&identity), why);
+            let never = || "no spec of the Microservice was ever accepted: nothing of it runs".into();
+            let why = status::lost_spec(&old).unwrap_or_else(never);
+            let refusals = orders::refuse(&context.caches.orders_about(&identity), &why);
             let told = actions::conclude(&context.client, &context.caches, &identity, &refusals).await;
             let done = told && !unread && concluded != Concluded::Lost;
             return Ok(if done { Action::await_change() } else { Action::requeue(TRY_AGAIN) });
@@ -193,6 +202,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             && actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await);
     match failed {
         None => {
+            context.pace.looked(&key, generation, Instant::now());
             let again = now.checked_add(TRY_AGAIN).ok().filter(|_| unread || !told);
             Ok(requeue(&planned, due.into_iter().chain(again).min(), now))
         }
@@ -229,7 +239,7 @@ async fn conclude(
     let last = context.written.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
     let due = last.and_then(|last| last.checked_add(COUNTS_EVERY).ok()).filter(|due| *due > now);
     if let Some(due) = due
-        && status::compute::counts_only(old, new)
+        && status::counts_only(old, new)
     {
         return Ok(Concluded::Due(due));
     }

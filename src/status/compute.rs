@@ -1,21 +1,13 @@
 //! The new status, from the old one, the plan and what came of it. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::condition::Board;
 use crate::{
-    api::{
-        HeldBy, LimitedBy, MicroserviceStatus, Phase, RolloutState, VersionTraffic, conditions, conditions::reason,
-        labels,
-    },
+    api::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic, conditions::reason, labels},
     apply,
-    observe::{DependencyState, Observed},
-    plan::{
-        Hold, Plan,
-        holds::{Availability, RoutesState, Severity},
-        resources::labels::selector,
-        rollout::held,
-    },
+    observe::Observed,
+    plan::{Hold, Plan, holds::Severity, resources::labels::selector},
     validate::{Invalid, Validated, syntax::printable},
 };
 
@@ -29,7 +21,7 @@ pub enum Outcome<'a> {
     Applied { plan: &'a Plan, invalid: Option<&'a Invalid> },
     /// Applying the plan failed.
     Failed { plan: &'a Plan, invalid: Option<&'a Invalid>, error: &'a apply::Error },
-    /// The spec is invalid and none was ever accepted.
+    /// The spec is invalid, and there is no accepted one.
     Refused { invalid: &'a Invalid },
 }
 
@@ -37,7 +29,7 @@ pub enum Outcome<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     pub generation: i64,
-    /// None when no spec was ever accepted.
+    /// None when there is no accepted spec.
     pub service: Option<&'a Validated>,
     pub observed: Option<&'a Observed>,
     pub now: Timestamp,
@@ -45,7 +37,7 @@ pub struct Subject<'a> {
 
 /// Computes the status.
 pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome<'_>) -> MicroserviceStatus {
-    let mut holds = holds(outcome);
+    let mut holds = holds(old, outcome);
     holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
     let mut status = match outcome {
         Outcome::Applied { plan, .. } => carried(plan, plan.traffic.clone(), subject),
@@ -78,7 +70,7 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
 }
 
 /// What keeps the service from its newest spec.
-fn holds(outcome: &Outcome<'_>) -> Vec<Hold> {
+fn holds(old: &MicroserviceStatus, outcome: &Outcome<'_>) -> Vec<Hold> {
     let invalid = |invalid: &Invalid, enforced: &str| {
         let (reason, why, severity) = if invalid.waits {
             (reason::CONFIG_MAP_MISSING, "something is missing", Severity::Degraded)
@@ -89,7 +81,9 @@ fn holds(outcome: &Outcome<'_>) -> Vec<Hold> {
     };
     let older = "the last accepted one stays in force";
     match outcome {
-        Outcome::Refused { invalid: problems } => vec![invalid(problems, "nothing runs yet")],
+        Outcome::Refused { invalid: problems } => {
+            vec![invalid(problems, &lost_spec(old).unwrap_or_else(|| "nothing runs yet".into()))]
+        }
         Outcome::Applied { plan, invalid: problems } => {
             problems.iter().map(|problems| invalid(problems, older)).chain(plan.holds.clone()).collect()
         }
@@ -100,6 +94,15 @@ fn holds(outcome: &Outcome<'_>) -> Vec<Hold> {
             problems.chain([failed]).chain(plan.holds.clone()).collect()
         }
     }
+}
+
+/// Says that the spec that was accepted cannot be enforced any more, if one was.
+pub fn lost_spec(old: &MicroserviceStatus) -> Option<String> {
+    let revision = old.accepted_revision.as_deref()?;
+    Some(format!(
+        "what runs is left as it is: the last accepted spec, ControllerRevision {revision}, is deleted, or no longer this \
+         Microservice's own, or not valid any more either"
+    ))
 }
 
 fn carried(plan: &Plan, traffic: Vec<VersionTraffic>, subject: Subject<'_>) -> MicroserviceStatus {
@@ -173,253 +176,11 @@ fn message(holds: &[Hold], status: &MicroserviceStatus) -> String {
     }
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let text = printable(text);
     if text.chars().count() <= MAX_MESSAGE {
         return text.into_owned();
     }
     let head: String = text.chars().take(MAX_MESSAGE).collect();
     format!("{head} …")
-}
-
-/// How requests fare while the routes cannot be written: by the weights that stand, whatever was planned.
-fn stuck(error: &apply::Error, status: &MicroserviceStatus) -> (Availability, RoutesState) {
-    let silent: Vec<&str> = status
-        .traffic
-        .iter()
-        .filter(|entry| entry.effective > 0 && entry.ready == 0)
-        .map(|entry| entry.version.as_str())
-        .collect();
-    let (reason, message) = match silent.as_slice() {
-        [] => (reason::VERSIONS_READY, "every version that gets requests has ready pods".to_owned()),
-        names => (reason::NO_READY_VERSION, format!("{} gets requests and has no ready pod", names.join(", "))),
-    };
-    let available = Availability { available: silent.is_empty(), reason, message };
-    (available, RoutesState { ready: false, reason: reason::APPLY_FAILED, message: error.to_string() })
-}
-
-struct Board<'a> {
-    old: &'a MicroserviceStatus,
-    subject: Subject<'a>,
-}
-
-impl Board<'_> {
-    fn conditions(&self, holds: &[Hold], outcome: &Outcome<'_>, status: &MicroserviceStatus) -> Vec<Condition> {
-        let message = status.message.as_deref().unwrap_or_default();
-        let first = holds.first();
-        let stalled = holds.iter().find(|hold| hold.severity == Severity::Stalled);
-        let moving = holds.iter().find(|hold| hold.severity != Severity::Stalled).filter(|_| stalled.is_none());
-        let mut conditions = vec![
-            self.condition(
-                conditions::READY,
-                first.is_none(),
-                first.map_or(reason::SPEC_REACHED, |h| h.reason),
-                message,
-            ),
-            match moving {
-                Some(hold) => self.condition(conditions::RECONCILING, true, hold.reason, &hold.message),
-                None => self.condition(
-                    conditions::RECONCILING,
-                    false,
-                    stalled.map_or(reason::SPEC_REACHED, |h| h.reason),
-                    "",
-                ),
-            },
-            match stalled {
-                Some(hold) => self.condition(conditions::STALLED, true, hold.reason, &hold.message),
-                None => {
-                    let reason = if first.is_none() { reason::SPEC_REACHED } else { reason::PROGRESSING };
-                    self.condition(conditions::STALLED, false, reason, "")
-                }
-            },
-        ];
-        if let Outcome::Applied { plan, .. } | Outcome::Failed { plan, .. } = outcome {
-            let stuck = match outcome {
-                Outcome::Failed { error, .. } if !error.is_local() => Some(stuck(error, status)),
-                _ => None,
-            };
-            let (available, routes) = stuck.as_ref().map_or((&plan.availability, &plan.routes), |(a, r)| (a, r));
-            conditions.push(self.condition(
-                conditions::AVAILABLE,
-                available.available,
-                available.reason,
-                &available.message,
-            ));
-            conditions.push(self.condition(conditions::ROUTES_READY, routes.ready, routes.reason, &routes.message));
-            let sizes = &plan.sizes;
-            conditions.push(self.condition(conditions::SIZES_READY, sizes.ready, sizes.reason, &sizes.message));
-            conditions.push(self.dependencies());
-            conditions.extend(self.rollout(status));
-        } else {
-            let nothing = "no spec was ever accepted";
-            conditions.push(self.condition(conditions::AVAILABLE, false, reason::INVALID_SPEC, nothing));
-        }
-        conditions
-    }
-
-    fn dependencies(&self) -> Condition {
-        let declared = self.subject.service.map(|service| service.dependencies.as_slice()).unwrap_or_default();
-        let states = self.subject.observed.map(|observed| observed.dependencies.as_slice()).unwrap_or_default();
-        let troubled = declared.iter().zip(states).find_map(|(dependency, state)| {
-            let name = format!("{}/{}", dependency.namespace, dependency.name);
-            match state {
-                DependencyState::Ready | DependencyState::Unwatched => None,
-                // Whoever names it may not see what is there; that nothing answers, any pod can find out.
-                _ if self.subject.service.is_some_and(|it| it.identity.namespace != dependency.namespace) => Some((
-                    reason::DEPENDENCY_NOT_READY,
-                    format!(
-                        "{name} does not serve {:?} at port {}: see in its namespace whether it exists, is ready and has \
-                         this port",
-                        dependency.protocol, dependency.port
-                    ),
-                )),
-                DependencyState::NotFound => {
-                    Some((reason::DEPENDENCY_NOT_FOUND, format!("no Microservice or Service {name} exists")))
-                }
-                DependencyState::NotReady(_) => {
-                    Some((reason::DEPENDENCY_NOT_READY, format!("{name} has no ready version")))
-                }
-                DependencyState::PortMismatch(has) => Some((
-                    reason::DEPENDENCY_PORT_MISMATCH,
-                    format!("{name} is called at port {} with {:?}, but {has}", dependency.port, dependency.protocol),
-                )),
-            }
-        });
-        let unseen = declared.iter().zip(states).find(|(_, state)| **state == DependencyState::Unwatched);
-        match (troubled, unseen) {
-            (None, Some((dependency, _))) => self.condition_of(
-                conditions::DEPENDENCIES_READY,
-                "Unknown",
-                reason::DEPENDENCY_UNWATCHED,
-                &format!(
-                    "{}/{} cannot be seen: this operator serves single namespaces, each for itself",
-                    dependency.namespace, dependency.name
-                ),
-            ),
-            (Some((reason, message)), _) => self.condition(conditions::DEPENDENCIES_READY, false, reason, &message),
-            (None, None) if declared.is_empty() => {
-                self.condition(conditions::DEPENDENCIES_READY, true, reason::NO_DEPENDENCIES, "")
-            }
-            (None, None) => self.condition(conditions::DEPENDENCIES_READY, true, reason::DEPENDENCIES_READY, ""),
-        }
-    }
-
-    fn rollout(&self, status: &MicroserviceStatus) -> Vec<Condition> {
-        let there = status.traffic.iter().all(|entry| entry.effective == entry.requested);
-        let weights = status.weights.as_deref().unwrap_or_default();
-        let Some(rollout) = &status.rollout else {
-            let message = format!("effective weights: {weights}");
-            let reason = if there { reason::WEIGHTS_REQUESTED } else { reason::PROGRESSING };
-            return vec![self.condition(conditions::PROMOTED, there, reason, &message)];
-        };
-        let reason = match rollout.state {
-            RolloutState::Progressing => reason::ROLLOUT_PROGRESSING,
-            RolloutState::Paused => reason::ROLLOUT_PAUSED,
-            RolloutState::Aborted => reason::ROLLOUT_ABORTED,
-            RolloutState::Completed => reason::ROLLOUT_COMPLETED,
-        };
-        let promoted = there && rollout.state == RolloutState::Completed;
-        let holder = rollout.held.as_ref();
-        let told = rollout.message.clone().or_else(|| holder.map(|held| held.message.clone()));
-        let message = told.unwrap_or_else(|| format!("effective weights: {weights}"));
-        let suspended = holder.filter(|held| held.by == HeldBy::Suspended);
-        vec![
-            self.condition(conditions::PROMOTED, promoted, reason, &message),
-            match suspended {
-                Some(by) => self.condition(conditions::PAUSED, true, held::reason(by.by), &by.message),
-                None if rollout.state == RolloutState::Paused => {
-                    self.condition(conditions::PAUSED, true, reason, &message)
-                }
-                None => self.condition(conditions::PAUSED, false, reason, ""),
-            },
-        ]
-    }
-
-    fn condition(&self, type_: &str, value: bool, reason: &str, message: &str) -> Condition {
-        self.condition_of(type_, if value { "True" } else { "False" }, reason, message)
-    }
-
-    /// The time of the last transition stays unless the status flips.
-    fn condition_of(&self, type_: &str, status: &str, reason: &str, message: &str) -> Condition {
-        let before = self.old.conditions.iter().find(|old| old.type_ == type_ && old.status == status);
-        Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            observed_generation: Some(self.subject.generation),
-            last_transition_time: before.map_or(Time(self.subject.now), |before| before.last_transition_time.clone()),
-            reason: reason.to_owned(),
-            message: shortened(message),
-        }
-    }
-}
-
-/// Whether nothing differs but counts of pods, and how far those are that come up, so that the write can wait.
-pub fn counts_only(old: &MicroserviceStatus, new: &MicroserviceStatus) -> bool {
-    without_counts(old) == without_counts(new)
-}
-
-fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
-    let mut status = status.clone();
-    status.replicas = None;
-    status.message = status.message.as_deref().map(masked);
-    for condition in &mut status.conditions {
-        condition.message = masked(&condition.message);
-    }
-    for entry in &mut status.traffic {
-        (entry.ready, entry.desired) = (0, 0);
-    }
-    without_stages(&mut status);
-    status
-}
-
-/// How far pods are that come up as they should: their Deployment and the mesh follow one after the other, often within
-/// milliseconds.
-fn without_stages(status: &mut MicroserviceStatus) {
-    let stage = |condition: &Condition| [reason::VERSION_NOT_READY, reason::PROPAGATING].contains(&&*condition.reason);
-    let ready = status.conditions.iter().find(|condition| condition.type_ == conditions::READY);
-    if status.phase != Some(Phase::Progressing) || !ready.is_some_and(stage) {
-        return;
-    }
-    status.message = None;
-    for condition in status.conditions.iter_mut().filter(|condition| stage(condition)) {
-        (condition.reason, condition.message) = (String::new(), String::new());
-    }
-    for entry in &mut status.traffic {
-        entry.limited_by = entry.limited_by.filter(|by| !matches!(by, LimitedBy::NotReady | LimitedBy::Propagation));
-    }
-}
-
-fn masked(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii_digit()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::status::VersionTraffic;
-
-    fn said(phase: Phase, reason: &str, message: &str, limited_by: Option<LimitedBy>) -> MicroserviceStatus {
-        let ready = Condition {
-            type_: conditions::READY.to_owned(),
-            status: "False".to_owned(),
-            observed_generation: Some(1),
-            last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-        };
-        let entry = VersionTraffic { version: "v1".to_owned(), limited_by, ..VersionTraffic::default() };
-        let (conditions, message) = (vec![ready], Some(message.to_owned()));
-        MicroserviceStatus { phase: Some(phase), message, conditions, traffic: vec![entry], ..Default::default() }
-    }
-
-    #[test]
-    fn the_stages_of_pods_that_come_up_can_wait_and_trouble_cannot() {
-        let updated = said(Phase::Progressing, reason::VERSION_NOT_READY, "v1 is updated", Some(LimitedBy::NotReady));
-        let told = said(Phase::Progressing, reason::PROPAGATING, "the mesh learns of v1", Some(LimitedBy::Propagation));
-        assert!(counts_only(&updated, &told));
-        let trouble = said(Phase::Degraded, reason::VERSION_NOT_READY, "v1 crashes", Some(LimitedBy::NotReady));
-        assert!(!counts_only(&updated, &trouble), "a phase that changes is told at once");
-        let held = said(Phase::Progressing, reason::VERSION_NOT_READY, "v1 is updated", Some(LimitedBy::Draining));
-        assert!(!counts_only(&updated, &held), "what limits a weight for another reason is told at once");
-    }
 }

@@ -75,13 +75,18 @@ fn without_digests(all: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
 /// What somebody changes while the spec is refused is put back: the last accepted spec stays in force. It may be taken away,
 /// too, if that is what is going on.
 ///
-/// One that was written right after the Microservice was made anew may have come before any other was accepted.
+/// One that was written right after the Microservice was made anew may have come before any other was accepted, and the
+/// accepted one may have been taken from its owner just then.
 pub async fn is_in_force(slot: &Slot) -> Result<(), String> {
     let it = slot.space.microservices().get_opt(NAME).await.ok().flatten();
-    if it.is_none_or(|it| it.status.is_none_or(|status| status.accepted_revision.is_none())) {
+    let accepted = it.and_then(|it| it.status?.accepted_revision);
+    let all = children(&slot.space).await;
+    let is_accepted = |(kind, it): &(Kind, DynamicObject)| {
+        *kind == Kind::ControllerRevision && it.metadata.name.is_some() && it.metadata.name == accepted
+    };
+    if !all.iter().any(is_accepted) {
         return Ok(());
     }
-    let all = children(&slot.space).await;
     let of_now = |(kind, _): &&(Kind, DynamicObject)| !matches!(kind, Kind::ControllerRevision | Kind::ConfigMap);
     let Some((kind, child)) = all.iter().find(of_now) else { return Ok(()) };
     let (api, name) = (slot.space.children(*kind), child.name_any());

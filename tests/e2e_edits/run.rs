@@ -297,10 +297,13 @@ fn freed(manifest: &Value) -> Value {
     if free["spec"]["traffic"]["provider"] == "None" {
         free["spec"].as_object_mut().unwrap().remove("rollout");
     }
-    // There are three nodes.
+    // There are three nodes, and no pods of others.
     let anywhere = |pods: &mut Value| {
-        let apart = pods.pointer_mut("/affinity/podAntiAffinity").and_then(Value::as_object_mut);
-        apart.map(|it| it.remove("requiredDuringSchedulingIgnoredDuringExecution"));
+        for affinity in ["podAffinity", "podAntiAffinity"] {
+            if let Some(terms) = pods.get_mut("affinity").and_then(|it| it.get_mut(affinity)?.as_object_mut()) {
+                terms.remove("requiredDuringSchedulingIgnoredDuringExecution");
+            }
+        }
     };
     anywhere(&mut free["spec"]);
     free["spec"].get_mut("versions").and_then(Value::as_array_mut).into_iter().flatten().for_each(anywhere);

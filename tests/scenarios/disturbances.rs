@@ -32,6 +32,25 @@ fn an_invalid_spec_leaves_the_last_accepted_one_in_force() {
 }
 
 #[test]
+fn an_invalid_spec_beside_a_lost_one_leaves_what_runs_and_says_so() {
+    let mut world = running();
+    let accepted = world.status().accepted_revision.clone().unwrap();
+    world.remove(Kind::ControllerRevision, &accepted);
+    world.edit(&two(0, 100).replace("replicas: 3,", "replicas: 3, mounts: [{volume: nowhere, path: /x}],"));
+    world.settle();
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    let (available, reason, message) = world.condition("Available");
+    assert_eq!((available.as_str(), reason.as_str()), ("Unknown", "InvalidSpec"));
+    assert!(message.starts_with("what runs is left as it is"), "{message}");
+    assert!(message.contains(&accepted), "{message}");
+    assert!(world.condition("Stalled").2.contains("what runs is left as it is"), "{:?}", world.condition("Stalled"));
+    world.edit(&two(0, 100));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(world.condition("Available").0, "True");
+}
+
+#[test]
 fn a_name_clash_is_told_and_nothing_of_anybody_elses_is_touched() {
     let mut world = World::new(&two(90, 10));
     world.put_foreign(Kind::Service, "order-service", json!({"metadata": {}, "spec": {"selector": {"theirs": "yes"}}}));

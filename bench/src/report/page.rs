@@ -1,6 +1,6 @@
 //! The page of results, in Markdown.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use clap::ValueEnum;
 
@@ -34,12 +34,14 @@ fn measured(runs: &[Run]) -> String {
         else {
             continue;
         };
+        let commits: BTreeSet<&str> = of.iter().map(|run| run.commit.as_str()).collect();
         parts.push(format!(
-            "{} from {} to {} at commit {}",
+            "{} from {} to {} at {} {}",
             title(ground),
             first.began.strftime("%Y-%m-%d %H:%M"),
             last.began.strftime("%Y-%m-%d %H:%M UTC"),
-            last.commit
+            if commits.len() == 1 { "commit" } else { "commits" },
+            Vec::from_iter(commits).join(", ")
         ));
     }
     parts.join("; ")

@@ -192,6 +192,7 @@ impl Checker {
                 let whole = gone || before.is_some_and(|before| self.state.doomed(&before));
                 if whole && after.is_none() {
                     self.carry.forget();
+                    self.trend.forget();
                 }
                 self.state.refer(whole);
             }

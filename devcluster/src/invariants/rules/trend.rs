@@ -70,6 +70,11 @@ impl Memory {
         Vec::new()
     }
 
+    /// What is made anew under the same name has lost nothing yet.
+    pub(super) fn forget(&mut self) {
+        self.lost.clear();
+    }
+
     /// Answers what no status explains any more.
     pub(super) fn finish(&mut self, at: Timestamp) -> Vec<Violation> {
         let open = std::mem::take(&mut self.open).into_iter().map(|(_, violation)| violation);
