@@ -64,6 +64,11 @@ async fn reasons(space: &Space) -> Vec<String> {
     ours.filter_map(|event| event.reason).collect()
 }
 
+/// How often an event said that it became ready.
+async fn became_ready(space: &Space) -> usize {
+    reasons(space).await.iter().filter(|reason| *reason == "BecameReady").count()
+}
+
 /// Waits until an operator has reconciled that often. What changes before it has read all is one reconciliation with the
 /// first.
 async fn reconciled(operator: &Operator, often: f64) {
@@ -124,9 +129,12 @@ fn the_operator_asks_for_no_more_than_it_needs() {
             (all.items.len() == 1).then_some(())
         };
         support::eventually(kept).await.expect("one accepted spec is kept");
+        let before = became_ready(&space).await;
         let mark = cluster.settled_mark().await.unwrap();
         space.apply("a", &walking(100, 0)).await;
         space.ready("a").await;
+        let told = || async { (became_ready(&space).await > before).then_some(()) };
+        support::eventually(told).await.expect("an event says that a became ready again");
         let walked = writes(&requests(cluster, mark).await, &space.name);
         assert_eq!(walked.children, ["virtualservices/a"], "{walked:?}");
         assert_eq!(walked.routes, 2, "one write of the route a weight: {walked:?}");
