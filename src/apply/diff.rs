@@ -96,6 +96,11 @@ pub fn stamped(object: &Value) -> Value {
     stamped
 }
 
+/// The digest that a stamped object has, as a number; 0 when it has none.
+pub fn mark(stamped: &Value) -> u64 {
+    applied_mark(stamped).and_then(|mark| u64::from_str_radix(mark, 16).ok()).unwrap_or(0)
+}
+
 fn digest(value: &Value) -> String {
     let hash = Sha256::digest(value.to_string().as_bytes());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()

@@ -187,8 +187,11 @@ impl Applier {
         if !ours && !adoptable(live, identity) {
             return Err(Error::Foreign { kind: object.kind, name: object.name.clone() });
         }
-        let of = Key::new(&identity.namespace, &identity.name);
-        if ours && self.settled.is_so(&of, &(object.kind, object.name.clone()), desired, &live.object.open()) {
+        let is_so = |live: &Value| {
+            let of = Key::new(&identity.namespace, &identity.name);
+            self.settled.is_so(&of, &(object.kind, object.name.clone()), desired, live)
+        };
+        if ours && live.object.is_as(diff::mark(desired), is_so) {
             return Ok(Write::Skip);
         }
         let guarded = object.kind.guards_traffic();

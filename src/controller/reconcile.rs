@@ -142,7 +142,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let settled = match accepted {
         Ok(accepted) => {
             let needed = context.caches.configuration(&accepted.service, &old);
-            let last = context.caches.accepted_spec(&identity, &old).filter(|_| !needed.is_empty());
+            let last = if needed.is_empty() { None } else { context.caches.accepted_spec(&identity, &old) };
             let copies = last.as_ref().map(|last| last.copies.clone()).unwrap_or_default();
             sources = configuration::read(&context.client, &context.caches, &identity, &needed, &copies).await;
             settle(accepted, newest, context.settings.provider, (&needed, &sources), last)
