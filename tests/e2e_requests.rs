@@ -64,9 +64,16 @@ async fn reasons(space: &Space) -> Vec<String> {
     ours.filter_map(|event| event.reason).collect()
 }
 
-/// How often an event said that it became ready.
-async fn became_ready(space: &Space) -> usize {
-    reasons(space).await.iter().filter(|reason| *reason == "BecameReady").count()
+/// How many of the reasons are that it became ready.
+fn became_ready(reasons: &[String]) -> usize {
+    reasons.iter().filter(|reason| *reason == "BecameReady").count()
+}
+
+/// Waits until it was told more than so often that it became ready, and answers all reasons: an event is written after the
+/// status that it is about.
+async fn told_ready(space: &Space, before: usize) -> Vec<String> {
+    let told = || async { Some(reasons(space).await).filter(|reasons| became_ready(reasons) > before) };
+    support::eventually(told).await.expect("an event says that it became ready")
 }
 
 /// Waits until an operator has reconciled that often. What changes before it has read all is one reconciliation with the
@@ -91,9 +98,7 @@ fn the_operator_asks_for_no_more_than_it_needs() {
         let mark = cluster.settled_mark().await.unwrap();
         space.apply("a", TWO).await;
         space.ready("a").await;
-        // An event is written after the status that it is about.
-        let last = || async { Some(reasons(&space).await).filter(|it| it.iter().any(|it| it == "BecameReady")) };
-        let reasons = support::eventually(last).await.expect("an event says that a became ready");
+        let told = told_ready(&space, 0).await;
         let created = writes(&requests(cluster, mark).await, &space.name);
         let mut children = created.children.clone();
         children.sort();
@@ -103,9 +108,9 @@ fn the_operator_asks_for_no_more_than_it_needs() {
         assert!(created.routes <= 2, "one route write a version that became complete: {created:?}");
         assert!(created.status <= 3, "one when accepted, one a version that became complete: {created:?}");
         assert_eq!(created.other, Vec::<String>::new());
-        assert_eq!(reasons.len(), created.events, "each event is one write: {reasons:?}");
-        assert!(reasons.iter().all(|reason| ON_CREATION.contains(&reason.as_str())), "{reasons:?}");
-        assert_eq!(reasons.iter().collect::<BTreeSet<_>>().len(), reasons.len(), "one was told twice: {reasons:?}");
+        assert_eq!(told.len(), created.events, "each event is one write: {told:?}");
+        assert!(told.iter().all(|reason| ON_CREATION.contains(&reason.as_str())), "{told:?}");
+        assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len(), "one was told twice: {told:?}");
 
         let mark = cluster.settled_mark().await.unwrap();
         space.apply("a", &TWO.replace("weight: 90", "weight: 0").replace("weight: 10", "weight: 100")).await;
@@ -129,12 +134,11 @@ fn the_operator_asks_for_no_more_than_it_needs() {
             (all.items.len() == 1).then_some(())
         };
         support::eventually(kept).await.expect("one accepted spec is kept");
-        let before = became_ready(&space).await;
+        let before = became_ready(&reasons(&space).await);
         let mark = cluster.settled_mark().await.unwrap();
         space.apply("a", &walking(100, 0)).await;
         space.ready("a").await;
-        let told = || async { (became_ready(&space).await > before).then_some(()) };
-        support::eventually(told).await.expect("an event says that a became ready again");
+        told_ready(&space, before).await;
         let walked = writes(&requests(cluster, mark).await, &space.name);
         assert_eq!(walked.children, ["virtualservices/a"], "{walked:?}");
         assert_eq!(walked.routes, 2, "one write of the route a weight: {walked:?}");

@@ -5,6 +5,7 @@ pub mod caches;
 pub mod clock;
 pub mod deployments;
 pub mod model;
+pub mod packed;
 pub mod pods;
 pub mod providers;
 pub mod shard;

@@ -1,12 +1,6 @@
 //! What is kept in memory of each watched object: no more than decisions need.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
@@ -23,7 +17,7 @@ use crate::{
     validate::{model::host, references::references, syntax::printable},
 };
 
-use super::{cache::View, pods};
+use super::{cache::View, packed::Packed, pods};
 
 /// The kind that this operator serves.
 pub const MICROSERVICE: &str = "Microservice";
@@ -49,37 +43,6 @@ impl Owner {
             Self::Other(controller) => Some(controller.clone()),
             Self::Nobody => None,
         }
-    }
-}
-
-/// A value as JSON text, which takes a fraction of the memory of a tree.
-#[derive(Clone, Debug)]
-pub struct Packed(Arc<Text>);
-
-#[derive(Debug)]
-struct Text {
-    json: Box<str>,
-    /// Digest of what it was last found to be as; 0 at first.
-    found: AtomicU64,
-}
-
-impl Packed {
-    pub fn of(value: &Value) -> Self {
-        Self(Arc::new(Text { json: value.to_string().into(), found: AtomicU64::new(0) }))
-    }
-
-    pub fn open(&self) -> Value {
-        serde_json::from_str(&self.0.json).unwrap_or_default()
-    }
-
-    /// Whether it is as what has this digest: what `look` says, which is asked once as long as it says yes.
-    pub fn is_as(&self, digest: u64, look: impl FnOnce(&Value) -> bool) -> bool {
-        let known = digest != 0 && self.0.found.load(Ordering::Relaxed) == digest;
-        if known || !look(&self.open()) {
-            return known;
-        }
-        self.0.found.store(digest, Ordering::Relaxed);
-        true
     }
 }
 
@@ -400,24 +363,5 @@ impl View for Peer {
 
     fn resource_version(&self) -> &str {
         &self.resource_version
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_was_found_is_not_looked_at_again() {
-        let packed = Packed::of(&json!({"a": 1}));
-        assert!(!packed.is_as(7, |_| false));
-        assert!(packed.is_as(7, |value| value["a"] == 1), "a no is not kept");
-        assert!(packed.clone().is_as(7, |_| false), "copies of the same object know");
-        assert!(!packed.is_as(8, |_| false), "something else is looked for");
-        assert!(packed.is_as(7, |_| false), "a no forgets nothing");
-        assert!(!Packed::of(&json!({"a": 1})).is_as(7, |_| false), "another object is looked at");
-        assert!(packed.is_as(0, |_| true) && !packed.is_as(0, |_| false), "without a digest it is always looked at");
     }
 }

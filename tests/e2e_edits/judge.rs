@@ -79,12 +79,9 @@ fn without_digests(all: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
 /// accepted one may have been taken from its owner just then.
 pub async fn is_in_force(slot: &Slot) -> Result<(), String> {
     let it = slot.space.microservices().get_opt(NAME).await.ok().flatten();
-    let accepted = it.and_then(|it| it.status?.accepted_revision);
+    let Some(accepted) = it.and_then(|it| it.status?.accepted_revision) else { return Ok(()) };
     let all = children(&slot.space).await;
-    let is_accepted = |(kind, it): &(Kind, DynamicObject)| {
-        *kind == Kind::ControllerRevision && it.metadata.name.is_some() && it.metadata.name == accepted
-    };
-    if !all.iter().any(is_accepted) {
+    if !all.iter().any(|(kind, it)| *kind == Kind::ControllerRevision && it.name_any() == accepted) {
         return Ok(());
     }
     let of_now = |(kind, _): &&(Kind, DynamicObject)| !matches!(kind, Kind::ControllerRevision | Kind::ConfigMap);
