@@ -111,6 +111,10 @@ pub enum Error {
 
 /// Reconciles one Microservice: accept → observe → plan → apply → status → requeue.
 pub async fn reconcile(object: Arc<DeserializeGuard<Microservice>>, context: Arc<Context>) -> Result<Action, Error> {
+    if let Some(wait) = put_off(&object, &context) {
+        context.metrics.put_off();
+        return Ok(Action::requeue(wait));
+    }
     let started = Instant::now();
     let result = run(&object, &context).await;
     context.metrics.reconciled(started.elapsed(), &result.as_ref().map(|_| ()).map_err(ToString::to_string));
@@ -120,20 +124,28 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Microservice>>, context: Arc
     result
 }
 
+/// How long a look has to wait: for the pace, or for caches that have seen what was written.
+fn put_off(object: &DeserializeGuard<Microservice>, context: &Context) -> Option<Duration> {
+    let newest = object.0.as_ref().ok().filter(|newest| newest.metadata.deletion_timestamp.is_none())?;
+    let key = Key::of(newest);
+    context.pace.wait(&key, generation_of(newest), Instant::now()).or_else(|| {
+        let version = newest.metadata.resource_version.as_deref();
+        let current = context.caches.served() && context.caches.are_current(&key, version);
+        (!current).then_some(CACHE_WAIT)
+    })
+}
+
+fn generation_of(newest: &Microservice) -> i64 {
+    newest.metadata.generation.unwrap_or_default()
+}
+
 async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Result<Action, Error> {
     let newest = object.0.as_ref().map_err(|invalid| Error::Unreadable(invalid.error.clone()))?;
     let key = Key::of(newest);
     if newest.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let generation = newest.metadata.generation.unwrap_or_default();
-    if let Some(wait) = context.pace.wait(&key, generation, Instant::now()) {
-        return Ok(Action::requeue(wait));
-    }
     let version = newest.metadata.resource_version.as_deref();
-    if !context.caches.served() || !context.caches.are_current(&key, version) {
-        return Ok(Action::requeue(CACHE_WAIT));
-    }
     let now = context.clock.now();
     let identity = resolve::resolve(newest, context.settings.provider).identity;
     let old = newest.status.clone().unwrap_or_default();
@@ -202,7 +214,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             && actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await);
     match failed {
         None => {
-            context.pace.looked(&key, generation, Instant::now());
+            context.pace.looked(&key, generation_of(newest), Instant::now());
             let again = now.checked_add(TRY_AGAIN).ok().filter(|_| unread || !told);
             Ok(requeue(&planned, due.into_iter().chain(again).min(), now))
         }

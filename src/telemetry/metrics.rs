@@ -93,10 +93,18 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts a reconciliation.
     pub fn reconciled<E>(&self, took: Duration, result: &Result<(), E>) {
-        let result = if result.is_ok() { "success" } else { "error" };
+        self.count(if result.is_ok() { "success" } else { "error" });
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a reconciliation that has to wait, before it has begun.
+    pub fn put_off(&self) {
+        self.count("requeue_after");
+    }
+
+    fn count(&self, result: &str) {
         let labels = ReconcileLabels { controller: CONTROLLER.to_owned(), result: result.to_owned() };
         self.reconciles.get_or_create(&labels).inc();
-        self.seconds.observe(took.as_secs_f64());
     }
 
     /// Counts a measurement, by the kind of provider that was asked and what came of it.
