@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "src/observe/model.rs",
     "src/observe/pods.rs",
     "src/observe/deployments.rs",
+    "src/observe/facts.rs",
     "src/outside/query.rs",
     "src/controller/accept.rs",
     "src/render.rs",

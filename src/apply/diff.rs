@@ -88,22 +88,22 @@ impl Settled {
     }
 }
 
-/// The object with its own digest as an annotation, so that a field which is no longer wanted is noticed too.
-pub fn stamped(object: &Value) -> Value {
+/// The object with its digest as an annotation, so that a field which is no longer wanted is noticed too.
+pub fn stamped(object: &Value, digest: &str) -> Value {
     let mut stamped = object.clone();
-    let mark = digest(object);
-    stamped["metadata"]["annotations"][labels::APPLIED] = mark.into();
+    stamped["metadata"]["annotations"][labels::APPLIED] = digest.into();
     stamped
 }
 
-/// The digest that a stamped object has, as a number; 0 when it has none.
-pub fn mark(stamped: &Value) -> u64 {
-    applied_mark(stamped).and_then(|mark| u64::from_str_radix(mark, 16).ok()).unwrap_or(0)
-}
-
-fn digest(value: &Value) -> String {
+/// What tells a value apart from others.
+pub fn digest(value: &Value) -> String {
     let hash = Sha256::digest(value.to_string().as_bytes());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A digest as a number.
+pub fn number(digest: &str) -> u64 {
+    u64::from_str_radix(digest, 16).unwrap_or(0)
 }
 
 fn is_as(live: &Value, desired: &Value) -> bool {
@@ -295,6 +295,10 @@ fn project(live: &Value, desired: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn stamped(object: &Value) -> Value {
+        super::stamped(object, &digest(object))
+    }
 
     fn child() -> (Key, Name) {
         (Key::new("shop", "a"), (Kind::Deployment, "a-v1".to_owned()))

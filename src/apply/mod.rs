@@ -4,7 +4,7 @@ mod confirm;
 pub mod diff;
 pub mod error;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use kube::{
     Api, Client,
@@ -17,7 +17,8 @@ use crate::{
     api::{MANAGER, RouteMarks, labels},
     observe::{
         Caches, ChildRef, Key, Source, Written,
-        caches::{adoptable, belongs, mark_of},
+        caches::{adoptable, belongs},
+        facts::mark_of,
         views::Child,
     },
     plan::object::{Kind, Object},
@@ -127,14 +128,17 @@ impl Applier {
     ) -> Result<(), Error> {
         let key = Key::new(&identity.namespace, &object.name);
         let live = self.caches.child(object.kind, &key);
-        let desired = diff::stamped(&watched(object));
-        let write = self.decide(identity, object, &desired, live.as_ref())?;
-        if write != Write::Skip {
-            self.confirmed.confirm(&self.client, (identity, seen), write == Write::Create, asked).await?;
+        let watched = watched(object);
+        let stamp = diff::digest(&watched);
+        let write = self.decide(identity, object, (&watched, &stamp), live.as_ref())?;
+        if write == Write::Skip {
+            return Ok(());
         }
+        self.confirmed.confirm(&self.client, (identity, seen), write == Write::Create, asked).await?;
+        let desired = diff::stamped(&watched, &stamp);
         let (mut params, mut body) = (PatchParams::apply(MANAGER), desired.clone());
         match &write {
-            Write::Skip => return Ok(()),
+            Write::Skip => {}
             Write::Create => {
                 body = object.value.clone();
                 body["metadata"] = desired["metadata"].clone();
@@ -176,7 +180,7 @@ impl Applier {
         &self,
         identity: &Identity,
         object: &Object,
-        desired: &Value,
+        (watched, stamp): (&Value, &str),
         live: Option<&Child>,
     ) -> Result<Write, Error> {
         let Some(live) = live else { return Ok(Write::Create) };
@@ -189,9 +193,9 @@ impl Applier {
         }
         let is_so = |live: &Value| {
             let of = Key::new(&identity.namespace, &identity.name);
-            self.settled.is_so(&of, &(object.kind, object.name.clone()), desired, live)
+            self.settled.is_so(&of, &(object.kind, object.name.clone()), &diff::stamped(watched, stamp), live)
         };
-        if ours && live.object.is_as(diff::mark(desired), is_so) {
+        if ours && live.object.is_as(diff::number(stamp), is_so) {
             return Ok(Write::Skip);
         }
         let guarded = object.kind.guards_traffic();
@@ -256,12 +260,12 @@ impl Strip {
 }
 
 /// The part of an object that the caches see.
-fn watched(object: &Object) -> Value {
-    let mut value = object.value.clone();
-    if let Some(fields) = value.as_object_mut().filter(|_| object.kind.by_metadata()) {
-        fields.retain(|field, _| ["apiVersion", "kind", "metadata"].contains(&field.as_str()));
+fn watched(object: &Object) -> Cow<'_, Value> {
+    if !object.kind.by_metadata() {
+        return Cow::Borrowed(&object.value);
     }
-    value
+    let fields = ["apiVersion", "kind", "metadata"].into_iter();
+    Cow::Owned(fields.filter_map(|field| Some((field.to_owned(), object.value.get(field)?.clone()))).collect())
 }
 
 /// The digest that marks what was last applied.

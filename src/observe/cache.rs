@@ -41,6 +41,8 @@ pub trait View: Clone + Send + Sync + 'static {
     fn deleting(&self) -> bool {
         false
     }
+    /// Takes over from the one before it what is still so.
+    fn inherit(&mut self, _before: &Self) {}
 }
 
 /// A write of the operator, which a cache is to have seen before the next decision.
@@ -229,12 +231,15 @@ impl<V: View> Cache<V> {
 
 impl<V: View> Inner<V> {
     /// Keeps what is known of an object if that is newer: a listing may be of the past, and decisions are not taken back.
-    fn insert(&mut self, key: Key, view: V) -> Change<V> {
+    fn insert(&mut self, key: Key, mut view: V) -> Change<V> {
         let before = self.objects.get(&key).cloned();
         let older =
             |known: &V| known.uid() == view.uid() && number(known.resource_version()) > number(view.resource_version());
         if before.as_ref().is_some_and(older) {
             return Change { key, after: before.clone(), before };
+        }
+        if let Some(before) = &before {
+            view.inherit(before);
         }
         self.unlist(&key, before.as_ref());
         for term in view.terms() {

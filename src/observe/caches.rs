@@ -6,28 +6,24 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use k8s_openapi::api::apps::v1::ControllerRevision;
 
 use crate::{
     api::{MicroserviceStatus, labels},
-    foreign::istio::{DestinationRule, VirtualService},
     plan::{
         configuration,
         object::Kind,
         resources::{self, child_name},
         revisions::{self, Kept},
         rollout::orders::Order,
-        traffic::DEFAULT_ROUTE,
     },
     validate::{Dependency, Identity, Validated, references::Reference},
 };
 
 use super::{
-    ChildRef, DependencyState, Foreign, LiveRoutes, LiveService, Mesh, Observed, Shard, Weights,
+    ChildRef, DependencyState, Foreign, Mesh, Observed, Shard,
     cache::{Cache, Key, Written},
-    deployments,
+    facts::{Facts, typed},
     views::{ActionView, Child, Owner, Peer, PodView, host_term, owner_term},
 };
 
@@ -191,9 +187,12 @@ impl Caches {
         }
         let identity = service.identity.clone();
         let route = self.child(Kind::VirtualService, &Key::new(&identity.namespace, &identity.name));
-        let route = route.filter(|child| belongs(child, &identity));
-        let routed = route.and_then(|child| typed(&child.object.open())).map(|live| live_routes(&live).default);
-        revisions::with_older(service, status, routed.as_ref(), || self.history(&identity), now)
+        let route = route.filter(|child| belongs(child, &identity)).and_then(|child| child.facts);
+        let routed = match route.as_deref() {
+            Some(Facts::VirtualService(routes, _)) => Some(&routes.default),
+            _ => None,
+        };
+        revisions::with_older(service, status, routed, || self.history(&identity), now)
     }
 
     /// The accepted specs that are kept.
@@ -326,41 +325,26 @@ pub fn adoptable(child: &Child, identity: &Identity) -> bool {
     child.owner == Owner::Nobody && child.adoptable_by.as_deref() == Some(identity.name.as_str())
 }
 
-/// Tells a state of an object's spec apart from all earlier ones: `<uid>/<generation>`.
-pub fn mark_of(object: &Value) -> Option<String> {
-    let metadata = object.get("metadata")?;
-    Some(format!("{}/{}", metadata.get("uid")?.as_str()?, metadata.get("generation")?.as_i64()?))
-}
-
 fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
-    let object = child.object.open();
-    match child.kind {
-        Kind::Deployment => {
-            if let (Some(version), Some(deployment)) = (&child.version, typed::<Deployment>(&object)) {
-                let config_maps = deployments::config_maps(&object);
-                let facts = deployments::facts(&deployment, config_maps, child.scaled_by.clone());
-                observed.versions.entry(version.clone()).or_default().deployment = Some(facts);
+    match child.facts.as_deref() {
+        Some(Facts::Deployment(facts)) => {
+            if let Some(version) = &child.version {
+                observed.versions.entry(version.clone()).or_default().deployment = Some(facts.clone());
             }
         }
-        Kind::VirtualService => {
-            observed.routes = typed::<VirtualService>(&object).map(|live| live_routes(&live));
-            observed.marks.virtual_service = mark_of(&object);
+        Some(Facts::VirtualService(routes, mark)) => {
+            observed.routes = Some(routes.clone());
+            observed.marks.virtual_service.clone_from(mark);
         }
-        Kind::DestinationRule => {
-            let live = typed::<DestinationRule>(&object);
-            let subsets = live.map(|live| live.spec.subsets).unwrap_or_default();
-            observed.subsets = subsets.into_iter().map(|subset| subset.name).collect();
-            observed.marks.destination_rule = mark_of(&object);
+        Some(Facts::DestinationRule(subsets, mark)) => {
+            observed.subsets.clone_from(subsets);
+            observed.marks.destination_rule.clone_from(mark);
         }
-        Kind::Service => {
-            let pinned = object.pointer("/spec/selector/version").and_then(Value::as_str);
-            observed.service = Some(LiveService { pinned: pinned.map(str::to_owned) });
+        Some(Facts::Service(live)) => observed.service = Some(live.clone()),
+        Some(Facts::ControllerRevision(copies)) if !copies.is_empty() => {
+            observed.copies.insert(key.name.clone(), copies.clone());
         }
-        Kind::ControllerRevision => {
-            let copies = object.get("data").map(resources::kept_copies);
-            observed.copies.extend(copies.filter(|it| !it.is_empty()).map(|copies| (key.name.clone(), copies)));
-        }
-        Kind::ServiceAccount | Kind::ConfigMap | Kind::PodDisruptionBudget => {}
+        Some(Facts::ControllerRevision(_)) | None => {}
     }
     let (name, uid, version) = (key.name.clone(), child.uid.clone(), child.version.clone());
     observed.children.push(ChildRef { kind: child.kind, name, uid, version, created: child.created });
@@ -370,33 +354,6 @@ fn kept(key: Key, child: &Child) -> Option<Kept> {
     let revision = typed::<ControllerRevision>(&child.object.open())?;
     let (spec, copies) = (resources::restore(&revision)?, resources::kept_copies(&revision.data.0));
     Some(Kept { name: key.name, created: child.created, spec, copies })
-}
-
-fn typed<K: DeserializeOwned>(object: &Value) -> Option<K> {
-    K::deserialize(object).ok()
-}
-
-fn live_routes(live: &VirtualService) -> LiveRoutes {
-    let weights = |destinations: &[crate::foreign::istio::RouteDestination]| -> Weights {
-        let alone = destinations.len() == 1;
-        destinations
-            .iter()
-            .filter_map(|to| Some((to.destination.subset.clone()?, to.weight.unwrap_or(if alone { 100 } else { 0 }))))
-            .collect()
-    };
-    let mut named: BTreeMap<String, Weights> = BTreeMap::new();
-    for route in &live.spec.http {
-        let name = route.name.as_deref().unwrap_or_default();
-        let name = name.split_once('/').map_or(name, |(name, _)| name);
-        named.entry(name.to_owned()).or_insert_with(|| weights(&route.route));
-    }
-    let tcp = || live.spec.tcp.first().map(|route| weights(&route.route));
-    LiveRoutes {
-        default: named.remove(DEFAULT_ROUTE).or_else(tcp).unwrap_or_default(),
-        named,
-        mirrors: live.spec.http.iter().filter_map(|route| route.mirror.as_ref()?.subset.clone()).collect(),
-        created: live.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
-    }
 }
 
 /// Selects the pods that are watched.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
-
+use k8s_openapi::api::apps::v1::DeploymentStatus;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::labels;
@@ -13,23 +13,28 @@ use super::{DeploymentFacts, pods::cut};
 /// Fields of a pod that name a ConfigMap.
 const REFERENCES: [&str; 3] = ["configMap", "configMapKeyRef", "configMapRef"];
 
-/// What the Deployment says of itself.
-pub fn facts(deployment: &Deployment, config_maps: BTreeSet<String>, scaled_by: Option<String>) -> DeploymentFacts {
-    let replicas = deployment.spec.replicas.unwrap_or(1);
-    let status = deployment.status.clone().unwrap_or_default();
-    let annotations = deployment.metadata.annotations.as_ref();
-    DeploymentFacts {
+/// What the Deployment says of itself; none if it cannot be read.
+pub fn facts(object: &Value, scaled_by: Option<String>) -> Option<DeploymentFacts> {
+    let status = object.get("status").map_or(Ok(DeploymentStatus::default()), DeploymentStatus::deserialize).ok()?;
+    let replicas = match object.pointer("/spec/replicas") {
+        Some(replicas) => i32::try_from(replicas.as_i64()?).ok()?,
+        None => 1,
+    };
+    let annotations = object.pointer("/metadata/annotations");
+    let template = annotations.and_then(|annotations| annotations.get(labels::TEMPLATE)).and_then(Value::as_str);
+    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
+    Some(DeploymentFacts {
         replicas,
-        complete: is_complete(deployment.metadata.generation, replicas, &status),
-        template: annotations.and_then(|annotations| annotations.get(labels::TEMPLATE)).cloned(),
+        complete: is_complete(generation, replicas, &status),
+        template: template.map(str::to_owned),
         trouble: trouble(&status),
-        config_maps,
+        config_maps: config_maps(object),
         scaled_by,
-    }
+    })
 }
 
 /// ConfigMaps that the template of a Deployment refers to.
-pub fn config_maps(deployment: &Value) -> BTreeSet<String> {
+fn config_maps(deployment: &Value) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     deployment.pointer("/spec/template/spec").into_iter().for_each(|pod| collect(pod, &mut names));
     names

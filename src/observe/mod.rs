@@ -4,6 +4,7 @@ pub mod cache;
 pub mod caches;
 pub mod clock;
 pub mod deployments;
+pub mod facts;
 pub mod model;
 pub mod packed;
 pub mod pods;

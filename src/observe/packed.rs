@@ -18,6 +18,12 @@ struct Text {
     found: AtomicU64,
 }
 
+impl PartialEq for Packed {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.json == other.0.json
+    }
+}
+
 impl Packed {
     pub fn of(value: &Value) -> Self {
         Self(Arc::new(Text { json: value.to_string().into(), found: AtomicU64::new(0) }))

@@ -1,6 +1,6 @@
 //! What is kept in memory of each watched object: no more than decisions need.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
@@ -17,7 +17,7 @@ use crate::{
     validate::{model::host, references::references, syntax::printable},
 };
 
-use super::{cache::View, packed::Packed, pods};
+use super::{cache::View, facts::Facts, packed::Packed, pods};
 
 /// The kind that this operator serves.
 pub const MICROSERVICE: &str = "Microservice";
@@ -62,10 +62,10 @@ pub struct Child {
     /// The value of its `version` label.
     pub version: Option<String>,
     pub created: Option<Timestamp>,
-    /// The whole object without managed fields; null for somebody else's.
+    /// What it says of itself; none for somebody else's.
+    pub facts: Option<Arc<Facts>>,
+    /// The object as it would be written; null for somebody else's.
     pub object: Packed,
-    /// Who changed a Deployment's size after the operator had set it.
-    pub scaled_by: Option<String>,
     /// Hosts that a VirtualService routes in the mesh, fully qualified.
     pub hosts: Vec<String>,
     /// Ports of a Service.
@@ -87,19 +87,25 @@ impl Child {
         let namespace = object.namespace().unwrap_or_default();
         let owner = owner_of(object);
         let ours = served && matches!(owner, Owner::Microservice { .. });
+        let mut content = if ours { content(kind, object) } else { Value::Null };
+        let scaled_by = scaled_by(object).filter(|_| kind == Kind::Deployment);
+        let facts = ours.then(|| Facts::of(kind, &content, scaled_by).map(Arc::new)).flatten();
+        if let Some(fields) = content.as_object_mut() {
+            fields.remove("status");
+        }
         Self {
             kind,
+            facts,
             uid: object.uid().unwrap_or_default(),
             resource_version: object.resource_version().unwrap_or_default(),
             adoptable_by: object.annotations().get(labels::ADOPT).cloned(),
             deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
-            scaled_by: scaled_by(object).filter(|_| kind == Kind::Deployment),
             hosts: if kind == Kind::VirtualService { mesh_hosts(&object.data, &namespace) } else { Vec::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
             version: object.labels().get(labels::VERSION).filter(|_| ours).cloned(),
             created: object.metadata.creation_timestamp.as_ref().map(|at| at.0),
-            object: Packed::of(&if ours { content(kind, object) } else { Value::Null }),
+            object: Packed::of(&content),
             namespace,
             owner,
         }
@@ -133,6 +139,7 @@ fn scaled_by(object: &DynamicObject) -> Option<String> {
 fn content(kind: Kind, object: &DynamicObject) -> Value {
     let mut object = object.clone();
     object.metadata.managed_fields = None;
+    object.metadata.resource_version = None;
     let mut content = serde_json::to_value(object).unwrap_or_default();
     let resource = kind.api_resource();
     content["apiVersion"] = resource.api_version.into();
@@ -182,6 +189,13 @@ impl View for Child {
 
     fn deleting(&self) -> bool {
         self.deleting
+    }
+
+    /// Most changes are of a status: what is written stays as it was found.
+    fn inherit(&mut self, before: &Self) {
+        if self.object == before.object {
+            self.object = before.object.clone();
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use microservice_operator::{
     controller::accept::{Accepted, accept, settle},
     observe::{
         Caches, Key, Mesh, Observed,
-        caches::mark_of,
+        facts::mark_of,
         views::{Child, PodView},
     },
     plan::{
