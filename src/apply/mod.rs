@@ -18,8 +18,8 @@ use crate::{
     observe::{
         Caches, ChildRef, Key, Source, Written,
         caches::{adoptable, belongs},
+        child::Child,
         facts::mark_of,
-        views::Child,
     },
     plan::object::{Kind, Object},
     validate::Identity,
@@ -130,7 +130,7 @@ impl Applier {
         let live = self.caches.child(object.kind, &key);
         let watched = watched(object);
         let stamp = diff::digest(&watched);
-        let write = self.decide(identity, object, (&watched, &stamp), live.as_ref())?;
+        let write = self.decide(identity, object, (&watched, &stamp), live.as_deref())?;
         if write == Write::Skip {
             return Ok(());
         }

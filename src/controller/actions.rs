@@ -71,5 +71,5 @@ fn beyond_kept(caches: &Caches, identity: &Identity, answers: &[Answer]) -> Vec<
     let mut answered = caches.actions_about(identity);
     answered.retain(|(_, action)| action.order.is_none() || is_answered(&action.uid));
     let surplus = answered.len().saturating_sub(KEPT);
-    answered.into_iter().take(surplus).map(|(key, action)| (key.name, action.uid)).collect()
+    answered.into_iter().take(surplus).map(|(key, action)| (key.name, action.uid.clone())).collect()
 }

@@ -25,7 +25,8 @@ use crate::{
         Caches, Key, Mesh, Providers,
         cache::Change,
         caches::pod_selector,
-        views::{ActionView, Child, Owner, Peer, PodView, config_map_term, owner_term},
+        child::{Child, Owner},
+        views::{ActionView, Peer, PodView, config_map_term, owner_term},
     },
     plan::{configuration::copied_name, object::Kind},
     validate::references::CLUSTERS_OWN,
@@ -54,7 +55,7 @@ impl Trigger {
 
     /// A Microservice changed: those that depend on it may have to tell so.
     pub fn peer(&self, caches: &Caches, change: &Change<Peer>) {
-        if Peer::differs(change.before.as_ref(), change.after.as_ref()) {
+        if Peer::differs(change.before.as_deref(), change.after.as_deref()) {
             self.dependents(caches, &change.key);
         }
     }
@@ -82,7 +83,7 @@ impl Trigger {
     }
 
     fn pod(&self, caches: &Caches, change: &Change<PodView>) {
-        let (before, after) = (change.before.as_ref(), change.after.as_ref());
+        let (before, after) = (change.before.as_deref(), change.after.as_deref());
         let face = |pod: &PodView| (pod.version.clone(), pod.deleting, pod.facts.clone());
         if before.map(face) != after.map(face)
             && let Some(pod) = after.or(before)
@@ -99,7 +100,10 @@ impl Trigger {
     }
 
     fn child(&self, caches: &Caches, change: &Change<Child>) {
-        let views = [change.before.as_ref(), change.after.as_ref()];
+        let views = [change.before.as_deref(), change.after.as_deref()];
+        if !Child::differs(views[0], views[1]) {
+            return;
+        }
         for child in views.into_iter().flatten() {
             match &child.owner {
                 Owner::Microservice { name, .. } => self.ask(caches, Key::new(&child.namespace, name)),
@@ -111,7 +115,7 @@ impl Trigger {
         }
         let is_service = views.into_iter().flatten().any(|child| child.kind == Kind::Service);
         let ports = |child: Option<&Child>| child.map(|child| child.ports.clone());
-        if is_service && ports(change.before.as_ref()) != ports(change.after.as_ref()) {
+        if is_service && ports(views[0]) != ports(views[1]) {
             self.dependents(caches, &change.key);
         }
     }

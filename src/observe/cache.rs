@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use futures::{Stream, StreamExt};
@@ -32,7 +32,7 @@ impl std::fmt::Display for Key {
 }
 
 /// What a cache keeps of an object.
-pub trait View: Clone + Send + Sync + 'static {
+pub trait View: Send + Sync + 'static {
     /// Terms by which it is found.
     fn terms(&self) -> Vec<String>;
     fn uid(&self) -> &str;
@@ -60,7 +60,7 @@ pub struct Cache<V> {
 }
 
 struct Inner<V> {
-    objects: HashMap<Key, V>,
+    objects: HashMap<Key, Arc<V>>,
     /// Sorted. Most have one or a few, for which a tree takes many times as much memory.
     terms: HashMap<String, Vec<Key>>,
     listing: Option<Listing>,
@@ -97,13 +97,13 @@ impl<V> Default for Cache<V> {
 /// What an event changed.
 pub struct Change<V> {
     pub key: Key,
-    pub before: Option<V>,
-    pub after: Option<V>,
+    pub before: Option<Arc<V>>,
+    pub after: Option<Arc<V>>,
 }
 
 impl<V: View> Cache<V> {
     /// The object of that name.
-    pub fn get(&self, key: &Key) -> Option<V> {
+    pub fn get(&self, key: &Key) -> Option<Arc<V>> {
         self.read().objects.get(key).cloned()
     }
 
@@ -118,7 +118,7 @@ impl<V: View> Cache<V> {
     }
 
     /// Objects found by a term, by name.
-    pub fn find(&self, term: &str) -> Vec<(Key, V)> {
+    pub fn find(&self, term: &str) -> Vec<(Key, Arc<V>)> {
         let inner = self.read();
         let keys = inner.terms.get(term).into_iter().flatten();
         keys.filter_map(|key| Some((key.clone(), inner.objects.get(key)?.clone()))).collect()
@@ -235,26 +235,27 @@ impl<V: View> Inner<V> {
         let before = self.objects.get(&key).cloned();
         let older =
             |known: &V| known.uid() == view.uid() && number(known.resource_version()) > number(view.resource_version());
-        if before.as_ref().is_some_and(older) {
+        if before.as_deref().is_some_and(older) {
             return Change { key, after: before.clone(), before };
         }
         if let Some(before) = &before {
             view.inherit(before);
         }
-        self.unlist(&key, before.as_ref());
+        self.unlist(&key, before.as_deref());
         for term in view.terms() {
             let keys = self.terms.entry(term).or_insert_with(|| Vec::with_capacity(1));
             if let Err(at) = keys.binary_search(&key) {
                 keys.insert(at, key.clone());
             }
         }
+        let view = Arc::new(view);
         self.objects.insert(key.clone(), view.clone());
         Change { key, before, after: Some(view) }
     }
 
     fn remove(&mut self, key: Key) -> Change<V> {
         let before = self.objects.remove(&key);
-        self.unlist(&key, before.as_ref());
+        self.unlist(&key, before.as_deref());
         Change { key, before, after: None }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -23,8 +23,9 @@ use crate::{
 use super::{
     ChildRef, DependencyState, Foreign, Mesh, Observed, Shard,
     cache::{Cache, Key, Written},
+    child::{Child, Owner},
     facts::{Facts, typed},
-    views::{ActionView, Child, Owner, Peer, PodView, host_term, owner_term},
+    views::{ActionView, Peer, PodView, host_term, owner_term},
 };
 
 /// What the operator watches, in memory.
@@ -90,7 +91,7 @@ impl Caches {
     }
 
     /// An object of a kind of children, whoever owns it.
-    pub fn child(&self, kind: Kind, key: &Key) -> Option<Child> {
+    pub fn child(&self, kind: Kind, key: &Key) -> Option<Arc<Child>> {
         self.of(kind)?.get(key)
     }
 
@@ -187,7 +188,7 @@ impl Caches {
         }
         let identity = service.identity.clone();
         let route = self.child(Kind::VirtualService, &Key::new(&identity.namespace, &identity.name));
-        let route = route.filter(|child| belongs(child, &identity)).and_then(|child| child.facts);
+        let route = route.filter(|child| belongs(child, &identity)).and_then(|child| child.facts.clone());
         let routed = match route.as_deref() {
             Some(Facts::VirtualService(routes, _)) => Some(&routes.default),
             _ => None,
@@ -223,14 +224,14 @@ impl Caches {
                     continue;
                 }
                 if child.deleting {
-                    observed.leaving.insert((*kind, key.name), child.finalizers);
+                    observed.leaving.insert((*kind, key.name), child.finalizers.clone());
                 } else {
                     note_child(&mut observed, &key, &child);
                 }
             }
         }
         for (_, pod) in self.pods.find(&term).into_iter().filter(|(_, pod)| !pod.deleting) {
-            observed.versions.entry(pod.version).or_default().pods.push(pod.facts);
+            observed.versions.entry(pod.version.clone()).or_default().pods.push(pod.facts.clone());
         }
         observed.orders = self.orders_about(identity);
         observed.kept_revisions = self.kept_revisions(service, &observed.orders);
@@ -247,7 +248,7 @@ impl Caches {
     }
 
     /// The actions that are about this very Microservice, the oldest first.
-    pub fn actions_about(&self, identity: &Identity) -> Vec<(Key, ActionView)> {
+    pub fn actions_about(&self, identity: &Identity) -> Vec<(Key, Arc<ActionView>)> {
         let mut actions = self.actions.find(&owner_term(&identity.namespace, &identity.name));
         actions.retain(|(_, action)| action.about_uid.as_ref().is_none_or(|uid| *uid == identity.uid));
         actions.sort_by(|(a, one), (b, other)| (one.created, a).cmp(&(other.created, b)));
@@ -256,7 +257,7 @@ impl Caches {
 
     /// What is asked of this very Microservice and not answered yet, the oldest first.
     pub fn orders_about(&self, identity: &Identity) -> Vec<Order> {
-        self.actions_about(identity).into_iter().filter_map(|(_, action)| action.order).collect()
+        self.actions_about(identity).into_iter().filter_map(|(_, action)| action.order.clone()).collect()
     }
 
     /// Names of children that somebody else's objects have.
@@ -298,7 +299,7 @@ impl Caches {
                     DependencyState::PortMismatch(format!("its port {} speaks {:?}", port.port, port.protocol))
                 }
                 Some(_) if peer.available => DependencyState::Ready,
-                Some(_) => DependencyState::NotReady(peer.message.unwrap_or_default()),
+                Some(_) => DependencyState::NotReady(peer.message.clone().unwrap_or_default()),
             };
         }
         match self.child(Kind::Service, &key) {

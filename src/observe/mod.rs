@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod caches;
+pub mod child;
 pub mod clock;
 pub mod deployments;
 pub mod facts;

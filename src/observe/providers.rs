@@ -98,7 +98,7 @@ impl Providers {
             Some(State::Listing) | None => return Err(Missing::Unseen("they are still being listed".to_owned())),
         }
         let view = self.cache.get(&Key::new("", name)).ok_or_else(|| Missing::Unknown(name.to_owned()))?;
-        view.spec.map_err(|why| Missing::Unreadable { name: name.to_owned(), why })
+        view.spec.clone().map_err(|why| Missing::Unreadable { name: name.to_owned(), why })
     }
 
     /// Follows a watch until it ends.

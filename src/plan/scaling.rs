@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{GROUP, Scaled, VERSION, conditions::reason},
-    observe::{Observed, views::MICROSERVICE},
+    observe::{Observed, child::MICROSERVICE},
     validate::Validated,
 };
 

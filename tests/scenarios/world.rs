@@ -11,11 +11,7 @@ use microservice_operator::{
     api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb},
     apply::Applied,
     controller::accept::{Accepted, accept, settle},
-    observe::{
-        Caches, Key, Mesh, Observed,
-        facts::mark_of,
-        views::{Child, PodView},
-    },
+    observe::{Caches, Key, Mesh, Observed, child::Child, facts::mark_of, views::PodView},
     plan::{
         Plan, Settings,
         configuration::{Content, Source, Sources, contents},

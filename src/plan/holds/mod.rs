@@ -4,7 +4,7 @@ mod rollout;
 
 use crate::{
     api::{LimitedBy, Provider, conditions::reason},
-    observe::{Controller, Foreign, Mesh, Observed, views::MICROSERVICE},
+    observe::{Controller, Foreign, Mesh, Observed, child::MICROSERVICE},
     validate::{Validated, Version},
 };
 
