@@ -39,7 +39,7 @@ type Name = (Kind, String);
 struct Rewritten {
     mark: String,
     /// Digest of the live values of the fields that were applied.
-    live: String,
+    live: u64,
 }
 
 impl Settled {
@@ -89,21 +89,16 @@ impl Settled {
 }
 
 /// The object with its digest as an annotation, so that a field which is no longer wanted is noticed too.
-pub fn stamped(object: &Value, digest: &str) -> Value {
+pub fn stamped(object: &Value, digest: u64) -> Value {
     let mut stamped = object.clone();
-    stamped["metadata"]["annotations"][labels::APPLIED] = digest.into();
+    stamped["metadata"]["annotations"][labels::APPLIED] = format!("{digest:016x}").into();
     stamped
 }
 
 /// What tells a value apart from others.
-pub fn digest(value: &Value) -> String {
+pub fn digest(value: &Value) -> u64 {
     let hash = Sha256::digest(value.to_string().as_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A digest as a number.
-pub fn number(digest: &str) -> u64 {
-    u64::from_str_radix(digest, 16).unwrap_or(0)
+    hash.iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte))
 }
 
 fn is_as(live: &Value, desired: &Value) -> bool {
@@ -297,7 +292,7 @@ mod tests {
     use super::*;
 
     fn stamped(object: &Value) -> Value {
-        super::stamped(object, &digest(object))
+        super::stamped(object, digest(object))
     }
 
     fn child() -> (Key, Name) {

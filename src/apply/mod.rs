@@ -63,11 +63,9 @@ pub struct Applier {
     confirmed: Arc<confirm::Confirmed>,
 }
 
-/// How an object is to be written, given what is there.
+/// How an object is written, given what is there.
 #[derive(Debug, PartialEq, Eq)]
 enum Write {
-    /// It is as it should be.
-    Skip,
     /// Nothing is there: without force, so that what appears meanwhile is not overwritten.
     Create,
     /// It is ours and differs: with force, on just this uid, and for routes on just this version.
@@ -129,16 +127,12 @@ impl Applier {
         let key = Key::new(&identity.namespace, &object.name);
         let live = self.caches.child(object.kind, &key);
         let watched = watched(object);
-        let stamp = diff::digest(&watched);
-        let write = self.decide(identity, object, (&watched, &stamp), live.as_deref())?;
-        if write == Write::Skip {
-            return Ok(());
-        }
+        let digest = diff::digest(&watched);
+        let Some(write) = self.decide(identity, object, (&watched, digest), live.as_deref())? else { return Ok(()) };
         self.confirmed.confirm(&self.client, (identity, seen), write == Write::Create, asked).await?;
-        let desired = diff::stamped(&watched, &stamp);
+        let desired = diff::stamped(&watched, digest);
         let (mut params, mut body) = (PatchParams::apply(MANAGER), desired.clone());
         match &write {
-            Write::Skip => {}
             Write::Create => {
                 body = object.value.clone();
                 body["metadata"] = desired["metadata"].clone();
@@ -171,19 +165,20 @@ impl Applier {
         applied.mark(object.kind, &answer);
         match write {
             Write::Create => applied.created.push((object.kind, object.name.clone())),
-            Write::Change { .. } | Write::Skip => applied.changed.push((object.kind, object.name.clone())),
+            Write::Change { .. } => applied.changed.push((object.kind, object.name.clone())),
         }
         Ok(())
     }
 
+    /// How the object is to be written; None if it is as it should be.
     fn decide(
         &self,
         identity: &Identity,
         object: &Object,
-        (watched, stamp): (&Value, &str),
+        (watched, digest): (&Value, u64),
         live: Option<&Child>,
-    ) -> Result<Write, Error> {
-        let Some(live) = live else { return Ok(Write::Create) };
+    ) -> Result<Option<Write>, Error> {
+        let Some(live) = live else { return Ok(Some(Write::Create)) };
         if live.deleting {
             return Err(Error::Leaving { kind: object.kind, name: object.name.clone() });
         }
@@ -193,13 +188,14 @@ impl Applier {
         }
         let is_so = |live: &Value| {
             let of = Key::new(&identity.namespace, &identity.name);
-            self.settled.is_so(&of, &(object.kind, object.name.clone()), &diff::stamped(watched, stamp), live)
+            self.settled.is_so(&of, &(object.kind, object.name.clone()), &diff::stamped(watched, digest), live)
         };
-        if ours && live.object.is_as(diff::number(stamp), is_so) {
-            return Ok(Write::Skip);
+        if ours && live.object.is_as(digest, is_so) {
+            return Ok(None);
         }
         let guarded = object.kind.guards_traffic();
-        Ok(Write::Change { uid: live.uid.clone(), resource_version: guarded.then(|| live.resource_version.clone()) })
+        let resource_version = guarded.then(|| live.resource_version.clone());
+        Ok(Some(Write::Change { uid: live.uid.clone(), resource_version }))
     }
 
     fn note(&self, identity: &Identity, object: &Object, desired: &Value, answer: &DynamicObject, round: u64) {

@@ -16,18 +16,22 @@ pub const PASSING: Duration = Duration::from_millis(250);
 pub const REFUSED: Duration = Duration::from_secs(5);
 const MAX: Duration = Duration::from_secs(60);
 
-/// Errors in a row, by Microservice.
+/// Errors of one sort in a row, by Microservice.
 #[derive(Default)]
 pub struct Backoff {
-    failures: Mutex<HashMap<Key, u32>>,
+    failures: Mutex<HashMap<Key, (Duration, u32)>>,
     random: RandomState,
 }
 
 impl Backoff {
-    /// Counts an error and tells how long to wait, when it is `first` after the first one.
+    /// Counts an error and tells how long to wait, when it is `first` after the first one of its sort. What may pass by itself
+    /// is not kept waiting by what a person was waited for before.
     pub fn failed(&self, key: &Key, first: Duration) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(key.clone()).or_insert(0);
+        let (sort, count) = failures.entry(key.clone()).or_insert((first, 0));
+        if *sort != first {
+            (*sort, *count) = (first, 0);
+        }
         *count += 1;
         let base = first.saturating_mul(1 << (*count - 1).min(10)).min(MAX);
         let jitter = self.random.hash_one((key, *count)) % 1_000;
@@ -55,5 +59,8 @@ mod tests {
         backoff.succeeded(&key);
         assert!(backoff.failed(&key, PASSING) < Duration::from_millis(400));
         assert!(backoff.failed(&Key::new("shop", "other"), REFUSED) > PASSING * 10);
+        let refused = (0..20).map(|_| backoff.failed(&key, REFUSED)).max();
+        assert!(refused > Some(MAX / 2), "{refused:?}");
+        assert!(backoff.failed(&key, PASSING) < Duration::from_millis(400), "it is of another sort");
     }
 }

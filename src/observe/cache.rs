@@ -158,15 +158,14 @@ impl<V: View> Cache<V> {
 
     /// Takes one event of the watch. `view` makes what is kept.
     pub fn take<K: ResourceExt>(&self, event: &watcher::Event<K>, view: impl Fn(&K) -> V) -> Vec<Change<V>> {
-        let mut inner = self.write();
         match event {
             watcher::Event::Init => {
-                inner.listing = Some(Listing::default());
+                self.write().listing = Some(Listing::default());
                 Vec::new()
             }
             watcher::Event::InitApply(object) => {
-                let key = Key::of(object);
-                let view = view(object);
+                let (key, view) = (Key::of(object), view(object));
+                let mut inner = self.write();
                 match &mut inner.listing {
                     Some(listing) => {
                         listing.keys.insert(key.clone());
@@ -177,6 +176,7 @@ impl<V: View> Cache<V> {
                 vec![inner.insert(key, view)]
             }
             watcher::Event::InitDone => {
+                let mut inner = self.write();
                 let listed = inner.listing.take().unwrap_or_default();
                 let gone: Vec<Key> = inner.objects.keys().filter(|key| !listed.keys.contains(key)).cloned().collect();
                 inner.newest = inner.newest.max(listed.newest);
@@ -186,10 +186,12 @@ impl<V: View> Cache<V> {
             }
             watcher::Event::Apply(object) => {
                 let view = view(object);
+                let mut inner = self.write();
                 inner.reach(view.resource_version());
                 vec![inner.insert(Key::of(object), view)]
             }
             watcher::Event::Delete(object) => {
+                let mut inner = self.write();
                 inner.reach(object.resource_version().as_deref().unwrap_or_default());
                 vec![inner.remove(Key::of(object))]
             }

@@ -190,7 +190,7 @@ impl Caches {
         let route = self.child(Kind::VirtualService, &Key::new(&identity.namespace, &identity.name));
         let route = route.filter(|child| belongs(child, &identity)).and_then(|child| child.facts.clone());
         let routed = match route.as_deref() {
-            Some(Facts::VirtualService(routes, _)) => Some(&routes.default),
+            Some(Facts::VirtualService { routes, .. }) => Some(&routes.default),
             _ => None,
         };
         revisions::with_older(service, status, routed, || self.history(&identity), now)
@@ -333,11 +333,11 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
                 observed.versions.entry(version.clone()).or_default().deployment = Some(facts.clone());
             }
         }
-        Some(Facts::VirtualService(routes, mark)) => {
+        Some(Facts::VirtualService { routes, mark }) => {
             observed.routes = Some(routes.clone());
             observed.marks.virtual_service.clone_from(mark);
         }
-        Some(Facts::DestinationRule(subsets, mark)) => {
+        Some(Facts::DestinationRule { subsets, mark }) => {
             observed.subsets.clone_from(subsets);
             observed.marks.destination_rule.clone_from(mark);
         }

@@ -15,8 +15,10 @@ const REFERENCES: [&str; 3] = ["configMap", "configMapKeyRef", "configMapRef"];
 
 /// What the Deployment says of itself; none if it cannot be read.
 pub fn facts(object: &Value, scaled_by: Option<String>) -> Option<DeploymentFacts> {
-    let status = object.get("status").map_or(Ok(DeploymentStatus::default()), DeploymentStatus::deserialize).ok()?;
-    let replicas = match object.pointer("/spec/replicas") {
+    let given = |value: &&Value| !value.is_null();
+    let status = object.get("status").filter(given).map(DeploymentStatus::deserialize);
+    let status = status.transpose().ok()?.unwrap_or_default();
+    let replicas = match object.pointer("/spec/replicas").filter(given) {
         Some(replicas) => i32::try_from(replicas.as_i64()?).ok()?,
         None => 1,
     };

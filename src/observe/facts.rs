@@ -17,10 +17,17 @@ use super::{DeploymentFacts, LiveRoutes, LiveService, Weights, deployments};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Facts {
     Deployment(DeploymentFacts),
-    /// Weights, and what tells its spec apart from earlier ones.
-    VirtualService(LiveRoutes, Option<String>),
-    /// Names of subsets, and what tells its spec apart from earlier ones.
-    DestinationRule(BTreeSet<String>, Option<String>),
+    VirtualService {
+        routes: LiveRoutes,
+        /// Of its spec; see [`mark_of`].
+        mark: Option<String>,
+    },
+    DestinationRule {
+        /// Their names.
+        subsets: BTreeSet<String>,
+        /// Of its spec; see [`mark_of`].
+        mark: Option<String>,
+    },
     Service(LiveService),
     /// The copies of ConfigMaps that the kept spec uses.
     ControllerRevision(Copies),
@@ -32,12 +39,14 @@ impl Facts {
         match kind {
             Kind::Deployment => deployments::facts(object, scaled_by).map(Self::Deployment),
             Kind::VirtualService => {
-                typed::<VirtualService>(object).map(|live| Self::VirtualService(live_routes(&live), mark_of(object)))
+                let routes = live_routes(&typed(object)?);
+                Some(Self::VirtualService { routes, mark: mark_of(object) })
             }
             Kind::DestinationRule => {
                 let live = typed::<DestinationRule>(object);
                 let subsets = live.map(|live| live.spec.subsets).unwrap_or_default();
-                Some(Self::DestinationRule(subsets.into_iter().map(|subset| subset.name).collect(), mark_of(object)))
+                let subsets = subsets.into_iter().map(|subset| subset.name).collect();
+                Some(Self::DestinationRule { subsets, mark: mark_of(object) })
             }
             Kind::Service => {
                 let pinned = object.pointer("/spec/selector/version").and_then(Value::as_str);
