@@ -210,6 +210,11 @@ pub struct RolloutStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub step: i32,
+    /// How much of the way to the requested weights the latest step asks for, in percent. If the policy's steps are edited so
+    /// that it would be another, the rollout walks them from the first one on, from the weights in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: Option<i32>,
     /// When the current step began. Absent while the rollout waits for its first pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_since: Option<MicroTime>,
@@ -244,6 +249,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
     pub stable: BTreeMap<String, i32>,
+    /// Weights until the revision is ready that somebody went back to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
+    pub meanwhile: BTreeMap<String, i32>,
     /// Weights that `undo` goes back to after completion: those before the rollout.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]

@@ -163,7 +163,7 @@ pub fn build(
 
 /// Children that may go, in the order in which they go.
 pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
-    let Decided { service, observed, .. } = *decided;
+    let Decided { service, observed, rollout, .. } = *decided;
     let wanted =
         |child: &ChildRef| built.objects.iter().any(|object| object.kind == child.kind && object.name == child.name);
     let history = history(decided, wanted);
@@ -171,6 +171,7 @@ pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
         let version = child.version.as_deref().unwrap_or_default();
         child.kind == Kind::Deployment && service.version(version).is_none()
     });
+    let rolls = rollout.standings.iter().any(|standing| standing.exists && standing.replicas > 0 && !standing.fit);
     let may_go = |child: &ChildRef| match child.kind {
         Kind::Deployment => version_gone(child, decided),
         Kind::PodDisruptionBudget => {
@@ -178,7 +179,7 @@ pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
                 observed.children.iter().find(|other| other.kind == Kind::Deployment && other.name == child.name);
             deployment.is_none_or(|other| wanted(other) || version_gone(other, decided))
         }
-        Kind::ServiceAccount => !removed_runs,
+        Kind::ServiceAccount => !removed_runs && !rolls,
         Kind::ConfigMap => !copies::stays(child, &history, observed),
         Kind::ControllerRevision => !history.contains(child.name.as_str()),
         Kind::DestinationRule | Kind::VirtualService | Kind::Service => true,

@@ -316,3 +316,20 @@ fn who_sets_the_size_that_the_operator_has_set_disturbs_nobody() {
     assert_eq!(world.replicas("v1"), 4);
     assert_eq!(told(&world, "ChildScaled"), 0);
 }
+
+/// Its pods run as it, and no other can be made without it.
+#[test]
+fn an_account_stays_until_no_pod_runs_as_it() {
+    let own = two(90, 10).replacen('{', "{automountServiceAccountToken: true, ", 1);
+    let mut world = World::new(&own);
+    world.settle();
+    assert!(world.has(Kind::ServiceAccount, NAME));
+    world.pods.insert("v2".into(), Pods::Ready(0));
+    world.edit(&own.replacen('{', "{serviceAccountName: orders, ", 1));
+    world.settle();
+    world.pass(600);
+    assert!(world.has(Kind::ServiceAccount, NAME), "v2 cannot start as the other one");
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert!(!world.has(Kind::ServiceAccount, NAME));
+}

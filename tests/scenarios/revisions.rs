@@ -330,6 +330,34 @@ fn the_window_counts_what_served_and_forgets_what_was_never_promoted() {
     assert_eq!(world.routed(), format!("{three}=5 {}=95", names[0]), "it never served");
 }
 
+/// The share of the one that was on its way does not wait for the pods of the one that is known to be good.
+#[test]
+fn back_to_a_revision_that_is_not_ready_the_abandoned_one_loses_its_weight_at_once() {
+    let more = STEPS.replace("{steps", "{rollbackWindow: {revisions: 3}, steps");
+    for by_person in [false, true] {
+        let (mut world, names) = promoted_over(&["1", "2"], &more);
+        let [one, two] = names.as_slice() else { panic!("{names:?}") };
+        let three = edit(&mut world, &service("3", &more));
+        world.settle();
+        world.pass(65);
+        assert_eq!(world.routed(), format!("{three}=50 {two}=50"));
+        world.pods.insert(one.clone(), Pods::Ready(0));
+        if by_person {
+            assert!(world.undo_to(one).is_ok());
+        } else {
+            assert_eq!(edit(&mut world, &service("1", &more)), *one);
+        }
+        world.settle();
+        assert_eq!(world.routed(), format!("{two}=100"), "by a person: {by_person}");
+        world.pass(60);
+        assert_eq!(world.routed(), format!("{two}=100"), "by a person: {by_person}");
+        world.pods.insert(one.clone(), Pods::Healthy);
+        world.settle();
+        world.pass(5);
+        assert_eq!(world.routed(), format!("{one}=100"), "without steps; by a person: {by_person}");
+    }
+}
+
 #[test]
 fn a_third_image_on_the_way_starts_from_the_stable_revision() {
     let (mut world, one, two) = promoting();

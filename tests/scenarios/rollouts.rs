@@ -270,3 +270,46 @@ fn where_a_rollout_begins_outlives_a_status_that_was_lost() {
     assert_eq!(world.routed(), "v1=95 v2=5");
     assert_eq!(rollout(&world).stable, [("v1".to_owned(), 100)].into());
 }
+
+/// As many of the new steps as were walked ask for something else: they are walked from the first one on, from here.
+#[test]
+fn steps_that_are_edited_on_the_way_promote_nothing() {
+    for (steps, routed, step, done) in [
+        ("[{weight: 20}, {pause: {}}]", "v1=40 v2=60", 1, "1/2"),
+        ("[{weight: 5}, {pause: {}}, {weight: 5}, {weight: 50}, {pause: {}}]", "v1=50 v2=50", 3, "3/5"),
+        ("[{pause: {}}]", "v1=50 v2=50", 0, "0/1"),
+        ("[{weight: 5}, {pause: {}}, {weight: 50}, {pause: {}}, {weight: 80}, {pause: {}}]", "v1=50 v2=50", 3, "3/6"),
+        ("[{weight: 1}, {pause: {}}, {weight: 50}, {pause: {}}]", "v1=50 v2=50", 3, "3/4"),
+    ] {
+        let mut world = promoting();
+        world.pass(60);
+        assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=50 v2=50", RolloutState::Paused));
+        world.edit(&service("v1=0 v2=100", &format!("{{steps: {steps}}}")));
+        world.settle();
+        world.pass(600);
+        assert_eq!(world.routed(), routed, "{steps}");
+        let there = rollout(&world);
+        assert_eq!(
+            (there.state, there.step, there.progress.as_deref()),
+            (RolloutState::Paused, step, Some(done)),
+            "{steps}"
+        );
+        assert!(world.ask(Verb::Abort).is_ok());
+        assert_eq!(world.routed(), "v1=100", "{steps}: back to the weights before the rollout");
+    }
+}
+
+#[test]
+fn steps_that_are_edited_after_a_full_promotion_hold_nothing_up() {
+    let mut world = waiting_in_a_step(STEPS);
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.edit(&service(
+        "v1=0 v2=100",
+        "{steps: [{weight: 1}, {pause: {}}, {weight: 2}, {pause: {}}, {weight: 3}, {pause: {}}]}",
+    ));
+    world.settle();
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    world.pass(5);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v2=100", RolloutState::Completed));
+}

@@ -1,9 +1,12 @@
 //! How many pods a rollout's steps give a new version, in a world made of data.
 
-use microservice_operator::{api::Verb, plan::object::Kind};
+use microservice_operator::{
+    api::{RolloutState, Verb},
+    plan::object::Kind,
+};
 
 use crate::{
-    read::service_of,
+    read::{rollout, service_of},
     world::{Pods, World},
 };
 
@@ -137,4 +140,30 @@ fn a_weight_waits_for_the_pods_that_it_needs() {
     world.pods.insert("v2".into(), Pods::Healthy);
     world.settle();
     assert_eq!(at(&world), ("v1=50 v2=50".into(), 4));
+}
+
+/// The night is no deadline.
+#[test]
+fn a_rollout_of_a_service_without_pods_waits_until_it_has_some() {
+    let policy = "{steps: [{weight: 5}, {pause: {}}]}";
+    let mut world = World::new(&service_of("v1=100 v2=0", 0, policy));
+    world.settle();
+    world.edit(&service_of("v1=0 v2=100", 0, policy));
+    world.settle();
+    for _ in 0..4 {
+        world.pass(1_200);
+        assert_eq!(rollout(&world).state, RolloutState::Progressing);
+    }
+    world.pods.insert("v2".into(), Pods::Ready(0));
+    world.edit(&service_of("v1=0 v2=100", 3, policy));
+    world.settle();
+    world.pass(590);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=100", RolloutState::Progressing));
+    world.pass(20);
+    assert_eq!(rollout(&world).state, RolloutState::Aborted, "the deadline counts from the first pods");
+    world.pods.insert("v2".into(), Pods::Healthy);
+    assert!(world.ask(Verb::Retry).is_ok());
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=95 v2=5");
 }

@@ -201,7 +201,10 @@ fn undo_to(status: &mut RolloutStatus, revision: &str, situation: &Situation<'_>
     }
     status.state = RolloutState::Aborted;
     status.message = Some(format!("undone{by} to {revision}"));
-    status.stable = Weights::from([(revision.to_owned(), 100)]);
+    let before = std::mem::replace(&mut status.stable, Weights::from([(revision.to_owned(), 100)]));
+    if status.meanwhile.is_empty() {
+        status.meanwhile = before;
+    }
     Ok(format!(
         "{revision} gets all requests as soon as its pods are ready, until the spec asks for another revision or \
          somebody retries"

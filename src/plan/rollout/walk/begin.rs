@@ -54,19 +54,28 @@ impl Situation<'_> {
             let there = self.current.is_none() || current == requested;
             return if there { completed() } else { started(current.clone(), current) };
         };
+        let exists = |name: &String| self.party(name).is_some_and(|party| party.exists);
+        let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
+        if old.target == target && self.has_other_steps(old) {
+            return started(current, stable);
+        }
         if old.target == target {
-            return old.clone();
+            let step = if old.promoted_fully { self.steps() } else { old.step.min(self.steps()) };
+            return RolloutStatus { step, ..old.clone() };
         }
         if current == requested {
             let previous = if old.state == RolloutState::Completed { &old.previous } else { &old.stable };
             return RolloutStatus { previous: previous.clone(), ..completed() };
         }
-        let exists = |name: &String| self.party(name).is_some_and(|party| party.exists);
-        let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
         let promoted = old.state == RolloutState::Completed;
         let back = promoted && self.returns && requested == old.previous && requested.keys().all(exists);
-        if back || stable == requested || self.in_window(&requested) {
+        let known = self.in_window(&requested);
+        if back || stable == requested || (known && promoted) {
             return completed();
+        }
+        // What was on its way gives back what it has, and does not wait for the one that is known to be good.
+        if known {
+            return RolloutStatus { step: self.steps(), promoted_fully: true, ..started(stable.clone(), stable) };
         }
         let is_superseded = || {
             self.parties.iter().any(|party| {
@@ -77,5 +86,11 @@ impl Situation<'_> {
         // A version that stands in for one that is not ready was given more without a rollout: the way is from there.
         let returns = old.state == RolloutState::Aborted || (!promoted && is_superseded());
         started(if returns { stable.clone() } else { current }, stable)
+    }
+
+    /// The policy's steps were edited on the way, and where it is they ask for another weight than they did.
+    pub(super) fn has_other_steps(&self, old: &RolloutStatus) -> bool {
+        let walks = old.state.is_under_way() && !old.promoted_fully;
+        walks && old.percent.is_some_and(|percent| percent != self.percent(old))
     }
 }

@@ -40,6 +40,16 @@ impl Situation<'_> {
         }
     }
 
+    /// No deadline counts while a version that is being raised is to run no pods: a service may be scaled to zero for a night.
+    pub(super) fn keep_time(&self, status: &mut RolloutStatus) {
+        let sleeps = self.raised(status).any(|party| party.whole == 0);
+        match &status.progressed_at {
+            Some(_) if sleeps => status.progressed_at = None,
+            None if !sleeps => status.progressed_at = Some(time(self.now)),
+            _ => {}
+        }
+    }
+
     pub(super) fn fail(&self, status: &mut RolloutStatus, why: String) {
         match self.policy.on_failure {
             OnFailure::Rollback => {

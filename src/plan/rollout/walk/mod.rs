@@ -126,6 +126,7 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
         situation.measure(&mut status);
     }
     if status.state.is_under_way() {
+        situation.keep_time(&mut status);
         situation.judge(&mut status);
     }
     let walk = Walk { aims: Weights::new(), sizes: Sizes::new(), status, answers, outlook: Outlook::default() };
@@ -161,11 +162,16 @@ impl Situation<'_> {
         if status.held.is_none() && status.state == RolloutState::Progressing && !self.begins(status) {
             self.advance(status);
         }
+        let back = status.stable.keys().any(|name| self.party(name).is_some_and(|party| party.admitted));
+        if status.state != RolloutState::Aborted || back {
+            status.meanwhile.clear();
+        }
         self.go_back(status);
         self.tell(status);
         self.keep_session(status);
         status.served = self.served(&status.stable);
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
+        status.percent = status.state.is_under_way().then(|| self.percent(status));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
         let status = &walk.status;
         let pause_ends = match &status.held {
@@ -217,7 +223,8 @@ impl Situation<'_> {
 
     /// It is not persisted yet. Until then no weight goes up: after a crash nothing else would tell where it began.
     fn begins(&self, status: &RolloutStatus) -> bool {
-        status.state.is_under_way() && self.old.is_none_or(|old| old.target != status.target)
+        let is_new = |old: &RolloutStatus| old.target != status.target || self.has_other_steps(old);
+        status.state.is_under_way() && self.old.is_none_or(is_new)
     }
 
     fn aims(&self, status: &RolloutStatus) -> Weights {
@@ -225,6 +232,7 @@ impl Situation<'_> {
             RolloutState::Completed => self.requested(),
             RolloutState::Aborted => match status.back {
                 Some(percent) => self.point(status, percent),
+                None if !status.meanwhile.is_empty() => status.meanwhile.clone(),
                 None => status.stable.clone(),
             },
             RolloutState::Progressing | RolloutState::Paused if !status.kept.is_empty() => status.kept.clone(),
