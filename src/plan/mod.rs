@@ -148,7 +148,9 @@ pub fn plan(
         idle_without_weight: match stage {
             Stage::Worker => true,
             Stage::Plain => placement.pin.is_none(),
-            Stage::Adopting | Stage::Mesh | Stage::Settling | Stage::Entering | Stage::Leaving => false,
+            // Until the mesh knows the routes, the Service alone shares the requests out.
+            Stage::Entering => placement.pin.is_none() && placement.provider == Some(Provider::None),
+            Stage::Adopting | Stage::Mesh | Stage::Settling | Stage::Leaving => false,
         },
     };
     let decided = Decided { service, observed, rollout: &rollout, placement: &placement, rule, around: &around };

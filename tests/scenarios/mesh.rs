@@ -199,3 +199,22 @@ fn a_mesh_that_goes_and_comes_leaves_the_workloads_served() {
     assert_eq!(world.routed(), "v1=90 v2=10");
     assert_eq!(world.condition("Ready").0, "True");
 }
+
+/// Without a mesh nothing but having no pods keeps requests away from it.
+#[test]
+fn a_version_without_weight_has_no_pods_until_the_mesh_knows_the_routes() {
+    let istio = service_of("v1=50 v2=50 v3=0", 3, "{}");
+    let none = istio.replace("replicas: 3,", "replicas: 3, traffic: {provider: None},");
+    let mut world = World::new(&none);
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.pinned(), world.replicas("v3")), (None, 0));
+    world.edit(&istio);
+    for _ in 0..9 {
+        world.settle();
+        assert_eq!(world.replicas("v3"), 0, "the mesh may not have the routes yet");
+        world.pass(1);
+    }
+    world.pass(10);
+    assert_eq!((world.routed().as_str(), world.replicas("v3")), ("v1=50 v2=50", 3));
+}
