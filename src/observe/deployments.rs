@@ -1,12 +1,12 @@
 //! Reads a Deployment: how many pods it wants, whether it is complete, and what is wrong. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::DeploymentStatus;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::labels;
+use crate::api::{APP_CONTAINER, labels};
 
 use super::{DeploymentFacts, pods::cut};
 
@@ -30,9 +30,20 @@ pub fn facts(object: &Value, scaled_by: Option<String>) -> Option<DeploymentFact
         complete: is_complete(generation, replicas, &status),
         template: template.map(str::to_owned),
         trouble: trouble(&status),
+        ports: ports(object),
         config_maps: config_maps(object),
         scaled_by,
     })
+}
+
+/// Ports of the service's own container, by name.
+fn ports(deployment: &Value) -> BTreeMap<String, i32> {
+    let containers = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let app = containers.into_iter().flatten().find(|container| container["name"] == APP_CONTAINER);
+    let ports = app.and_then(|app| app["ports"].as_array()).into_iter().flatten();
+    let port =
+        |port: &Value| Some((port["name"].as_str()?.to_owned(), i32::try_from(port["containerPort"].as_i64()?).ok()?));
+    ports.filter_map(port).collect()
 }
 
 /// ConfigMaps that the template of a Deployment refers to.

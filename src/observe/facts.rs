@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -50,7 +51,7 @@ impl Facts {
             }
             Kind::Service => {
                 let pinned = object.pointer("/spec/selector/version").and_then(Value::as_str);
-                Some(Self::Service(LiveService { pinned: pinned.map(str::to_owned) }))
+                Some(Self::Service(LiveService { pinned: pinned.map(str::to_owned), targets: targets(object) }))
             }
             Kind::ControllerRevision => object.get("data").map(resources::kept_copies).map(Self::ControllerRevision),
             Kind::ServiceAccount | Kind::ConfigMap | Kind::PodDisruptionBudget => None,
@@ -62,6 +63,16 @@ impl Facts {
 pub fn mark_of(object: &Value) -> Option<String> {
     let metadata = object.get("metadata")?;
     Some(format!("{}/{}", metadata.get("uid")?.as_str()?, metadata.get("generation")?.as_i64()?))
+}
+
+/// What the ports of a Service lead to.
+fn targets(service: &Value) -> BTreeMap<i32, IntOrString> {
+    let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
+    let target = |port: &Value| {
+        let number = i32::try_from(port.get("port")?.as_i64()?).ok()?;
+        Some((number, typed(port.get("targetPort")?)?))
+    };
+    ports.filter_map(target).collect()
 }
 
 pub(super) fn typed<K: DeserializeOwned>(object: &Value) -> Option<K> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::{
     api::{MicroserviceStatus, RouteMarks},
@@ -100,6 +101,8 @@ pub struct DeploymentFacts {
     pub template: Option<String>,
     /// Why pods cannot be made or do not progress, in the cluster's words.
     pub trouble: Option<String>,
+    /// Ports of the service's own container in its template, by name.
+    pub ports: BTreeMap<String, i32>,
     /// ConfigMaps that its template refers to.
     pub config_maps: BTreeSet<String>,
     /// Who changed `replicas` after the operator had set it, such as an autoscaler.
@@ -136,6 +139,8 @@ pub struct LiveRoutes {
 pub struct LiveService {
     /// The one version that its selector admits; none when it selects all.
     pub pinned: Option<String>,
+    /// What its ports lead to in a pod, by the port's number.
+    pub targets: BTreeMap<i32, IntOrString>,
 }
 
 /// Whether the cluster has Istio's kinds.

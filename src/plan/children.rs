@@ -26,7 +26,7 @@ use super::{
         version::time,
         weight_of,
     },
-    traffic::{self, istio, provider::Placement},
+    traffic::{self, istio, provider::Placement, targets},
 };
 
 /// Which set of defaults renders a version's pods, and the id that says so.
@@ -155,7 +155,7 @@ pub fn build(
         objects.push(Object::new(Kind::VirtualService, &istio::virtual_service(&intent, meta())));
     }
     if placement.service {
-        let built = resources::service(service, placement.pin.as_deref(), stamp);
+        let built = resources::service(service, placement.pin.as_deref(), |port| targets::target(port, decided), stamp);
         objects.extend(built.map(|it| Object::new(Kind::Service, &it)));
     }
     Built { objects, sizes, revision: revision.metadata.name.unwrap_or_default() }

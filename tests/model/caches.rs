@@ -197,7 +197,7 @@ impl State {
                 .children
                 .keys()
                 .any(|(kind, _)| *kind == Kind::Service)
-                .then(|| LiveService { pinned: self.pin.clone() }),
+                .then(|| LiveService { pinned: self.pin.clone(), ..LiveService::default() }),
             orders: self.orders.clone(),
             replies: self.desk.replies(),
             ..Observed::default()

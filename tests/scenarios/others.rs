@@ -333,3 +333,24 @@ fn an_account_stays_until_no_pod_runs_as_it() {
     world.settle();
     assert!(!world.has(Kind::ServiceAccount, NAME));
 }
+
+#[test]
+fn a_port_that_is_renamed_in_place_leads_to_its_number_while_pods_are_replaced() {
+    let target = |world: &World| world.object(Kind::Service, NAME)["spec"]["ports"][0]["targetPort"].clone();
+    let named = |name: &str, number: i32| {
+        two(90, 10)
+            .replace("name: http, port: 80, targetPort: 3000", &format!("name: {name}, port: 80, targetPort: {number}"))
+    };
+    let mut world = crate::running();
+    world.pods.insert("v2".into(), Pods::Ready(0));
+    world.edit(&named("web", 3000));
+    world.settle();
+    world.pass(60);
+    assert_eq!(target(&world), 3000);
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    assert_eq!(target(&world), "web");
+    world.edit(&named("web", 4000));
+    world.settle();
+    assert_eq!(target(&world), "web", "each pod has its own number for it");
+}

@@ -541,3 +541,25 @@ fn a_revision_is_named_after_its_content() {
     assert_eq!(one, "r-35c9bc8337");
     assert_ne!(name("user-service", &service("1", "")), one);
 }
+
+/// By either name the Service would find the pods of one revision alone.
+#[test]
+fn a_port_that_is_renamed_leads_to_its_number_until_all_pods_have_the_name() {
+    let target = |world: &World| world.object(Kind::Service, "order-service")["spec"]["ports"][0]["targetPort"].clone();
+    let (mut world, one) = running(STEPS);
+    assert_eq!(target(&world), "http");
+    let renamed = service("1", STEPS).replace("name: http", "name: web");
+    let two = edit(&mut world, &renamed);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{two}=5 {one}=95"));
+    assert_eq!(target(&world), 3000);
+    assert!(world.ask(Verb::Abort).is_ok());
+    world.pass(600);
+    assert_eq!((world.routed(), target(&world)), (format!("{one}=100"), json!(3000)), "the old one serves on");
+    assert!(world.ask(Verb::Retry).is_ok());
+    world.pass(5);
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.pass(600);
+    assert_eq!((world.routed(), target(&world)), (format!("{two}=100"), json!("web")));
+}

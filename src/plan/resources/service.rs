@@ -11,8 +11,14 @@ use crate::{
     validate::Validated,
 };
 
-/// The Service, which selects one version's pods or those of all versions; none for a worker.
-pub fn service(service: &Validated, selected: Option<&str>, stamp: &Stamp) -> Option<Service> {
+/// The Service, which selects one version's pods or those of all versions, and leads each port to its target; none for a
+/// worker.
+pub fn service(
+    service: &Validated,
+    selected: Option<&str>,
+    target: impl Fn(&Port) -> IntOrString,
+    stamp: &Stamp,
+) -> Option<Service> {
     if service.ports.is_empty() {
         return None;
     }
@@ -20,7 +26,7 @@ pub fn service(service: &Validated, selected: Option<&str>, stamp: &Stamp) -> Op
     Some(Service {
         spec: Some(ServiceSpec {
             selector: Some(selector(&name, selected)),
-            ports: Some(service.ports.iter().map(service_port).collect()),
+            ports: Some(service.ports.iter().map(|port| service_port(port, target(port))).collect()),
             ..ServiceSpec::default()
         }),
         metadata: child_meta(service, stamp, name, None),
@@ -28,12 +34,11 @@ pub fn service(service: &Validated, selected: Option<&str>, stamp: &Stamp) -> Op
     })
 }
 
-fn service_port(port: &Port) -> ServicePort {
+fn service_port(port: &Port, target: IntOrString) -> ServicePort {
     ServicePort {
         name: Some(port.name.clone()),
         port: port.port,
-        // By name, because versions may listen on different numbers.
-        target_port: Some(IntOrString::String(port.name.clone())),
+        target_port: Some(target),
         protocol: Some("TCP".to_owned()),
         app_protocol: Some(app_protocol(port.protocol).to_owned()),
         ..ServicePort::default()
@@ -59,6 +64,10 @@ mod tests {
         *,
     };
 
+    fn built(of: &Validated, selected: Option<&str>) -> Option<Service> {
+        service(of, selected, |port| IntOrString::String(port.name.clone()), &stamp())
+    }
+
     #[test]
     fn ports_are_named_and_tell_what_is_spoken() {
         let validated = testing::service(json!({"ports": [
@@ -73,7 +82,7 @@ mod tests {
             },
         );
         assert_at(
-            &service(&validated, None, &stamp()),
+            &built(&validated, None),
             json!({
                 "/metadata/name": "order-service",
                 "/metadata/labels/version": null,
@@ -86,11 +95,11 @@ mod tests {
     fn one_version_can_be_selected() {
         let expected =
             json!({"/spec/selector": {"microservice-operator.dev/service": "order-service", "version": "v2"}});
-        assert_at(&service(&testing::service(json!({})), Some("v2"), &stamp()), expected);
+        assert_at(&built(&testing::service(json!({})), Some("v2")), expected);
     }
 
     #[test]
     fn a_worker_has_none() {
-        assert_eq!(service(&testing::service(json!({"ports": []})), None, &stamp()), None);
+        assert_eq!(built(&testing::service(json!({"ports": []})), None), None);
     }
 }

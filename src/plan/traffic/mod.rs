@@ -1,9 +1,11 @@
 //! Traffic: what requests should meet, independent of the mesh that carries it. Pure.
 //!
-//! [`provider`] decides who carries the weights; [`istio`] writes the intent in Istio's kinds.
+//! [`provider`] decides who carries the weights, and [`targets`] where a port leads in the pods; [`istio`] writes the intent in
+//! Istio's kinds.
 
 pub mod istio;
 pub mod provider;
+pub mod targets;
 
 use std::collections::BTreeMap;
 
