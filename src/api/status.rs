@@ -132,7 +132,8 @@ pub struct VersionTraffic {
     /// When the subset of a removed version was taken from the mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset_removed_since: Option<MicroTime>,
-    /// Since when the version is complete and free of restarts at its requested weight. After 10 minutes it is proven:
+    /// Since when the version is complete and free of restarts at its requested weight, or at a larger one that it has by a
+    /// rollout's step. After 10 minutes it is proven:
     /// restarts no longer take weight from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean_since: Option<MicroTime>,

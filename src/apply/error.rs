@@ -54,10 +54,12 @@ impl Error {
         matches!(self, Self::Conflict { .. } | Self::Leaving { .. } | Self::Overtaken)
     }
 
-    /// Whether it concerns one object alone, and not where requests go: the others can be written all the same.
+    /// Whether it concerns one object alone, and not where requests go: the others can be written all the same. An admission
+    /// webhook that does not answer is an internal error of the API server's, and may be about one kind.
     pub fn is_local(&self) -> bool {
         let kind = match self {
             Self::Refused { kind, .. } | Self::Foreign { kind, .. } => kind,
+            Self::Transient { kind, source, .. } if matches!(&**source, kube::Error::Api(it) if it.code == 500) => kind,
             Self::Conflict { .. }
             | Self::NoSuchKind { .. }
             | Self::Leaving { .. }
@@ -76,4 +78,22 @@ impl Error {
 
 fn kind_name(kind: Kind) -> String {
     kind.api_resource().kind
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn what_one_object_is_refused_for_stops_no_other() {
+        let api = |code| kube::Error::Api(Box::new(Status { code, ..Status::default() }));
+        let is_local = |kind, error| Error::write(kind, "a", error).is_local();
+        assert!(is_local(Kind::Deployment, api(422)));
+        assert!(is_local(Kind::Deployment, api(500)), "a webhook for Deployments that is down stops no failover");
+        assert!(!is_local(Kind::VirtualService, api(500)));
+        assert!(!is_local(Kind::Deployment, api(503)), "the API server itself is in trouble");
+        assert!(!is_local(Kind::Deployment, kube::Error::LinesCodecMaxLineLengthExceeded), "it did not answer");
+    }
 }

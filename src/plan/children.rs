@@ -22,7 +22,7 @@ use super::{
     },
     rollout::{
         Circumstances, Rollout, Standing, requested_of,
-        size::{self, SizeRule, Sizes},
+        size::{self, Idle, Sizes},
         version::time,
         weight_of,
     },
@@ -110,7 +110,7 @@ pub struct Decided<'a> {
     pub observed: &'a Observed,
     pub rollout: &'a Rollout<'a>,
     pub placement: &'a Placement,
-    pub rule: SizeRule,
+    pub idle: Idle,
     pub around: &'a Circumstances<'a>,
 }
 
@@ -122,7 +122,7 @@ pub fn build(
     templates: &BTreeMap<String, Template>,
     stamp: &Stamp,
 ) -> Built {
-    let Decided { service, observed, rollout, placement, rule, around } = *decided;
+    let Decided { service, observed, rollout, placement, idle, around } = *decided;
     let revision = resources::controller_revision(service, spec, stamp);
     let mut objects = vec![Object::new(Kind::ControllerRevision, &revision)];
     objects.extend(resources::service_account(service, stamp).map(|it| Object::new(Kind::ServiceAccount, &it)));
@@ -135,7 +135,7 @@ pub fn build(
         };
         let drained = drained(standing, service, around);
         let rests = rests_at(standing, service, rollout, around).is_some_and(|at| at <= around.now);
-        let wanted = size::replicas(standing, rollout, rule, drained).unwrap_or(version.replicas);
+        let wanted = size::replicas(standing, rollout, idle, drained).unwrap_or(version.replicas);
         let replicas = if rests { 0 } else { wanted };
         sizes.insert(version.name.clone(), replicas);
         objects.extend(
@@ -221,7 +221,7 @@ fn removal_rank(kind: Kind) -> usize {
 }
 
 fn version_gone(deployment: &ChildRef, decided: &Decided<'_>) -> bool {
-    let Decided { service, rollout, placement, rule, around, .. } = *decided;
+    let Decided { service, rollout, placement, idle, around, .. } = *decided;
     let version = deployment.version.as_deref().unwrap_or_default();
     if service.version(version).is_some() {
         return deployment.name != child_name(&service.identity.name, version);
@@ -233,7 +233,7 @@ fn version_gone(deployment: &ChildRef, decided: &Decided<'_>) -> bool {
     if placement.destination_rule {
         return subset_gone_at(standing, around).is_some_and(|at| at <= around.now);
     }
-    rule.idle_without_weight || drained(standing, service, around)
+    idle == Idle::Stops || drained(standing, service, around)
 }
 
 fn drained(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> bool {

@@ -33,7 +33,7 @@ use resources::Stamp;
 use rollout::{
     Circumstances, Rollout,
     orders::Answer,
-    size::{SizeRule, Sizes},
+    size::{Idle, Sizes},
     version::time,
 };
 use scaling::Contested;
@@ -139,21 +139,20 @@ pub fn plan(
     let template = |name: &str| templates.get(name).map(|template| template.id.clone());
     let frozen = stage.freezes(observed) || observed.adopting;
     let mut rollout = rollout::advance(service, observed, &around, template, frozen, stage.routes());
-    let placement = traffic::provider::place(&stage, observed, &rollout, settings.propagation, now);
+    let placement = traffic::provider::place(&stage, service, observed, &rollout, &around);
     let stage = placement.stage(stage);
     let mut placement = placement.beside(|kind| observed.foreign.contains_key(&(kind, service.identity.name.clone())));
     placement.service &= adoption::awaited(observed, &rollout).is_none();
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
-    let rule = SizeRule {
-        idle_without_weight: match stage {
-            Stage::Worker => true,
-            Stage::Plain => placement.pin.is_none(),
-            // Until the mesh knows the routes, the Service alone shares the requests out.
-            Stage::Entering => placement.pin.is_none() && placement.provider == Some(Provider::None),
-            Stage::Adopting | Stage::Mesh | Stage::Settling | Stage::Leaving => false,
-        },
+    let idle = match stage {
+        Stage::Worker => Idle::Stops,
+        Stage::Plain if placement.pin.is_none() => Idle::Stops,
+        // Until the mesh knows the routes, the Service alone shares the requests out.
+        Stage::Entering if placement.pin.is_none() && placement.provider == Some(Provider::None) => Idle::Stops,
+        Stage::Leaving if placement.pin.is_none() => Idle::Drains,
+        Stage::Plain | Stage::Entering | Stage::Leaving | Stage::Adopting | Stage::Mesh | Stage::Settling => Idle::Runs,
     };
-    let decided = Decided { service, observed, rollout: &rollout, placement: &placement, rule, around: &around };
+    let decided = Decided { service, observed, rollout: &rollout, placement: &placement, idle, around: &around };
     let built = children::build(&decided, spec, &subsets, &templates, &settings.stamp);
     let removals = children::removals(&decided, &built);
     let clashes = holds::clashes(&built.objects, observed);

@@ -231,3 +231,18 @@ fn a_person_is_waited_for_and_a_failure_is_not() {
     world.pass(30);
     assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Aborted, "v1=100"));
 }
+
+#[test]
+fn an_analysis_that_is_added_on_the_way_holds_the_next_weight() {
+    let steps = "steps: [{weight: 5}, {pause: {}}, {weight: 50}, {pause: {}}]";
+    let mut world = promoting(&format!("{{{steps}}}"), |_| Err("it is down".into()));
+    world.pass(60);
+    world.edit(&service((0, 100), &format!("{{{steps}, analysis: {{interval: 30s, {SUCCESS}}}}}")));
+    world.settle();
+    assert!(world.ask(Verb::Promote).is_ok());
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=95 v2=5", "nothing was measured");
+    world.provider = |_| of(99.9);
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+}

@@ -2,10 +2,11 @@
 
 use crate::{
     one,
-    read::told,
+    read::{service_of, told},
     running, two,
     world::{Pods, World},
 };
+use microservice_operator::api::Verb;
 
 #[test]
 fn a_hold_out_begins_with_the_write_that_took_the_weight() {
@@ -151,4 +152,27 @@ fn an_old_restart_takes_no_weight_once_there_is_another_version() {
     world.pass(10);
     assert_eq!(world.routed(), "v1=100", "v1 has been well for longer than it would have been held out");
     assert_eq!(world.notices.iter().filter(|notice| notice.reason == "VersionLost").count(), 0);
+}
+
+/// The spec no longer asks for it, and it is all that serves.
+#[test]
+fn a_version_that_serves_while_another_one_is_on_its_way_is_proven_too() {
+    let policy = "{steps: [{weight: 5}, {pause: {}}]}";
+    for (aborts, routed) in [(false, "v1=95 v2=5"), (true, "v1=100")] {
+        let mut world = World::new(&service_of("v1=100 v2=0", 3, policy));
+        world.settle();
+        world.pass(60);
+        world.edit(&service_of("v1=0 v2=100", 3, policy));
+        world.settle();
+        world.pass(5);
+        if aborts {
+            assert!(world.ask(Verb::Abort).is_ok());
+        }
+        world.pass(620);
+        assert_eq!(world.routed(), routed);
+        world.crashes.insert("v1".into(), world.now);
+        world.settle();
+        assert_eq!(world.routed(), routed, "two of its three pods are ready");
+        assert_eq!(told(&world, "VersionLost"), 0);
+    }
 }

@@ -218,3 +218,19 @@ fn a_version_without_weight_has_no_pods_until_the_mesh_knows_the_routes() {
     world.pass(10);
     assert_eq!((world.routed().as_str(), world.replicas("v3")), ("v1=50 v2=50", 3));
 }
+
+#[test]
+fn a_version_without_weight_loses_its_pods_before_the_routes_go() {
+    let istio = service_of("v1=50 v2=50 v3=0", 3, "{}");
+    let mut world = World::new(&istio);
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), world.replicas("v3")), ("v1=50 v2=50", 3));
+    world.edit(&istio.replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
+    world.reconcile();
+    assert_eq!((world.has(Kind::VirtualService, "order-service"), world.replicas("v3")), (true, 0));
+    world.settle();
+    world.pass(10);
+    assert!(!world.has(Kind::VirtualService, "order-service") && !world.has(Kind::DestinationRule, "order-service"));
+    assert_eq!((world.pinned(), world.replicas("v1"), world.replicas("v3")), (None, 3, 0));
+}

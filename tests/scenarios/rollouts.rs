@@ -313,3 +313,17 @@ fn steps_that_are_edited_after_a_full_promotion_hold_nothing_up() {
     world.pass(5);
     assert_eq!((world.routed().as_str(), rollout(&world).state), ("v2=100", RolloutState::Completed));
 }
+
+#[test]
+fn steps_that_are_edited_while_a_person_pauses_take_that_back_as_little() {
+    let mut world = promoting();
+    assert!(world.ask(Verb::Pause).is_ok());
+    world.edit(&service("v1=0 v2=100", "{steps: [{weight: 20}, {weight: 50}, {pause: {}}]}"));
+    world.settle();
+    world.pass(600);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=95 v2=5", RolloutState::Paused));
+    assert_eq!(rollout(&world).message.as_deref(), Some("paused by mia"));
+    assert!(world.ask(Verb::Promote).is_ok());
+    world.settle();
+    assert_eq!(world.routed(), "v1=48 v2=52", "by the new steps, from where it was");
+}

@@ -9,20 +9,25 @@ use super::{Rollout, Standing};
 /// Pods by version of the spec.
 pub type Sizes = BTreeMap<String, i32>;
 
-/// What decides about the sizes beside the weights.
-#[derive(Clone, Copy, Debug)]
-pub struct SizeRule {
-    /// Nothing keeps requests away from a version of weight 0 but having no pods: a plain Service that selects all
-    /// versions, or a worker that fetches its work itself.
-    pub idle_without_weight: bool,
+/// What becomes of a version of weight 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// It runs: the mesh keeps requests away from it.
+    Runs,
+    /// It has no pods once requests have had time to leave it, since soon the mesh keeps none away any more.
+    Drains,
+    /// It has no pods, as nothing else keeps requests away: a plain Service that selects all versions, or a worker that
+    /// fetches its work itself.
+    Stops,
 }
 
 /// Pods that a version of the spec should run; None for a removed one, which is left as it is. `drained` is whether
 /// requests have had their time to leave it.
-pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, rule: SizeRule, drained: bool) -> Option<i32> {
+pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, idle: Idle, drained: bool) -> Option<i32> {
     let spec = standing.spec?;
     let effective = rollout.weight(standing.name);
-    if rule.idle_without_weight && effective == 0 && standing.target == 0 {
+    let stops = idle == Idle::Stops || (idle == Idle::Drains && drained);
+    if stops && effective == 0 && standing.target == 0 {
         return Some(0);
     }
     if standing.limited.is_some() {

@@ -238,10 +238,11 @@ impl<'a> Standing<'a> {
     }
 
     fn keep_clean(&mut self, now: Timestamp) {
-        let target = self.target;
+        // One that serves while another is on its way, or was given up, carries what is wanted of it, too.
+        let due = self.aim.max(self.target);
         let memory = &mut self.memory;
         if !is_proven(memory, now) {
-            let clean = self.complete && !self.restarting && memory.effective == target && target > 0;
+            let clean = self.complete && !self.restarting && memory.effective == due && due > 0;
             if !clean {
                 memory.clean_since = None;
             } else if memory.clean_since.is_none() {

@@ -1,9 +1,10 @@
 //! Who carries the weights, a mesh or the plain Service, and the way from one to the other. Pure.
 //!
 //! Entering a mesh: DestinationRule, propagation, VirtualService, propagation, then the Service's selector widens and,
-//! after the propagation once more, weights move again. Leaving it goes the other way round. A live Service that is taken
-//! over enters the mesh from the first version that it selects. Routes that somebody took away come back at once, unless
-//! their subsets went with them: these come first again.
+//! after the propagation once more, weights move again. Leaving it goes the other way round; versions without weight lose
+//! their pods first, if the Service is to select all. A live Service that is taken over enters the mesh from the first
+//! version that it selects. Routes that somebody took away come back at once, unless their subsets went with them: these
+//! come first again.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -13,13 +14,16 @@ use crate::{
     observe::{Mesh, Observed},
     plan::{
         object::Kind,
-        rollout::{Rollout, Standing, version::time},
+        rollout::{Circumstances, Rollout, Standing, version::time},
     },
     validate::Validated,
 };
 
 /// The API server cuts the time of a creation to the second.
 const CREATION_PRECISION: SignedDuration = SignedDuration::from_secs(1);
+
+/// What pods are given to end, once they are not wanted any more.
+const TO_END: SignedDuration = SignedDuration::from_secs(60);
 
 /// On which part of the way the service is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,12 +105,13 @@ pub struct Placement {
 /// Decides what is to exist, given where the weights go.
 pub fn place(
     stage: &Stage,
+    service: &Validated,
     observed: &Observed,
     rollout: &Rollout<'_>,
-    propagation: SignedDuration,
-    now: Timestamp,
+    around: &Circumstances<'_>,
 ) -> Placement {
-    let step = Step { observed, rollout, propagation, now };
+    let Circumstances { now, propagation, subsets: _ } = *around;
+    let step = Step { observed, rollout, propagation, drain: service.drain.signed(), now };
     match stage {
         Stage::Worker => Placement { service: false, provider: None, ..step.plain(None) },
         Stage::Mesh | Stage::Settling => step.mesh(),
@@ -138,6 +143,7 @@ struct Step<'a> {
     observed: &'a Observed,
     rollout: &'a Rollout<'a>,
     propagation: SignedDuration,
+    drain: SignedDuration,
     now: Timestamp,
 }
 
@@ -224,6 +230,12 @@ impl Step<'_> {
         match &self.observed.routes {
             Some(_) if pin.is_some() && told.provider != Some(Provider::None) => narrowed(pin),
             Some(_) if !ready => Placement { next: due, ..staying },
+            Some(_)
+                if pin.is_none()
+                    && let Some(next) = self.crowd() =>
+            {
+                Placement { next: Some(next), ..staying }
+            }
             Some(_) => Placement { virtual_service: false, ..narrowed(pin) },
             None if told.routes.virtual_service.is_some() => Placement { virtual_service: false, ..narrowed(pin) },
             None if due.is_some_and(|due| due > self.now) => {
@@ -231,6 +243,18 @@ impl Step<'_> {
             }
             None => self.plain(pin),
         }
+    }
+
+    /// Versions without weight have pods, which would get requests from the Service. They are waited for until they had time
+    /// to drain and to end; somebody else may keep them running. Tells when to look again.
+    fn crowd(&self) -> Option<Timestamp> {
+        let idle = self.rollout.standings.iter().filter(|standing| self.rollout.weight(standing.name) == 0);
+        let times = idle.filter(|standing| standing.ready > 0 || standing.replicas > 0).flat_map(|standing| {
+            let since = standing.memory.unreferenced_since.as_ref();
+            let drained = since.and_then(|since| since.0.checked_add(self.drain.max(self.propagation)).ok());
+            [drained, drained.and_then(|at| at.checked_add(TO_END).ok())]
+        });
+        times.flatten().filter(|at| *at > self.now).min()
     }
 
     /// The version that gets everything, if one does.

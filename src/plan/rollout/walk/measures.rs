@@ -12,11 +12,15 @@ use crate::{
     validate::{Analysis, Step},
 };
 
-use super::Situation;
+use super::{Situation, time};
 
 impl Situation<'_> {
     /// Notes what was measured; too many failures end the rollout, too many errors pause it.
     pub(super) fn measure(&self, status: &mut RolloutStatus) {
+        // The policy was given its analysis on the way.
+        if self.policy.analysis.is_some() && status.analysis.is_none() && status.weights_since.is_some() {
+            status.analysis = Some(AnalysisRun::new(time(self.now)));
+        }
         let noted = |course: Option<(Course<'_>, &AnalysisRun)>| {
             let (course, run) = course?;
             let mut run = run.clone();
