@@ -77,6 +77,10 @@ pub fn prometheus() -> Result<PathBuf, PrerequisiteError> {
 fn unpack(package: &str, program: &Path) -> Result<(), String> {
     let folder = program.parent().unwrap_or(program);
     fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    let _alone = alone()?;
+    if program.is_file() {
+        return Ok(());
+    }
     let scratch = tempfile::tempdir_in(folder).map_err(|error| error.to_string())?;
     apt_get(&["update"], scratch.path())?;
     apt_get(&["download", package], scratch.path())?;
@@ -101,8 +105,24 @@ fn missing() -> Vec<String> {
 
 /// Installs the packages without starting their services.
 fn install() -> Result<(), String> {
+    let _alone = alone()?;
+    if missing().is_empty() {
+        return Ok(());
+    }
     apt_get(&["update"], Path::new("/"))?;
     apt_get(&[&["install", "--yes", "--no-install-recommends"][..], &PACKAGES].concat(), Path::new("/"))
+}
+
+/// Waits until no other process or thread installs what is missing: apt-get fails where another one is at work.
+fn alone() -> Result<fs::File, String> {
+    let folder = paths::cache_dir().map_err(|error| error.to_string())?;
+    let locked = || {
+        fs::create_dir_all(&folder)?;
+        let file = fs::File::create(folder.join("apt-get.lock"))?;
+        file.lock()?;
+        Ok(file)
+    };
+    locked().map_err(|error: std::io::Error| format!("cannot lock {}: {error}", folder.display()))
 }
 
 fn apt_get(arguments: &[&str], folder: &Path) -> Result<(), String> {

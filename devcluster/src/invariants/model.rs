@@ -69,6 +69,10 @@ pub enum Fields {
         aborted: bool,
         /// What its status says that the rollout leads to.
         leads_to: String,
+        /// Weights by subset that its status counts the rollout's steps from.
+        begins: BTreeMap<String, i64>,
+        /// Routes that lead to their versions whether these are ready or not, as its spec wants it.
+        held: BTreeSet<String>,
         /// Its status is that of an older generation.
         behind: bool,
         /// The whole status, to see when it is written.
@@ -197,6 +201,12 @@ fn in_mesh(spec: &Value) -> bool {
     gateways.peek().is_none() || gateways.any(|gateway| gateway == "mesh")
 }
 
+/// Weights by subset, without those of 0.
+fn weights(value: &Value) -> BTreeMap<String, i64> {
+    let all = value.as_object().into_iter().flatten().map(|(subset, weight)| (subset.clone(), number(weight)));
+    all.filter(|(_, weight)| *weight > 0).collect()
+}
+
 fn fields(kind: Kind, object: &Value, namespace: &str) -> Fields {
     let (spec, status) = (&object["spec"], &object["status"]);
     match kind {
@@ -204,6 +214,8 @@ fn fields(kind: Kind, object: &Value, namespace: &str) -> Fields {
         Kind::Owner => Fields::Owner {
             aborted: status["rollout"]["state"] == "Aborted",
             leads_to: text(&status["rollout"]["target"]),
+            begins: weights(&status["rollout"]["from"]),
+            held: list(&spec["routes"]).filter(|it| it["onUnready"] == "Hold").map(|it| text(&it["name"])).collect(),
             behind: status["observedGeneration"]
                 .as_i64()
                 .is_some_and(|seen| seen < number(&object["metadata"]["generation"])),

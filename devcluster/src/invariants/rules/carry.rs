@@ -73,6 +73,10 @@ fn raised(step: &Step<'_>, it: &Move<'_>) -> Vec<Violation> {
     let needed: i64 = incomplete.iter().map(|(_, by)| by).sum();
     let given_up: i64 = it.changes().filter(|(target, by)| *by < 0 && state.lost(target)).map(|(_, by)| -by).sum();
     let route = &it.route.key;
+    let owner = step.after.and_then(|object| object.owner.as_deref());
+    if it.route.matched && owner.is_some_and(|owner| state.holds(owner, route)) {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     for (target, by) in incomplete {
         let (rule, why) = if !state.answered(target) {

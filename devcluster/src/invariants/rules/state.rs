@@ -160,6 +160,21 @@ impl State {
         owners.any(|it| matches!(it.fields, Fields::Owner { behind: true, .. }))
     }
 
+    /// Weights by subset that the rollout of this owner begins with, as its status says.
+    pub fn begins(&self, owner: &str) -> Option<&BTreeMap<String, i64>> {
+        self.of(Kind::Owner).filter(|it| it.uid == owner).find_map(|it| match &it.fields {
+            Fields::Owner { begins, .. } => Some(begins),
+            _ => None,
+        })
+    }
+
+    /// Whether this owner's spec wants the route to lead to its versions whether they are ready or not.
+    pub fn holds(&self, owner: &str, route: &str) -> bool {
+        let mut owners = self.of(Kind::Owner).filter(|it| it.uid == owner);
+        let name = route.rsplit(' ').next().unwrap_or_default();
+        owners.any(|it| matches!(&it.fields, Fields::Owner { held, .. } if held.contains(name)))
+    }
+
     /// Labels of a subset; none when there is no such subset.
     pub fn subset_labels(&self, target: &Target) -> Option<&Labels> {
         let name = target.subset.as_ref()?;

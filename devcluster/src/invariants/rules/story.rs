@@ -15,6 +15,8 @@ pub(super) struct Story {
     pub(super) found: Vec<Rule>,
     /// Statuses from now on are those of an older spec.
     pub(super) behind: bool,
+    pub(super) begins: BTreeMap<String, i64>,
+    pub(super) held: BTreeSet<String>,
     generations: BTreeMap<String, i64>,
 }
 
@@ -56,6 +58,8 @@ impl Story {
             at,
             found: Vec::new(),
             behind: false,
+            begins: BTreeMap::new(),
+            held: BTreeSet::new(),
             generations: BTreeMap::new(),
         }
     }
@@ -159,8 +163,14 @@ impl Story {
     /// The same, with what the rollout leads to.
     pub(super) fn leads(&mut self, generation: i64, rollout: &str, to: &str, more: &str) {
         let status = format!("{rollout} {to} {more}");
-        let fields =
-            Fields::Owner { aborted: rollout == "Aborted", leads_to: to.to_owned(), behind: self.behind, status };
+        let fields = Fields::Owner {
+            aborted: rollout == "Aborted",
+            leads_to: to.to_owned(),
+            begins: self.begins.clone(),
+            held: self.held.clone(),
+            behind: self.behind,
+            status,
+        };
         self.set("a", None, generation, fields);
     }
 

@@ -1,6 +1,6 @@
 //! Each rule, kept and broken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
@@ -420,6 +420,41 @@ fn a_rollout_that_is_superseded_goes_back_before_the_next_one_begins() {
         story.pass(1_000);
         story.routes(&[("v1", 80), ("v2", 20)]);
         story.leads(3, "Progressing", to, "20");
+        story.broke(expected);
+    }
+}
+
+/// Somebody wants requests to fail rather than to go elsewhere.
+#[test]
+fn a_route_that_holds_may_lead_to_what_is_not_complete() {
+    for (held, expected) in [(true, &[][..]), (false, &[Rule::PromotedIncomplete])] {
+        let mut story = Story::settled();
+        story.held = if held { ["premium".to_owned()].into() } else { BTreeSet::new() };
+        story.owner(2);
+        story.deployment("v2", 2, 1);
+        story.pass(6_000);
+        story.all_routes(vec![route("http premium", &[("v2", 100)]), route("http default", &[("v1", 100)])]);
+        story.broke(expected);
+    }
+}
+
+/// What it gives back waits for pods.
+#[test]
+fn a_rollout_that_is_superseded_goes_back_once_after_its_status_told_so() {
+    for (weight, expected) in [(100, &[][..]), (90, &[Rule::Oscillated; 2])] {
+        let mut story = Story::settled();
+        story.begins = [("v1".to_owned(), 100)].into();
+        story.owner(2);
+        story.pass(1_000);
+        story.routes(&[("v1", 50), ("v2", 50)]);
+        story.leads(2, "Progressing", "a", "50");
+        story.leads(3, "Progressing", "a", "50");
+        story.leads(3, "Progressing", "b", "0");
+        story.pass(2_000);
+        story.routes(&[("v1", weight), ("v2", 100 - weight)]);
+        story.pass(1_000);
+        story.routes(&[("v1", 80), ("v2", 20)]);
+        story.finish(6_000);
         story.broke(expected);
     }
 }

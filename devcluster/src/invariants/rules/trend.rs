@@ -20,6 +20,8 @@ pub(super) struct Memory {
     ways: BTreeMap<Of, BTreeMap<Target, Way>>,
     /// What lost its weight as it could not serve, and is yet to get it back.
     lost: BTreeMap<Of, BTreeSet<Target>>,
+    /// uids of owners whose rollout was superseded, and is yet to go back to where the next one begins.
+    superseded: BTreeSet<String>,
     /// What is broken unless the next status of the owner with this uid says that a rollout was given up.
     open: Vec<(String, Violation)>,
 }
@@ -57,8 +59,9 @@ impl Memory {
             std::mem::take(&mut self.open).into_iter().partition(|(uid, _)| *uid == owner.uid);
         self.open = rest;
         if leads_to != led_to && !led_to.is_empty() {
-            // One that was superseded may have gone back first to where it began.
+            // One that was superseded may have gone back first to where it began, or is yet to.
             self.begin(step, Some(owner));
+            self.superseded.insert(owner.uid.clone());
         }
         if !*aborted || *known {
             return open.into_iter().map(|(_, violation)| violation).collect();
@@ -107,8 +110,11 @@ impl Memory {
             let back = it.raises().filter(|(target, _)| lost.remove(target)).count() > 0;
             // What is written right after an edit, and until the status knows of it, may still be of the rollout before.
             let behind = object.owner.as_ref().is_some_and(|owner| step.state.is_behind(owner));
+            let superseded = object.owner.as_ref().filter(|_| !it.route.matched);
+            let superseded = superseded.filter(|owner| self.superseded.remove(*owner));
+            let begins = superseded.and_then(|owner| step.state.begins(owner)).is_some_and(|begins| it.leads(begins));
             // A loss and the way back are no part of a rollout.
-            if !it.known || !losses.is_empty() || back || behind || step.before.is_none() {
+            if !it.known || !losses.is_empty() || back || behind || begins || step.before.is_none() {
                 ways.clear();
                 continue;
             }
