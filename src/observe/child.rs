@@ -98,7 +98,7 @@ impl Child {
         let owner = owner_of(object);
         let ours = served && matches!(owner, Owner::Microservice { .. });
         let mut content = if ours { content(kind, object) } else { Value::Null };
-        let scaled_by = scaled_by(object).filter(|_| kind == Kind::Deployment);
+        let scaled_by = if kind == Kind::Deployment { scaled_by(object) } else { None };
         let facts = ours.then(|| Facts::of(kind, &content, scaled_by).map(Arc::new)).flatten();
         if let Some(fields) = content.as_object_mut() {
             fields.remove("status");

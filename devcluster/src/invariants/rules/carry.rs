@@ -68,15 +68,15 @@ impl Memory {
 /// A raise of what is not complete is at most what lost versions give up.
 fn raised(step: &Step<'_>, it: &Move<'_>) -> Vec<Violation> {
     let state = step.state;
+    let owner = step.after.and_then(|object| object.owner.as_deref());
+    if it.route.matched && owner.is_some_and(|owner| state.holds(owner, &it.route.key)) {
+        return Vec::new();
+    }
     let incomplete: Vec<(&Target, i64)> =
         it.raises().filter(|(target, _)| state.has_service(&target.service) && !state.is_complete(target)).collect();
     let needed: i64 = incomplete.iter().map(|(_, by)| by).sum();
     let given_up: i64 = it.changes().filter(|(target, by)| *by < 0 && state.lost(target)).map(|(_, by)| -by).sum();
     let route = &it.route.key;
-    let owner = step.after.and_then(|object| object.owner.as_deref());
-    if it.route.matched && owner.is_some_and(|owner| state.holds(owner, route)) {
-        return Vec::new();
-    }
     let mut found = Vec::new();
     for (target, by) in incomplete {
         let (rule, why) = if !state.answered(target) {

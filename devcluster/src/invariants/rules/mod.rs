@@ -284,12 +284,6 @@ impl Move<'_> {
         targets.into_iter().map(|target| (target, self.weight(target) - self.base(target))).filter(|(_, by)| *by != 0)
     }
 
-    /// Whether these are its weights now, by subset.
-    fn leads(&self, weights: &std::collections::BTreeMap<String, i64>) -> bool {
-        let shares = self.after.iter().filter(|(_, weight)| **weight > 0);
-        shares.map(|(target, weight)| (target.subset.clone().unwrap_or_default(), *weight)).eq(weights.clone())
-    }
-
     fn base(&self, target: &Target) -> i64 {
         self.before.as_ref().and_then(|weights| weights.get(target)).copied().unwrap_or_default()
     }

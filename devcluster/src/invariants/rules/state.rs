@@ -156,23 +156,29 @@ impl State {
 
     /// Whether the status of this owner does not know the newest spec yet.
     pub fn is_behind(&self, owner: &str) -> bool {
-        let mut owners = self.of(Kind::Owner).filter(|it| it.uid == owner);
-        owners.any(|it| matches!(it.fields, Fields::Owner { behind: true, .. }))
+        matches!(self.owner(owner), Some(Fields::Owner { behind: true, .. }))
     }
 
-    /// Weights by subset that the rollout of this owner begins with, as its status says.
-    pub fn begins(&self, owner: &str) -> Option<&BTreeMap<String, i64>> {
-        self.of(Kind::Owner).filter(|it| it.uid == owner).find_map(|it| match &it.fields {
-            Fields::Owner { begins, .. } => Some(begins),
-            _ => None,
-        })
+    /// Whether these are the weights that the rollout of this owner begins with, as its status says.
+    pub fn begins_with(&self, owner: &str, weights: &Weights) -> bool {
+        let shares = weights.iter().filter(|(_, weight)| **weight > 0);
+        let shares = shares.map(|(target, weight)| (target.subset.as_deref().unwrap_or_default(), *weight));
+        match self.owner(owner) {
+            Some(Fields::Owner { begins, .. }) => {
+                shares.eq(begins.iter().map(|(name, weight)| (name.as_str(), *weight)))
+            }
+            _ => false,
+        }
     }
 
     /// Whether this owner's spec wants the route to lead to its versions whether they are ready or not.
     pub fn holds(&self, owner: &str, route: &str) -> bool {
-        let mut owners = self.of(Kind::Owner).filter(|it| it.uid == owner);
         let name = route.rsplit(' ').next().unwrap_or_default();
-        owners.any(|it| matches!(&it.fields, Fields::Owner { held, .. } if held.contains(name)))
+        matches!(self.owner(owner), Some(Fields::Owner { held, .. }) if held.contains(name))
+    }
+
+    fn owner(&self, uid: &str) -> Option<&Fields> {
+        self.of(Kind::Owner).find(|it| it.uid == uid).map(|it| &it.fields)
     }
 
     /// Labels of a subset; none when there is no such subset.

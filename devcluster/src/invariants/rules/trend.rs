@@ -110,9 +110,9 @@ impl Memory {
             let back = it.raises().filter(|(target, _)| lost.remove(target)).count() > 0;
             // What is written right after an edit, and until the status knows of it, may still be of the rollout before.
             let behind = object.owner.as_ref().is_some_and(|owner| step.state.is_behind(owner));
-            let superseded = object.owner.as_ref().filter(|_| !it.route.matched);
-            let superseded = superseded.filter(|owner| self.superseded.remove(*owner));
-            let begins = superseded.and_then(|owner| step.state.begins(owner)).is_some_and(|begins| it.leads(begins));
+            let owner = object.owner.as_ref().filter(|_| !it.route.matched);
+            let begins =
+                owner.is_some_and(|owner| self.superseded.remove(owner) && step.state.begins_with(owner, &it.after));
             // A loss and the way back are no part of a rollout.
             if !it.known || !losses.is_empty() || back || behind || begins || step.before.is_none() {
                 ways.clear();

@@ -56,17 +56,13 @@ impl Situation<'_> {
         };
         let exists = |name: &String| self.party(name).is_some_and(|party| party.exists);
         let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
-        if old.target == target && self.has_other_steps(old) {
-            let again = started(current, stable);
-            // A person or a failure paused it, and no edit of the steps takes that back.
-            let paused = old.state == RolloutState::Paused && old.message.is_some();
-            return if paused {
-                RolloutStatus { state: old.state, message: old.message.clone(), ..again }
-            } else {
-                again
-            };
-        }
         if old.target == target {
+            if self.has_other_steps(old) {
+                // A person or a failure paused it, and no edit of the steps takes that back.
+                let why = old.message.clone().filter(|_| old.state == RolloutState::Paused);
+                let state = if why.is_some() { RolloutState::Paused } else { RolloutState::Progressing };
+                return RolloutStatus { state, message: why, ..started(current, stable) };
+            }
             let step = if old.promoted_fully { self.steps() } else { old.step.min(self.steps()) };
             return RolloutStatus { step, ..old.clone() };
         }
