@@ -79,11 +79,16 @@ pub async fn perform(world: &World, slot: &Slot, sequence: &Sequence, tally: &mu
     if ended.is_ok() {
         ended = is_silent(slot).await;
     }
-    let broken: Vec<_> = recorder.finish().await.iter().map(ToString::to_string).collect();
+    let violations = recorder.finish().await;
+    let broken: Vec<_> = violations.iter().map(ToString::to_string).collect();
     slot.clear().await;
     if !broken.is_empty() {
         let also = ended.err().map(|it| format!("{it}\n")).unwrap_or_default();
-        ended = Err(format!("{also}invariants are broken:\n{}", broken.join("\n")));
+        ended = Err(format!(
+            "{also}invariants are broken:\n{}\nwhat led there:\n{}",
+            broken.join("\n"),
+            recorder.account(&violations)
+        ));
     }
     tally.sequences += usize::from(ended.is_ok());
     ended

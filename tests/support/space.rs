@@ -40,9 +40,14 @@ impl Space {
         let mut space = Self::unwatched(cluster, name).await;
         let [owner, orders] = ["Microservice", "MicroserviceAction"]
             .map(|kind| Some(GroupVersionKind::gvk("microservice-operator.dev", "v1alpha1", kind)));
-        // Revisions are dated by their arrival here, which a busy machine delays.
-        let slack = (propagation / 2).min(Duration::from_secs(1)).try_into().unwrap();
-        let settings = Settings { propagation: propagation.try_into().unwrap(), slack, ..Settings::default() };
+        // Revisions are dated by their arrival here, which a busy machine delays, as it does what an operator knows of pods.
+        let slack = (propagation / 2).min(Duration::from_secs(1));
+        let settings = Settings {
+            propagation: propagation.try_into().unwrap(),
+            slack: slack.try_into().unwrap(),
+            recent: (slack * 2).try_into().unwrap(),
+            ..Settings::default()
+        };
         let recorder = Recorder::start(&space.client, &space.name, owner, orders, settings).await.unwrap();
         space.recorder = Some(Arc::new(recorder));
         space
@@ -198,7 +203,9 @@ fn verdict(recorder: Arc<Recorder>) -> Vec<String> {
     let last = recorder.clone();
     RUNTIME.spawn(async move { sender.send(last.finish().await) });
     let violations = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| recorder.violations());
-    violations.iter().map(ToString::to_string).collect()
+    let led_there = format!("what led there:\n{}", recorder.account(&violations));
+    let told = violations.iter().map(ToString::to_string);
+    told.chain(Some(led_there).filter(|_| !violations.is_empty())).collect()
 }
 
 impl Drop for Space {

@@ -3,6 +3,7 @@
 //! [`Recorder`] collects the revisions of standard objects, [`Checker`] judges them: who may carry weight, make before
 //! break, and the like. Nothing here knows which controller writes the objects.
 
+mod account;
 mod model;
 mod rules;
 mod watch;

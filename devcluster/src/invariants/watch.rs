@@ -14,6 +14,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use tokio::task::JoinSet;
 
+use super::account::account;
 use super::model::{Change, Kind, Object, Revision, reduce};
 use super::rules::{Checker, Rule, Settings, Violation};
 
@@ -133,6 +134,12 @@ impl Recorder {
         let passed = future::join_all(self.sources.iter().map(|source| source.passed(&self.log))).await;
         let until = passed.into_iter().flatten().min().unwrap_or_default();
         self.judge(&self.revisions(), until, Some(self.log.now()))
+    }
+
+    /// What happened right before the first of these, a line each.
+    pub fn account(&self, violations: &[Violation]) -> String {
+        let first = violations.iter().min_by_key(|violation| violation.version);
+        first.map(|violation| account(&self.revisions(), violation)).unwrap_or_default()
     }
 
     fn judge(&self, revisions: &[Revision], until: u64, end: Option<Timestamp>) -> Vec<Violation> {

@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::model::{Change, Fields, Kind, Object, Revision, Route, Target, Weights};
 use state::State;
+pub(super) use state::words;
 
 /// What the rules measure with.
 #[derive(Clone, Debug)]

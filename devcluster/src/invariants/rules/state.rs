@@ -387,7 +387,7 @@ fn describe(object: &Object) -> String {
 }
 
 /// Weights in words.
-pub(super) fn words(weights: &Weights) -> String {
+pub(in crate::invariants) fn words(weights: &Weights) -> String {
     let parts: Vec<String> = weights.iter().map(|(target, weight)| format!("{target}={weight}")).collect();
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(" ") }
 }
