@@ -54,20 +54,31 @@ impl Error {
         matches!(self, Self::Conflict { .. } | Self::Leaving { .. } | Self::Overtaken)
     }
 
-    /// Whether it concerns one object alone, and not where requests go: the others can be written all the same. An admission
-    /// webhook that does not answer is an internal error of the API server's, and may be about one kind.
-    pub fn is_local(&self) -> bool {
-        let kind = match self {
-            Self::Refused { kind, .. } | Self::Foreign { kind, .. } => kind,
-            Self::Transient { kind, source, .. } if matches!(&**source, kube::Error::Api(it) if it.code == 500) => kind,
+    /// The kind of the object that could not be written.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Refused { kind, .. }
+            | Self::Conflict { kind, .. }
+            | Self::NoSuchKind { kind, .. }
+            | Self::Foreign { kind, .. }
+            | Self::Leaving { kind, .. }
+            | Self::Transient { kind, .. } => Some(*kind),
+            Self::Overtaken | Self::Unconfirmed(_) => None,
+        }
+    }
+
+    /// Whether it is about one object alone, and says nothing of the others. An admission webhook that does not answer is an
+    /// internal error of the API server's, and may be about one kind.
+    pub fn is_of_one(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Foreign { .. } => true,
+            Self::Transient { source, .. } => matches!(&**source, kube::Error::Api(it) if it.code == 500),
             Self::Conflict { .. }
             | Self::NoSuchKind { .. }
             | Self::Leaving { .. }
             | Self::Overtaken
-            | Self::Unconfirmed(_)
-            | Self::Transient { .. } => return false,
-        };
-        !kind.guards_traffic()
+            | Self::Unconfirmed(_) => false,
+        }
     }
 
     /// Whether a person has to change something before it can succeed.
@@ -87,13 +98,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_object_is_refused_for_stops_no_other() {
+    fn what_is_refused_for_itself_is_told_from_what_is_wrong_with_all() {
         let api = |code| kube::Error::Api(Box::new(Status { code, ..Status::default() }));
-        let is_local = |kind, error| Error::write(kind, "a", error).is_local();
-        assert!(is_local(Kind::Deployment, api(422)));
-        assert!(is_local(Kind::Deployment, api(500)), "a webhook for Deployments that is down stops no failover");
-        assert!(!is_local(Kind::VirtualService, api(500)));
-        assert!(!is_local(Kind::Deployment, api(503)), "the API server itself is in trouble");
-        assert!(!is_local(Kind::Deployment, kube::Error::LinesCodecMaxLineLengthExceeded), "it did not answer");
+        let is_of_one = |error| Error::write(Kind::Deployment, "a", error).is_of_one();
+        assert!(is_of_one(api(422)));
+        assert!(is_of_one(api(500)), "a webhook for Deployments that is down stops no failover");
+        assert!(!is_of_one(api(503)), "the API server itself is in trouble");
+        assert!(!is_of_one(kube::Error::LinesCodecMaxLineLengthExceeded), "it did not answer");
     }
 }

@@ -3,6 +3,7 @@
 mod confirm;
 pub mod diff;
 pub mod error;
+mod failure;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -26,6 +27,7 @@ use crate::{
 };
 
 pub use error::Error;
+pub use failure::{Failure, spares_routes};
 
 /// What was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,39 +79,47 @@ impl Applier {
         Self { client, caches, settled: Arc::default(), confirmed: Arc::default() }
     }
 
-    /// Applies the objects in their order, then deletes the removals in theirs. Answers what was written, and the first
-    /// error. One that is local leaves the other objects to be written, or a refused Deployment would stop a failover;
-    /// after any other nothing more is written. Nothing is deleted after an error. `seen` is the version of the Microservice
-    /// that was decided on.
+    /// Applies the objects in their order, then deletes the removals in theirs. Answers what was written, and what was not.
+    /// An object that is refused for itself leaves the others to be written, or a refused Deployment would stop a failover;
+    /// one that says where requests go does if the routes can do without. After any other error nothing more is written.
+    /// Nothing is deleted after an error. `seen` is the version of the Microservice that was decided on.
     pub async fn apply(
         &self,
         (identity, seen): (&Identity, &str),
         objects: &[Object],
         removals: &[ChildRef],
-    ) -> (Applied, Option<Error>) {
+    ) -> (Applied, Option<Failure>) {
         let mut applied = Applied::default();
-        let (mut failed, mut asked) = (None, false);
+        let (mut refused, mut asked) = (Vec::new(), false);
         for object in objects {
             match self.apply_one((identity, seen), object, (&mut applied, &mut asked)).await {
                 Ok(()) => {}
-                Err(error) if error.is_local() => drop(failed.get_or_insert(error)),
-                Err(error) => return (applied, Some(error)),
+                Err(error) if error.is_of_one() && spares_routes(object, objects, || self.own(identity, object)) => {
+                    refused.push(error);
+                }
+                Err(error) => return (applied, Some(Failure::stopped(error))),
             }
         }
         let of = Key::new(&identity.namespace, &identity.name);
         self.settled.keep(&of, |(kind, name)| objects.iter().any(|it| it.kind == *kind && it.name == *name));
-        for child in removals.iter().filter(|_| failed.is_none()) {
+        for child in removals.iter().filter(|_| refused.is_empty()) {
             let confirmed = self.confirmed.confirm(&self.client, (identity, seen), false, &mut asked).await;
             let removed = match confirmed {
                 Ok(()) => self.remove(identity, child).await,
                 refused => refused,
             };
             if let Err(error) = removed {
-                return (applied, Some(error));
+                return (applied, Some(Failure::stopped(error)));
             }
             applied.removed.push((child.kind, child.name.clone()));
         }
-        (applied, failed)
+        (applied, Failure::beside(refused))
+    }
+
+    /// What is live of an object, if it is the Microservice's own and stays.
+    fn own(&self, identity: &Identity, object: &Object) -> Option<Value> {
+        let live = self.caches.child(object.kind, &Key::new(&identity.namespace, &object.name))?;
+        (belongs(&live, identity) && !live.deleting).then(|| live.object.open())
     }
 
     /// Forgets a Microservice that is gone.
@@ -293,7 +303,7 @@ mod tests {
         Client::new(tower::service_fn(answer), "default")
     }
 
-    async fn removed(code: u16, reason: &'static str) -> (Option<Error>, Arc<Caches>) {
+    async fn removed(code: u16, reason: &'static str) -> (Option<Failure>, Arc<Caches>) {
         let caches = Arc::new(Caches::new(None));
         let child =
             ChildRef { kind: Kind::Deployment, name: "a-v1".into(), uid: "1".into(), version: None, created: None };
@@ -306,7 +316,7 @@ mod tests {
     async fn what_met_a_conflict_is_not_held_for_deleted() {
         let (failed, caches) = removed(409, "Conflict").await;
         assert!(
-            failed.as_ref().is_some_and(Error::passes),
+            failed.as_ref().is_some_and(|failed| failed.first.passes()),
             "{failed:?}: it is tried again, and nobody needs to hear of it"
         );
         assert!(caches.have_seen_writes(&Key::new("shop", "a")), "nothing is waited for");

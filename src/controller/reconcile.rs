@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::{
     api::{Hook, MANAGER, Microservice, MicroserviceStatus},
-    apply::{self, Applied, Applier},
+    apply::{self, Applier},
     observe::{self, Caches, Clock, Key, Observed, Written},
     outside::{Desk, Herald},
     plan::{
@@ -101,8 +101,13 @@ impl Context {
 /// Why a reconciliation must be tried again.
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error(transparent)]
-    Apply(#[from] apply::Error),
+    #[error("{error}")]
+    Apply {
+        #[source]
+        error: apply::Error,
+        /// When what it does not hold up goes on.
+        next: Option<Timestamp>,
+    },
     #[error("cannot write the status: {0}")]
     Status(#[source] Box<kube::Error>),
     #[error("the object cannot be read: {0}")]
@@ -167,8 +172,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
         Err(invalid) => {
             let subject = Subject { generation: identity.generation, service: None, observed: None, now };
             let new = status::compute(&old, subject, &Outcome::Refused { invalid: &invalid });
-            let none = Applied::default();
-            let concluded = conclude(context, (newest, &[]), &identity, (&old, &new), None, &none, now).await?;
+            let concluded = conclude(context, (newest, &[]), &identity, (&old, &new), None, now).await?;
             let never = || "no spec of the Microservice was ever accepted: nothing of it runs".into();
             let why = status::lost_spec(&old).unwrap_or_else(never);
             let refusals = orders::refuse(&context.caches.orders_about(&identity), &why);
@@ -185,7 +189,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let (applied, failed) =
         context.applier.apply((&identity, version.unwrap_or_default()), &planned.objects, &planned.removals).await;
     let failed = match failed {
-        Some(error) if error.passes() => return Err(error.into()),
+        Some(failure) if failure.first.passes() => return Err(Error::Apply { error: failure.first, next: None }),
         other => other,
     };
     if !applied.is_empty() {
@@ -195,14 +199,15 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let subject = Subject { generation: identity.generation, service: Some(&service), observed: Some(&observed), now };
     let outcome = match &failed {
         None => Outcome::Applied { plan: &planned, invalid: invalid.as_ref() },
-        Some(error) => Outcome::Failed { plan: &planned, invalid: invalid.as_ref(), error },
+        Some(failure) => Outcome::Failed { plan: &planned, invalid: invalid.as_ref(), failure },
     };
     let new = status::compute(&old, subject, &outcome);
-    let routed = failed.as_ref().is_none_or(apply::Error::is_local);
+    let routed = failed.as_ref().is_none_or(|failure| failure.routed);
     let hooks = service.rollout.as_ref().map(|policy| policy.webhooks.as_slice()).unwrap_or_default();
     let concluded =
-        conclude(context, (newest, hooks), &identity, (&old, &new), Some(&planned).filter(|_| routed), &applied, now)
-            .await?;
+        conclude(context, (newest, hooks), &identity, (&old, &new), Some(&planned).filter(|_| routed), now).await;
+    tell(context, (newest, hooks), &identity, &new, status::removals(&applied)).await;
+    let concluded = concluded?;
     // What was to be asked under a status that nobody will read must not be asked.
     if routed && concluded != Concluded::Lost {
         context.desk.ask(&key, std::mem::take(&mut planned.inquiries));
@@ -212,13 +217,17 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let told = !routed
         || (concluded != Concluded::Lost
             && actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await);
+    let again = now.checked_add(TRY_AGAIN).ok().filter(|_| unread || !told);
+    let next = [planned.next, due, again].into_iter().flatten().min();
     match failed {
         None => {
             context.pace.looked(&key, generation_of(newest), Instant::now());
-            let again = now.checked_add(TRY_AGAIN).ok().filter(|_| unread || !told);
-            Ok(requeue(&planned, due.into_iter().chain(again).min(), now))
+            Ok(next.map_or_else(Action::await_change, |at| Action::requeue(until(at, now))))
         }
-        Some(error) => Err(error.into()),
+        Some(failure) => {
+            let next = next.filter(|_| failure.routed);
+            Err(Error::Apply { error: failure.first, next })
+        }
     }
 }
 
@@ -241,7 +250,6 @@ async fn conclude(
     identity: &Identity,
     (old, new): (&MicroserviceStatus, &MicroserviceStatus),
     plan: Option<&Plan>,
-    applied: &Applied,
     now: Timestamp,
 ) -> Result<Concluded, Error> {
     if old == new {
@@ -264,12 +272,24 @@ async fn conclude(
     context.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
     let written = Written::Applied { resource_version, round };
     context.caches.expect(&key, observe::Source::Microservices, key.clone(), written);
-    for mut notice in status::notices(old, new, plan, applied) {
+    tell(context, (newest, hooks), identity, new, status::notices(old, new, plan)).await;
+    Ok(Concluded::Written)
+}
+
+/// Tells the cluster, and the webhooks that want to know, what happened.
+async fn tell(
+    context: &Context,
+    (newest, hooks): (&Microservice, &[Hook]),
+    identity: &Identity,
+    status: &MicroserviceStatus,
+    notices: Vec<Notice>,
+) {
+    for mut notice in notices {
         notice.note = notice.note.chars().take(MAX_NOTE).collect();
-        context.herald.tell(&key, status::calls(&notice, hooks, identity, new, context.clock.now()));
+        let calls = status::calls(&notice, hooks, identity, status, context.clock.now());
+        context.herald.tell(&Key::of(newest), calls);
         publish(context, newest, notice).await;
     }
-    Ok(Concluded::Written)
 }
 
 /// An event that is lost harms nobody; it is only logged.
@@ -289,18 +309,13 @@ async fn publish(context: &Context, about: &Microservice, notice: Notice) {
     }
 }
 
-fn requeue(plan: &Plan, again: Option<Timestamp>, now: Timestamp) -> Action {
-    match plan.next.into_iter().chain(again).min() {
-        Some(at) => {
-            let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-            Action::requeue(wait.max(Duration::from_millis(10)))
-        }
-        None => Action::await_change(),
-    }
+/// How long to wait for a time.
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default().max(Duration::from_millis(10))
 }
 
 /// What follows an error: a conflict is looked at again at once, an unreadable object waits for a change, the rest
-/// backs off.
+/// backs off, but for what is due before and is not held up by it.
 pub fn error_policy(object: Arc<DeserializeGuard<Microservice>>, error: &Error, context: Arc<Context>) -> Action {
     let key = Key::of(object.as_ref());
     match error {
@@ -308,13 +323,17 @@ pub fn error_policy(object: Arc<DeserializeGuard<Microservice>>, error: &Error, 
             tracing::error!(microservice = %key, "cannot be read, its children stay as they are: {why}");
             Action::await_change()
         }
-        Error::Apply(error) if error.passes() => {
+        Error::Apply { error, .. } if error.passes() => {
             tracing::debug!(microservice = %key, %error, "tried again");
             Action::requeue(context.backoff.failed(&key, PASSING))
         }
-        Error::Apply(_) | Error::Status(_) => {
-            let waits_for_a_person = matches!(error, Error::Apply(error) if error.needs_a_person());
+        Error::Apply { .. } | Error::Status(_) => {
+            let (waits_for_a_person, next) = match error {
+                Error::Apply { error, next } => (error.needs_a_person(), *next),
+                _ => (false, None),
+            };
             let wait = context.backoff.failed(&key, if waits_for_a_person { REFUSED } else { PASSING });
+            let wait = next.map_or(wait, |next| wait.min(until(next, context.clock.now())));
             tracing::warn!(microservice = %key, %error, ?wait, "tried again");
             Action::requeue(wait)
         }

@@ -104,9 +104,18 @@ impl Trigger {
         if !Child::differs(views[0], views[1]) {
             return;
         }
+        let owner = |child: Option<&Child>| child.map(|child| child.owner.clone());
+        let is_taken_or_given_back = owner(views[0]) != owner(views[1]);
         for child in views.into_iter().flatten() {
             match &child.owner {
-                Owner::Microservice { name, .. } => self.ask(caches, Key::new(&child.namespace, name)),
+                Owner::Microservice { name, .. } => {
+                    self.ask(caches, Key::new(&child.namespace, name));
+                    // Names of children are made of two parts, and another Microservice's may make the same.
+                    let of_two_parts = matches!(child.kind, Kind::Deployment | Kind::PodDisruptionBudget);
+                    if of_two_parts && is_taken_or_given_back {
+                        self.foreign(caches, &change.key, child);
+                    }
+                }
                 Owner::Other(_) | Owner::Nobody => self.foreign(caches, &change.key, child),
             }
             for host in &child.hosts {
@@ -240,7 +249,11 @@ async fn follow_mesh(client: Client, caches: Arc<Caches>, trigger: Trigger) {
         watching.spawn(watch_definition(client.clone(), caches.scope.clone(), kind, sender.clone(), gone));
     }
     while let Some((kind, present)) = found.recv().await {
-        known.insert(kind, present);
+        // One that is asked for again and again is only news when it comes.
+        let absent_as_before = known.insert(kind, present) == Some(false) && !present;
+        if absent_as_before {
+            continue;
+        }
         let installed = mesh_kinds().all(|kind| known.get(&kind) == Some(&true));
         let decided = mesh_kinds().all(|kind| known.contains_key(&kind));
         if !decided || (installed && !feeding.is_empty()) {

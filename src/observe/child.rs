@@ -48,7 +48,8 @@ impl Owner {
     }
 }
 
-/// An object of a kind that Microservices have as children; somebody else's are kept without their content.
+/// An object of a kind that Microservices have as children; somebody else's are kept without their content, unless they are
+/// offered to one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
     pub kind: Kind,
@@ -66,7 +67,7 @@ pub struct Child {
     pub created: Option<Timestamp>,
     /// What it says of itself; none for somebody else's.
     pub facts: Option<Arc<Facts>>,
-    /// The object as it would be written; null for somebody else's.
+    /// The object as it would be written; null for somebody else's that is offered to nobody.
     pub object: Packed,
     /// Hosts that a VirtualService routes in the mesh, fully qualified.
     pub hosts: Vec<String>,
@@ -97,7 +98,10 @@ impl Child {
         let namespace = object.namespace().unwrap_or_default();
         let owner = owner_of(object);
         let ours = served && matches!(owner, Owner::Microservice { .. });
-        let mut content = if ours { content(kind, object) } else { Value::Null };
+        let adoptable_by = object.annotations().get(labels::ADOPT).cloned();
+        // What is there of somebody else's must be seen to be taken away when the object is taken over.
+        let offered = served && owner == Owner::Nobody && adoptable_by.is_some();
+        let mut content = if ours || offered { content(kind, object) } else { Value::Null };
         let scaled_by = if kind == Kind::Deployment { scaled_by(object) } else { None };
         let facts = ours.then(|| Facts::of(kind, &content, scaled_by).map(Arc::new)).flatten();
         if let Some(fields) = content.as_object_mut() {
@@ -108,7 +112,7 @@ impl Child {
             facts,
             uid: object.uid().unwrap_or_default(),
             resource_version: object.resource_version().unwrap_or_default(),
-            adoptable_by: object.annotations().get(labels::ADOPT).cloned(),
+            adoptable_by,
             deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             hosts: if kind == Kind::VirtualService { mesh_hosts(&object.data, &namespace) } else { Vec::new() },

@@ -7,7 +7,7 @@ use crate::{
     api::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic, conditions::reason, labels},
     apply,
     observe::Observed,
-    plan::{Hold, Plan, holds::Severity, resources::labels::selector},
+    plan::{Hold, Plan, holds::Severity, object::Kind, resources::labels::selector},
     validate::{Invalid, Validated, syntax::printable},
 };
 
@@ -19,8 +19,8 @@ const MAX_MESSAGE: usize = 1_024;
 pub enum Outcome<'a> {
     /// The plan was applied. `invalid` is what is wrong with the newest spec, while an older one is enforced.
     Applied { plan: &'a Plan, invalid: Option<&'a Invalid> },
-    /// Applying the plan failed.
-    Failed { plan: &'a Plan, invalid: Option<&'a Invalid>, error: &'a apply::Error },
+    /// Something of the plan could not be applied.
+    Failed { plan: &'a Plan, invalid: Option<&'a Invalid>, failure: &'a apply::Failure },
     /// The spec is invalid, and there is no accepted one.
     Refused { invalid: &'a Invalid },
 }
@@ -41,10 +41,16 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
     holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
     let mut status = match outcome {
         Outcome::Applied { plan, .. } => carried(plan, plan.traffic.clone(), subject),
-        Outcome::Failed { plan, error, .. } if error.is_local() => MicroserviceStatus {
-            accepted_revision: old.accepted_revision.clone(),
-            ..carried(plan, plan.traffic.clone(), subject)
-        },
+        Outcome::Failed { plan, failure, .. } if failure.routed => {
+            let mut new = carried(plan, plan.traffic.clone(), subject);
+            if failure.of(Kind::ControllerRevision).is_some() {
+                new.accepted_revision.clone_from(&old.accepted_revision);
+            }
+            if failure.of_traffic().is_some() {
+                (new.provider, new.provider_since) = (old.provider, old.provider_since.clone());
+            }
+            new
+        }
         Outcome::Failed { plan, .. } => {
             let kept = carried(plan, as_before(old, &plan.traffic), subject);
             MicroserviceStatus {
@@ -87,7 +93,8 @@ fn holds(old: &MicroserviceStatus, outcome: &Outcome<'_>) -> Vec<Hold> {
         Outcome::Applied { plan, invalid: problems } => {
             problems.iter().map(|problems| invalid(problems, older)).chain(plan.holds.clone()).collect()
         }
-        Outcome::Failed { plan, invalid: problems, error } => {
+        Outcome::Failed { plan, invalid: problems, failure } => {
+            let error = &failure.first;
             let severity = if error.needs_a_person() { Severity::Stalled } else { Severity::Degraded };
             let failed = Hold { reason: reason::APPLY_FAILED, message: error.to_string(), severity };
             let problems = problems.iter().map(|problems| invalid(problems, older));

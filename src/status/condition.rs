@@ -16,18 +16,33 @@ use crate::{
 
 /// How requests fare while the routes cannot be written: by the weights that stand, whatever was planned.
 fn stuck(error: &apply::Error, status: &MicroserviceStatus) -> (Availability, RoutesState) {
-    let silent: Vec<&str> = status
-        .traffic
-        .iter()
-        .filter(|entry| entry.effective > 0 && entry.ready == 0)
-        .map(|entry| entry.version.as_str())
-        .collect();
+    let weighted: Vec<_> = status.traffic.iter().filter(|entry| entry.effective > 0).collect();
+    let silent: Vec<&str> =
+        weighted.iter().filter(|entry| entry.ready == 0).map(|entry| entry.version.as_str()).collect();
     let (reason, message) = match silent.as_slice() {
+        _ if weighted.is_empty() => (reason::NO_READY_VERSION, "no version gets requests yet".to_owned()),
         [] => (reason::VERSIONS_READY, "every version that gets requests has ready pods".to_owned()),
         names => (reason::NO_READY_VERSION, format!("{} gets requests and has no ready pod", names.join(", "))),
     };
-    let available = Availability { available: silent.is_empty(), reason, message };
+    let available = Availability { available: reason == reason::VERSIONS_READY, reason, message };
     (available, RoutesState { ready: false, reason: reason::APPLY_FAILED, message: error.to_string() })
+}
+
+/// How the routes are when they are as planned, and something beside them is not.
+fn beside(failure: &apply::Failure, planned: &RoutesState) -> RoutesState {
+    let failed = failure.of_traffic().map(ToString::to_string);
+    failed
+        .map_or_else(|| planned.clone(), |message| RoutesState { ready: false, reason: reason::APPLY_FAILED, message })
+}
+
+/// What keeps the newest spec from being what the weights are of.
+fn unreached<'a>(holds: &'a [Hold], outcome: &Outcome<'_>) -> Option<&'a Hold> {
+    let unrouted = matches!(outcome, Outcome::Failed { failure, .. } if !failure.routed);
+    holds.iter().find(|hold| match hold.reason {
+        reason::INVALID_SPEC | reason::CONFIG_MAP_MISSING => true,
+        reason::APPLY_FAILED => unrouted,
+        _ => false,
+    })
 }
 
 /// Makes the conditions of a status.
@@ -68,11 +83,11 @@ impl Board<'_> {
             },
         ];
         if let Outcome::Applied { plan, .. } | Outcome::Failed { plan, .. } = outcome {
-            let stuck = match outcome {
-                Outcome::Failed { error, .. } if !error.is_local() => Some(stuck(error, status)),
-                _ => None,
+            let (available, routes) = match outcome {
+                Outcome::Failed { failure, .. } if !failure.routed => stuck(&failure.first, status),
+                Outcome::Failed { failure, .. } => (plan.availability.clone(), beside(failure, &plan.routes)),
+                _ => (plan.availability.clone(), plan.routes.clone()),
             };
-            let (available, routes) = stuck.as_ref().map_or((&plan.availability, &plan.routes), |(a, r)| (a, r));
             conditions.push(self.condition(
                 conditions::AVAILABLE,
                 available.available,
@@ -83,7 +98,7 @@ impl Board<'_> {
             let sizes = &plan.sizes;
             conditions.push(self.condition(conditions::SIZES_READY, sizes.ready, sizes.reason, &sizes.message));
             conditions.push(self.dependencies());
-            conditions.extend(self.rollout(status));
+            conditions.extend(self.rollout(status, unreached(holds, outcome)));
         } else {
             let (available, why) = match lost_spec(self.old) {
                 Some(why) => ("Unknown", why),
@@ -146,13 +161,18 @@ impl Board<'_> {
         }
     }
 
-    fn rollout(&self, status: &MicroserviceStatus) -> Vec<Condition> {
+    fn rollout(&self, status: &MicroserviceStatus, unreached: Option<&Hold>) -> Vec<Condition> {
         let there = status.traffic.iter().all(|entry| entry.effective == entry.requested);
         let weights = status.weights.as_deref().unwrap_or_default();
+        // The weights are there, but those of an older spec.
+        let promoted = |there: bool, reason: &str, message: &str| match unreached {
+            Some(hold) if there => self.condition(conditions::PROMOTED, false, hold.reason, &hold.message),
+            _ => self.condition(conditions::PROMOTED, there, reason, message),
+        };
         let Some(rollout) = &status.rollout else {
             let message = format!("effective weights: {weights}");
             let reason = if there { reason::WEIGHTS_REQUESTED } else { reason::PROGRESSING };
-            return vec![self.condition(conditions::PROMOTED, there, reason, &message)];
+            return vec![promoted(there, reason, &message)];
         };
         let reason = match rollout.state {
             RolloutState::Progressing => reason::ROLLOUT_PROGRESSING,
@@ -160,13 +180,12 @@ impl Board<'_> {
             RolloutState::Aborted => reason::ROLLOUT_ABORTED,
             RolloutState::Completed => reason::ROLLOUT_COMPLETED,
         };
-        let promoted = there && rollout.state == RolloutState::Completed;
         let holder = rollout.held.as_ref();
         let told = rollout.message.clone().or_else(|| holder.map(|held| held.message.clone()));
         let message = told.unwrap_or_else(|| format!("effective weights: {weights}"));
         let suspended = holder.filter(|held| held.by == HeldBy::Suspended);
         vec![
-            self.condition(conditions::PROMOTED, promoted, reason, &message),
+            promoted(there && rollout.state == RolloutState::Completed, reason, &message),
             match suspended {
                 Some(by) => self.condition(conditions::PAUSED, true, held::reason(by.by), &by.message),
                 None if rollout.state == RolloutState::Paused => {

@@ -66,13 +66,20 @@ pub fn calls(
     hooks.iter().filter(|hook| hook.at.contains(&Moment::OnEvent)).map(call).collect()
 }
 
-/// What changed between two statuses, and what was written.
-pub fn notices(
-    old: &MicroserviceStatus,
-    new: &MicroserviceStatus,
-    plan: Option<&Plan>,
-    applied: &Applied,
-) -> Vec<Notice> {
+/// What was deleted, which no status tells of.
+pub fn removals(applied: &Applied) -> Vec<Notice> {
+    let deployments = applied.removed.iter().filter(|(kind, _)| *kind == Kind::Deployment);
+    deployments
+        .map(|(_, name)| Notice {
+            warning: false,
+            reason: "VersionRemoved",
+            note: format!("the Deployment {name} was deleted"),
+        })
+        .collect()
+}
+
+/// What changed between two statuses.
+pub fn notices(old: &MicroserviceStatus, new: &MicroserviceStatus, plan: Option<&Plan>) -> Vec<Notice> {
     let mut notices = Vec::new();
     let mut tell =
         |warning, reason, note: String| notices.push(Notice { warning, reason, note: printable(&note).into_owned() });
@@ -105,9 +112,6 @@ pub fn notices(
         if drains(entry) && before.is_some_and(|before| !drains(before)) {
             tell(false, "VersionDraining", format!("{} was removed and gets no more requests", entry.version));
         }
-    }
-    for (_, name) in applied.removed.iter().filter(|(kind, _)| *kind == Kind::Deployment) {
-        tell(false, "VersionRemoved", format!("the Deployment {name} was deleted"));
     }
     if old.provider.is_some() && old.provider != new.provider {
         tell(false, "ProviderChanged", format!("traffic is carried by {:?}", new.provider.unwrap_or_default()));

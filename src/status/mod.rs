@@ -7,5 +7,5 @@ mod patience;
 pub mod write;
 
 pub use compute::{Outcome, compute, lost_spec};
-pub use events::{Notice, calls, notices};
+pub use events::{Notice, calls, notices, removals};
 pub use patience::counts_only;

@@ -86,10 +86,10 @@ pub struct Decision {
 
 impl Decision {
     /// The status when something could not be written.
-    pub fn failed(&self, spec: &Spec, error: &apply::Error, now: Timestamp) -> MicroserviceStatus {
+    pub fn failed(&self, spec: &Spec, failure: &apply::Failure, now: Timestamp) -> MicroserviceStatus {
         let Self { observed, plan, .. } = self;
         let subject = Subject { generation: 1, service: Some(&spec.service), observed: Some(observed), now };
-        status::compute(&observed.status, subject, &Outcome::Failed { plan, invalid: None, error })
+        status::compute(&observed.status, subject, &Outcome::Failed { plan, invalid: None, failure })
     }
 }
 

@@ -35,7 +35,7 @@ impl State {
             self.weight(name) > 0 && self.pods(name).is_none_or(ill)
         });
         let (mut changed, failed) = self.apply(decision, last);
-        let passed = failed.as_ref().is_none_or(apply::Error::is_local);
+        let passed = failed.as_ref().is_none_or(|failure| failure.routed);
         let written = passed && last >= Last::VirtualService;
         if written {
             let target = decision.plan.rollout.as_ref().map(|rollout| rollout.target.clone());
@@ -52,7 +52,7 @@ impl State {
         if last >= Last::Unheard {
             let status = match &failed {
                 None => decision.status.clone(),
-                Some(error) => decision.failed(&lab.specs[decision.spec], error, self.now),
+                Some(failure) => decision.failed(&lab.specs[decision.spec], failure, self.now),
             };
             let routes = if passed { self.marks() } else { status.routes.clone() };
             // No plan depends on the conditions, and they are most of a status.
@@ -66,18 +66,17 @@ impl State {
         Written { changed, routed: written, told: last >= Last::Unheard }
     }
 
-    /// Writes and removes children as the operator does: what concerns one object alone does not hold up the others, and
-    /// nothing is removed after an error.
-    fn apply(&mut self, decision: &Decision, last: Last) -> (bool, Option<apply::Error>) {
-        let (mut changed, mut failed) = (false, None);
+    /// Writes and removes children as the operator does: what spares the routes does not hold up the others, and nothing is
+    /// removed after an error.
+    fn apply(&mut self, decision: &Decision, last: Last) -> (bool, Option<apply::Failure>) {
+        let (mut changed, mut refused) = (false, Vec::new());
         for object in decision.plan.objects.iter().filter(|object| Last::of(object.kind) <= last) {
             if let Some(error) = self.refusal(object) {
-                let local = error.is_local();
-                failed.get_or_insert(error);
-                if local {
+                if error.is_of_one() && apply::spares_routes(object, &decision.plan.objects, || self.live(object)) {
+                    refused.push(error);
                     continue;
                 }
-                return (changed, failed);
+                return (changed, Some(apply::Failure::stopped(error)));
             }
             let written = self.put(object);
             if written && object.kind == Kind::Deployment {
@@ -85,7 +84,7 @@ impl State {
             }
             changed |= written;
         }
-        for gone in decision.plan.removals.iter().filter(|_| last >= Last::Removals && failed.is_none()) {
+        for gone in decision.plan.removals.iter().filter(|_| last >= Last::Removals && refused.is_empty()) {
             changed = true;
             self.children.remove(&(gone.kind, gone.name.clone()));
             match gone.kind {
@@ -98,7 +97,17 @@ impl State {
                 self.lag.owe(Watch::Deployments);
             }
         }
-        (changed, failed)
+        (changed, apply::Failure::beside(refused))
+    }
+
+    /// What is live of an object: a DestinationRule has the subsets that it had.
+    fn live(&self, object: &Object) -> Option<Value> {
+        self.children.get(&(object.kind, object.name.clone()))?;
+        let mut live = object.value.clone();
+        if let Some(subsets) = live["spec"]["subsets"].as_array_mut() {
+            subsets.retain(|subset| self.subsets.contains(subset["name"].as_str().unwrap()));
+        }
+        Some(live)
     }
 
     /// What the API server says to a write of the object. What is as it should be is not written.

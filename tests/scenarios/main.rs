@@ -16,6 +16,7 @@ mod others;
 mod parking;
 mod pods;
 mod read;
+mod refused;
 mod relapses;
 mod revisions;
 mod rollouts;

@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{core::DynamicObject, runtime::watcher::Event};
+use kube::{
+    core::{DynamicObject, Status},
+    runtime::watcher::Event,
+};
 use microservice_operator::{
     api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb},
-    apply::Applied,
+    apply::{self, Applied, Failure, spares_routes},
     controller::accept::{Accepted, accept, settle},
     observe::{Caches, Key, Mesh, Observed, child::Child, facts::mark_of, views::PodView},
     plan::{
@@ -51,6 +54,8 @@ pub struct World {
     pub notices: Vec<Notice>,
     pub last: Option<Plan>,
     pub replies: Vec<Reply>,
+    /// Kinds of which the API server takes nothing.
+    pub refused: Vec<Kind>,
     objects: BTreeMap<(Kind, String), Value>,
     version: u64,
     next_wake: Option<Timestamp>,
@@ -88,6 +93,7 @@ impl World {
             notices: Vec::new(),
             last: None,
             replies: Vec::new(),
+            refused: Vec::new(),
             objects: BTreeMap::new(),
             version: 1,
             next_wake: None,
@@ -221,7 +227,7 @@ impl World {
                 observed.contents = contents(&identity, sources);
                 let mut planned = plan(&service, &spec, &observed, &self.settings, self.now);
                 self.check_order(&planned, &observed);
-                let applied = self.apply(&planned);
+                let (applied, failure) = self.apply(&planned);
                 planned.marked(&applied.marks);
                 self.check_routes();
                 let subject = Subject {
@@ -230,12 +236,21 @@ impl World {
                     observed: Some(&observed),
                     now: self.now,
                 };
-                let new =
-                    status::compute(&old, subject, &Outcome::Applied { plan: &planned, invalid: invalid.as_ref() });
-                self.notices.extend(status::notices(&old, &new, Some(&planned), &applied));
-                self.next_wake = planned.next;
-                self.answers.extend(planned.answers.clone());
-                let changed = self.ask_provider(&planned.inquiries) || !applied.is_empty();
+                let invalid = invalid.as_ref();
+                let outcome = match &failure {
+                    None => Outcome::Applied { plan: &planned, invalid },
+                    Some(failure) => Outcome::Failed { plan: &planned, invalid, failure },
+                };
+                let new = status::compute(&old, subject, &outcome);
+                let routed = failure.as_ref().is_none_or(|failure| failure.routed);
+                self.notices.extend(status::notices(&old, &new, Some(&planned).filter(|_| routed)));
+                self.notices.extend(status::removals(&applied));
+                self.next_wake = planned.next.filter(|_| routed);
+                let mut changed = !applied.is_empty();
+                if routed {
+                    self.answers.extend(planned.answers.clone());
+                    changed |= self.ask_provider(&planned.inquiries);
+                }
                 self.last = Some(planned);
                 (new, changed)
             }
@@ -279,8 +294,8 @@ impl World {
         }
     }
 
-    fn apply(&mut self, planned: &Plan) -> Applied {
-        let mut applied = Applied::default();
+    fn apply(&mut self, planned: &Plan) -> (Applied, Option<Failure>) {
+        let (mut applied, mut refused) = (Applied::default(), Vec::new());
         for object in &planned.objects {
             let name = (object.kind, object.name.clone());
             let before = self.objects.get(&name).cloned();
@@ -298,6 +313,15 @@ impl World {
             }
             let same = before.as_ref().is_some_and(|before| without_version(before) == without_version(&wanted));
             if same {
+                continue;
+            }
+            if self.refused.contains(&object.kind) {
+                let answer = Status::failure("it is refused", "Refused").with_code(422);
+                let error = apply::Error::write(object.kind, &object.name, kube::Error::Api(Box::new(answer)));
+                if !spares_routes(object, &planned.objects, || before) {
+                    return (applied, Some(Failure::stopped(error)));
+                }
+                refused.push(error);
                 continue;
             }
             match before {
@@ -318,11 +342,11 @@ impl World {
                 _ => {}
             }
         }
-        for child in &planned.removals {
+        for child in planned.removals.iter().filter(|_| refused.is_empty()) {
             self.remove(child.kind, &child.name);
             applied.removed.push((child.kind, child.name.clone()));
         }
-        applied
+        (applied, Failure::beside(refused))
     }
 
     fn put(&mut self, kind: Kind, name: &str, mut object: Value) {
