@@ -66,7 +66,8 @@ pub struct Metric {
     /// The most that is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// How much it may differ from the version that served before, over the same time.
+    /// How much it may differ from the version that served before, over the same time. It is not compared once that one gets
+    /// no requests any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
 }
@@ -88,7 +89,9 @@ pub struct Baseline {
 /// What can be measured without a query of one's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MetricKind {
-    /// Percent of the requests that were not answered with a 5xx status.
+    /// Percent of the requests that were not answered with a 5xx status; of a service with a GRPC port, nor with a gRPC status
+    /// that tells of its own failure (UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS), which takes
+    /// a provider with Istio's stats.
     SuccessRate,
     /// Half of the requests took at most so many milliseconds.
     LatencyP50,

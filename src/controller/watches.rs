@@ -403,4 +403,39 @@ mod tests {
         caches.actions.feed(actions(), ActionView::of, |_| {}, served).await;
         assert!(asked.try_recv().is_err(), "a later listing changes nothing by itself");
     }
+
+    #[test]
+    fn a_name_that_one_gives_back_is_told_to_whoever_may_need_it() {
+        let caches = Caches::new(None);
+        let (sender, mut asked) = unbounded_channel();
+        let trigger = Trigger::new(sender);
+        for name in ["web", "web-api", "api"] {
+            let microservice: DeserializeGuard<Microservice> = serde_json::from_value(json!({
+                "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+                "metadata": {"name": name, "namespace": "shop"}, "spec": {"image": "reviews:1"},
+            }))
+            .unwrap();
+            caches.microservices.take(&watcher::Event::Apply(microservice), Peer::of);
+        }
+        let deployment = |replicas: i32| -> DynamicObject {
+            serde_json::from_value(json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": replicas},
+                "metadata": {"name": "web-api-v1", "namespace": "shop", "uid": "1", "ownerReferences": [{
+                    "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice", "name": "web-api",
+                    "uid": "2", "controller": true}]},
+            }))
+            .unwrap()
+        };
+        let mut after = |event: watcher::Event<DynamicObject>| {
+            let cache = caches.of(Kind::Deployment).unwrap();
+            for change in cache.take(&event, |object| Child::of(Kind::Deployment, object)) {
+                trigger.child(&caches, &change);
+            }
+            let names = std::iter::from_fn(|| asked.try_recv().ok().map(|key| key.name));
+            names.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(after(watcher::Event::Apply(deployment(1))), ["web", "web-api"], "it is taken");
+        assert_eq!(after(watcher::Event::Apply(deployment(2))), ["web-api"], "nothing is given back");
+        assert_eq!(after(watcher::Event::Delete(deployment(2))), ["web", "web-api"]);
+    }
 }

@@ -23,7 +23,7 @@ use super::{
     webhook::{Fault, Webhook, Webhooks},
 };
 
-/// Inquiries under way at once.
+/// Measurements under way at once, and as many calls: a webhook may take minutes, for which no measurement waits.
 const SLOTS: usize = 32;
 /// Time before a webhook is called a second time.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -32,7 +32,8 @@ const DATADOG_SITE: &str = "datadoghq.com";
 /// What all desks of the process share.
 pub struct Office {
     http: Http,
-    slots: Semaphore,
+    measurements: Semaphore,
+    calls: Semaphore,
     providers: Arc<Providers>,
     secrets: Arc<dyn Secrets>,
     metrics: Arc<Metrics>,
@@ -47,7 +48,8 @@ impl Office {
     pub fn new(providers: Arc<Providers>, secrets: Arc<dyn Secrets>, metrics: Arc<Metrics>) -> Self {
         Self {
             http: Http::default(),
-            slots: Semaphore::new(SLOTS),
+            measurements: Semaphore::new(SLOTS),
+            calls: Semaphore::new(SLOTS),
             providers,
             secrets,
             metrics,
@@ -69,8 +71,12 @@ impl Office {
 
     /// Asks, once there is a free slot. An error is a reply, too.
     pub async fn answer(&self, inquiry: &Inquiry) -> Reply {
-        // The semaphore is never closed.
-        let _slot = self.slots.acquire().await;
+        let slots = match &inquiry.question {
+            Question::Measure(_) => &self.measurements,
+            Question::Call(_) => &self.calls,
+        };
+        // A semaphore is never closed.
+        let _slot = slots.acquire().await;
         let at = self.clock.now();
         let (query, finding) = match &inquiry.question {
             Question::Measure(asked) => {

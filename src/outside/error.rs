@@ -72,6 +72,11 @@ pub enum Error {
     NoQuery { provider: &'static str, hint: &'static str },
     #[error("{0} cannot count requests: leave minRequests out")]
     NoCount(&'static str),
+    #[error(
+        "the statistics of Envoy do not tell which gRPC calls failed: set spec.prometheus.stats of the AnalysisProvider to \
+         Istio, or give a query of your own"
+    )]
+    GrpcByEnvoy,
     #[error("the service has no port that carries requests, so nobody counts them: use a query of your own")]
     NoPorts,
 }

@@ -30,6 +30,10 @@ const PATH: &str = "/api/v1/query";
 /// How far back a series' last value before the window is looked for, as Prometheus does.
 const LOOK_BACK: Duration = Duration::from_secs(300);
 
+/// Statuses of gRPC that tell of the server's own failure, whose answers are HTTP 200: UNKNOWN, DEADLINE_EXCEEDED,
+/// UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS, as OpenTelemetry's conventions have it.
+const GRPC_FAILURES: &str = "2|4|12|13|14|15";
+
 /// A Prometheus.
 pub struct Prometheus<'a> {
     pub http: &'a Http,
@@ -51,11 +55,13 @@ impl Provider for Prometheus<'_> {
         };
         let series = self.series(measure, version)?;
         Ok(match kind {
-            MetricKind::SuccessRate => format!(
-                "100 * (1 - ({} or vector(0)) / {})",
-                counted(&series.failed, measure.window, ""),
-                counted(&series.all, measure.window, "")
-            ),
+            MetricKind::SuccessRate if measure.grpc && self.stats == Stats::Envoy => return Err(Error::GrpcByEnvoy),
+            MetricKind::SuccessRate => {
+                let failed = series.failed.iter().map(|failed| counted(failed, measure.window, ""));
+                let failed = failed.map(|failed| format!("({failed} or vector(0))")).collect::<Vec<_>>().join(" + ");
+                let failed = if series.failed.len() == 1 { failed } else { format!("({failed})") };
+                format!("100 * (1 - {failed} / {})", counted(&series.all, measure.window, ""))
+            }
             MetricKind::LatencyP50 => percentile("0.5", &series.buckets, measure.window),
             MetricKind::LatencyP95 => percentile("0.95", &series.buckets, measure.window),
             MetricKind::LatencyP99 => percentile("0.99", &series.buckets, measure.window),
@@ -109,7 +115,8 @@ impl Provider for Prometheus<'_> {
 /// Selectors of the series of a version.
 struct Series {
     all: String,
-    failed: String,
+    /// All of these together.
+    failed: Vec<String>,
     buckets: String,
 }
 
@@ -118,23 +125,30 @@ impl Prometheus<'_> {
         let (all, failed, buckets, labels) = match self.stats {
             Stats::Envoy => (
                 "envoy_cluster_upstream_rq_completed",
-                ("envoy_cluster_upstream_rq", "response_code_class=\"5xx\""),
+                ("envoy_cluster_upstream_rq", vec!["response_code_class=\"5xx\"".to_owned()]),
                 "envoy_cluster_upstream_rq_time_bucket",
                 cluster(measure, version)?,
             ),
             Stats::Istio => (
                 "istio_requests_total",
-                ("istio_requests_total", "response_code=~\"5..\""),
+                ("istio_requests_total", failures(measure.grpc)),
                 "istio_request_duration_milliseconds_bucket",
                 workload(measure, version)?,
             ),
         };
         Ok(Series {
             all: format!("{all}{{{labels}}}"),
-            failed: format!("{}{{{labels},{}}}", failed.0, failed.1),
+            failed: failed.1.iter().map(|which| format!("{}{{{labels},{which}}}", failed.0)).collect(),
             buckets: format!("{buckets}{{{labels}}}"),
         })
     }
+}
+
+/// Which requests failed by Istio's labels: by their status, or by that of their gRPC call.
+fn failures(grpc: bool) -> Vec<String> {
+    let calls = format!("response_code!~\"5..\",grpc_response_status=~\"{GRPC_FAILURES}\"");
+    let all = [Some("response_code=~\"5..\"".to_owned()), Some(calls).filter(|_| grpc)];
+    all.into_iter().flatten().collect()
 }
 
 /// Each client's Envoy counts a version as a cluster of its own for each port.

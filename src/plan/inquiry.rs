@@ -37,6 +37,8 @@ pub struct Measure {
     pub service: String,
     /// Ports of the Service that carry requests.
     pub ports: Vec<i32>,
+    /// One of the ports carries gRPC calls, whose failures are no failed requests.
+    pub grpc: bool,
     pub version: String,
     /// The version that is measured beside it, over the same time.
     pub baseline: Option<String>,

@@ -113,6 +113,42 @@ fn a_name_clash_is_a_condition_and_adoption_only_by_annotation() {
 }
 
 #[test]
+fn what_is_handed_over_loses_what_stands_against_it() {
+    run(async {
+        let space = Space::unwatched(cluster(), "offered").await;
+        let meta = json!({"name": "a", "annotations": {"microservice-operator.dev/adopt": "a"}});
+        let to_theirs = json!([{"route": [{"destination": {"host": "theirs"}}]}]);
+        let theirs = |kind: &str, version: &str, spec: serde_json::Value| json!({"apiVersion": version, "kind": kind, "metadata": meta, "spec": spec});
+        for object in [
+            theirs("Service", "v1", json!({"selector": {"app": "a"}, "ports": [{"name": "http", "port": 8080}]})),
+            theirs(
+                "VirtualService",
+                "networking.istio.io/v1",
+                json!({"hosts": ["theirs"], "gateways": ["edge"], "exportTo": ["."], "http": to_theirs}),
+            ),
+            theirs(
+                "DestinationRule",
+                "networking.istio.io/v1",
+                json!({"host": "theirs", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}),
+            ),
+        ] {
+            space.put(&object).await;
+        }
+        let _operator = Operator::of(&space);
+        space.apply("a", &two(90, 10)).await;
+        space.ready("a").await;
+        let spec = async |kind| serde_json::to_value(space.child(kind, "a").await.unwrap()).unwrap()["spec"].clone();
+        let routes = spec(Kind::VirtualService).await;
+        assert!(routes["gateways"].is_null() && routes["exportTo"].is_null(), "it is bound elsewhere: {routes}");
+        let rule = spec(Kind::DestinationRule).await;
+        assert!(rule.pointer("/trafficPolicy/tls").is_none(), "its connections are not of the mesh: {rule}");
+        let ports = spec(Kind::Service).await["ports"].clone();
+        assert_eq!(ports.as_array().map(Vec::len), Some(1), "{ports}");
+        assert_eq!(ports[0]["port"], 80, "{ports}");
+    });
+}
+
+#[test]
 fn deletion_leaves_nothing_behind_and_the_same_name_can_come_again() {
     run(async {
         let space = Space::new(cluster(), "delete").await;

@@ -92,6 +92,7 @@ fn a_removed_version_drains_before_it_goes() {
         space.until("a", "v1 drains", |it| message(it).contains("v1 was removed and drains")).await;
         assert!(space.child(Kind::Deployment, "a-v1").await.is_some());
         space.gone(Kind::Deployment, "a-v1").await;
+        is_told(&space, "VersionRemoved", "the Deployment a-v1 was deleted").await;
         let ready = space.ready("a").await;
         assert_eq!(ready.status.unwrap().weights.as_deref(), Some("v2=100"));
         let rule = space.child_until(Kind::DestinationRule, "a", "one subset", |_| true).await;
@@ -145,14 +146,19 @@ fn every_change_is_an_event_in_its_own_words() {
             space.apply("a", &two(v1, v2)).await;
             space.weights("a", &format!("v1={v1} v2={v2}")).await;
         }
-        let events = space.api::<k8s_openapi::api::events::v1::Event>();
         for note in ["v1=90 v2=10 -> v1=50 v2=50", "v1=50 v2=50 -> v1=0 v2=100"] {
-            let told = support::eventually(|| async {
-                let all = events.list(&ListParams::default()).await.ok()?;
-                let mut notes = all.items.into_iter().filter(|it| it.reason.as_deref() == Some("TrafficWeightUpdated"));
-                notes.any(|it| it.note.is_some_and(|it| it.ends_with(note))).then_some(())
-            });
-            assert!(told.await.is_some(), "no event says {note}");
+            is_told(&space, "TrafficWeightUpdated", note).await;
         }
     });
+}
+
+/// Waits for an event whose note ends so.
+async fn is_told(space: &Space, reason: &str, end: &str) {
+    let events = space.api::<k8s_openapi::api::events::v1::Event>();
+    let told = support::eventually(|| async {
+        let all = events.list(&ListParams::default()).await.ok()?;
+        let mut notes = all.items.into_iter().filter(|it| it.reason.as_deref() == Some(reason));
+        notes.any(|it| it.note.is_some_and(|it| it.ends_with(end))).then_some(())
+    });
+    assert!(told.await.is_some(), "no event {reason} says {end}");
 }

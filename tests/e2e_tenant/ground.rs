@@ -93,6 +93,23 @@ impl Ground {
         self.victim.until("pay", "a status", |it| it.status.is_some()).await;
     }
 
+    /// Lets the tenant use every ServiceAccount and PriorityClass.
+    pub async fn lend(&self) {
+        const RBAC: &str = "rbac.authorization.k8s.io";
+        let used =
+            |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["use"]});
+        let rules = [used("", "serviceaccounts"), used("scheduling.k8s.io", "priorityclasses")];
+        let version = format!("{RBAC}/v1");
+        for object in [
+            json!({"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": "lender"}, "rules": rules}),
+            json!({"apiVersion": version, "kind": "ClusterRoleBinding", "metadata": {"name": "lender"},
+                   "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "lender"},
+                   "subjects": [{"apiGroup": RBAC, "kind": "User", "name": "tenant-0"}]}),
+        ] {
+            put(&self.space, &object).await;
+        }
+    }
+
     /// How often anybody called what belongs to others.
     pub fn calls() -> usize {
         CALLS.load(Ordering::Relaxed)
@@ -110,7 +127,8 @@ pub fn admit(cluster: &Cluster, namespace: &str, number: &str) {
 /// Applies an object as the administrator, in the namespace if its kind has one.
 async fn put(space: &Space, object: &Value) {
     let kind: TypeMeta = serde_json::from_value(object.clone()).unwrap();
-    let of_cluster = ["RolloutWebhook", "AnalysisProvider"].contains(&kind.kind.as_str());
+    let of_cluster = ["RolloutWebhook", "AnalysisProvider", "ClusterRole", "ClusterRoleBinding"];
+    let of_cluster = of_cluster.contains(&kind.kind.as_str());
     if !of_cluster {
         return space.put(object).await;
     }

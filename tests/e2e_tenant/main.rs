@@ -173,6 +173,31 @@ async fn serves(space: &Space) {
     space.ready("neighbour").await;
 }
 
+/// That who holds the rights is not refused, however many versions there are.
+async fn is_let_through(ground: &Ground) {
+    ground.lend().await;
+    let ask = async |count: usize, names: usize| {
+        let version = |index: usize| {
+            json!({"name": format!("v{index}"), "image": "a:1", "weight": if index == 0 { 100 } else { 0 },
+                   "serviceAccountName": format!("helper-{}", index % names),
+                   "priorityClassName": format!("class-{}", index % names)})
+        };
+        let body = json!({"apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+                          "metadata": {"name": "lent"}, "spec": {"ports": [{"name": "http", "port": 80}],
+                          "versions": (0..count).map(version).collect::<Vec<_>>()}});
+        let path = format!("{PATH}/{}/microservices?dryRun=All", ground.space.name);
+        let attack = &corpus()[0].1[0];
+        let attempt = Attempt { attack, name: "lent".to_owned(), ground };
+        attempt.ask(&Asked { method: "POST".to_owned(), path, body }).await
+    };
+    // A right takes a moment to be known.
+    let known = eventually(|| async { ask(6, 1).await.ok() }).await;
+    assert!(known.is_some(), "{:?}", ask(6, 1).await);
+    assert_eq!(ask(6, 3).await, Ok(()));
+    let refused = ask(4, 4).await.unwrap_err();
+    assert!(refused.contains("versions name more than three ServiceAccounts"), "{refused}");
+}
+
 #[test]
 fn every_attack_is_refused_or_contained() {
     run(async {
@@ -212,6 +237,7 @@ fn every_attack_is_refused_or_contained() {
         let metrics = ground.operator.metrics().await.unwrap();
         assert!(metrics.contains("reconcile") && !metrics.contains(&ground.space.name), "{metrics}");
         serves(&ground.victim).await;
+        is_let_through(&ground).await;
         println!("{} attacks: all refused or contained", all.len());
     });
 }

@@ -98,6 +98,7 @@ fn measure(provider: &str, metric: Asked) -> Question {
         namespace: "shop".to_owned(),
         service: "web".to_owned(),
         ports: vec![80],
+        grpc: false,
         version: "v2".to_owned(),
         baseline: None,
         window: Duration::from_secs(60),

@@ -61,6 +61,7 @@ async fn measured(office: &Arc<Office>, space: &Space, metric: Asked, since: Ins
         namespace: space.name.clone(),
         service: NAME.to_owned(),
         ports: vec![80, 50051],
+        grpc: false,
         version: "v2".to_owned(),
         baseline: Some("v1".to_owned()),
         window,

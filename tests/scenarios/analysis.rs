@@ -196,6 +196,25 @@ fn a_version_is_compared_with_the_one_that_served_before() {
     world.pass(300);
     assert_eq!(world.routed(), "v1=95 v2=5", "without the other's numbers nothing is known");
     assert!(message(&world).contains("no data of v1 to compare with"), "{}", message(&world));
+    for (on_no_data, expected) in [("Pass", "v2=100"), ("Fail", "v1=100")] {
+        let policy = policy(slower).replace("interval:", &format!("onNoData: {on_no_data}, interval:"));
+        let mut world =
+            promoting(&policy, |_| Ok(Reading { value: Some(180.0), baseline: None, requests: Some(500.0) }));
+        world.pass(60);
+        assert_eq!(world.routed(), expected, "{on_no_data}: {}", message(&world));
+    }
+}
+
+#[test]
+fn a_version_that_gets_no_requests_is_nothing_to_compare_with() {
+    let compared = "metrics: [{name: p99, kind: LatencyP99, baseline: {maxIncrease: 50}}]";
+    let policy = format!("{{steps: [{{weight: 5}}, {{weight: 100}}], analysis: {{interval: 30s, {compared}}}}}");
+    let mut world = promoting(&policy, |measure| {
+        let baseline = measure.baseline.as_ref().map(|_| 100.0);
+        Ok(Reading { value: Some(120.0), baseline, requests: Some(500.0) })
+    });
+    world.pass(300);
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Completed, "v2=100"));
 }
 
 #[test]

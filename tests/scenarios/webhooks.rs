@@ -202,6 +202,13 @@ fn who_is_to_be_told_is_told_although_another_rollout_has_begun_and_given_up_at_
     world.pass(60);
     assert_ne!(rollout(&world).target, target);
     assert_eq!((world.calls[1].target.as_str(), &world.calls[1].key), (target.as_str(), &world.calls[0].key));
+    assert!(!world.calls[0].weights.is_empty());
+    let late = &world.calls[1];
+    assert_eq!(
+        [&late.weights, &late.requested, &late.stable].map(|it| it.len()),
+        [0; 3],
+        "they are of another rollout"
+    );
     world.pass(36_000);
     let of_first = world.calls.iter().filter(|call| call.key == world.calls[0].key).count();
     assert_eq!(of_first, 8);

@@ -65,6 +65,7 @@ fn measure(metric: Asked) -> Measure {
         namespace: "shop".to_owned(),
         service: "web".to_owned(),
         ports: vec![80],
+        grpc: false,
         version: "v2".to_owned(),
         baseline: None,
         window: Duration::from_secs(60),

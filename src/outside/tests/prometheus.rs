@@ -65,6 +65,17 @@ async fn ready_made_metrics_are_of_the_version_alone() {
     let istio = query("Istio", MetricKind::SuccessRate, &[80]).await;
     let failed = r#"destination_workload_namespace="shop",destination_workload="web-v2",response_code=~"5.."}"#;
     assert!(istio.contains(failed), "{istio}");
+    let calls = |stats: &str| {
+        let provider = json!({"prometheus": {"url": server.url, "stats": stats}});
+        (provider, super::Measure { grpc: true, ..ready(MetricKind::SuccessRate) })
+    };
+    let (provider, asked) = calls("Istio");
+    let query = reply(provider, asked).await.query.unwrap();
+    let failed = r#"destination_workload="web-v2",response_code!~"5..",grpc_response_status=~"2|4|12|13|14|15"}"#;
+    assert!(query.contains(failed) && query.matches(" or vector(0))").count() == 2, "{query}");
+    let (provider, asked) = calls("Envoy");
+    let told = fault(provider, asked).await;
+    assert!(told.contains("do not tell which gRPC calls failed"), "{told}");
     let told = fault(prometheus(&server.url), super::Measure { ports: vec![], ..ready(MetricKind::Throughput) }).await;
     assert!(told.contains("no port that carries requests"), "{told}");
 }

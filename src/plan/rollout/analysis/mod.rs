@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
-    api::{AnalysisRun, MeasurementResult, Metric, MetricRun},
+    api::{AnalysisRun, MeasurementResult, Metric, MetricRun, Protocol},
     plan::inquiry::{Asked, Inquiry, Measure, Question, Reply},
     validate::{Analysis, Validated},
 };
@@ -144,6 +144,7 @@ impl Course<'_> {
             namespace: self.service.identity.namespace.clone(),
             service: self.service.identity.name.clone(),
             ports: self.service.ports.iter().map(|port| port.port).collect(),
+            grpc: self.service.ports.iter().any(|port| port.protocol == Protocol::Grpc),
             version: due.version.clone(),
             baseline: due.metric.baseline.as_ref().and(self.baseline).map(str::to_owned),
             window: self.policy.interval,

@@ -29,21 +29,27 @@ pub(super) fn of(due: &Due, policy: &Analysis, baseline: Option<&str>, reply: &R
     let value = match enough(due, policy, reading) {
         Ok(value) => value,
         Err(why) => {
-            let (result, then) = match policy.on_no_data {
-                OnNoData::Wait => (MeasurementResult::Inconclusive, ""),
-                OnNoData::Fail => (MeasurementResult::Failed, ", which fails by onNoData"),
-                OnNoData::Pass => (MeasurementResult::Passed, ", which passes by onNoData"),
-            };
-            return verdict(result, format!("no data: {why}{then}"));
+            let (result, message) = without_data(policy, &format!("no data: {why}"));
+            return verdict(result, message);
         }
     };
     let unit = Unit(due.metric.kind);
     let judged = match limits(&due.metric, value, &unit) {
         failed @ Some((MeasurementResult::Failed, _)) => failed,
-        limited => against(&due.metric, baseline, value, reading, &unit).or(limited),
+        limited => against((&due.metric, policy), baseline, value, reading, &unit).or(limited),
     };
     let (result, message) = judged.unwrap_or_else(|| (MeasurementResult::Passed, unit.of(value)));
     verdict(result, message)
+}
+
+/// What a measurement without data comes to, and how it is told.
+fn without_data(policy: &Analysis, why: &str) -> (MeasurementResult, String) {
+    let (result, then) = match policy.on_no_data {
+        OnNoData::Wait => (MeasurementResult::Inconclusive, ""),
+        OnNoData::Fail => (MeasurementResult::Failed, ", which fails by onNoData"),
+        OnNoData::Pass => (MeasurementResult::Passed, ", which passes by onNoData"),
+    };
+    (result, format!("{why}{then}"))
 }
 
 /// The value, if there is one and it stands on enough requests.
@@ -75,18 +81,18 @@ fn limits(metric: &Metric, value: f64, unit: &Unit) -> Option<(MeasurementResult
     }
 }
 
-/// How the value stands to that of the version that served before.
+/// How the value stands to that of the version that served before; nothing when no such version gets requests any more.
 fn against(
-    metric: &Metric,
+    (metric, policy): (&Metric, &Analysis),
     baseline: Option<&str>,
     value: f64,
     reading: &Reading,
     unit: &Unit,
 ) -> Option<(MeasurementResult, String)> {
     let asked = metric.baseline.as_ref()?;
-    let (Some(name), Some(before)) = (baseline, reading.baseline) else {
-        let whose = baseline.unwrap_or("a version that served before");
-        return Some((MeasurementResult::Inconclusive, format!("no data of {whose} to compare with")));
+    let name = baseline?;
+    let Some(before) = reading.baseline else {
+        return Some(without_data(policy, &format!("no data of {name} to compare with")));
     };
     let (told, reference) = unit.both(value, before);
     let beyond = |limit: f64, than: &str| {

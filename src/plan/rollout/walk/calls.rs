@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::{
     api::{CallResult, Hook, HookCall, Moment, RolloutState, RolloutStatus},
+    observe::Weights,
     plan::{
         inquiry::{Call, Finding, Inquiry, Question, Verdict},
         rollout::version::time,
@@ -163,6 +164,9 @@ impl Situation<'_> {
     fn inquiry(&self, status: &RolloutStatus, call: &HookCall) -> Option<Inquiry> {
         let hook = self.hook_of(call)?;
         let identity = &self.service.identity;
+        // Who is told late of an earlier rollout is told no numbers of the one that goes on now.
+        let of_another = call.target != status.target;
+        let numbers = |weights: Weights| if of_another { Weights::new() } else { weights };
         let question = Call {
             webhook: call.webhook.clone(),
             key: if is_told(call.at) { call.id.clone() } else { inquiry_id(call) },
@@ -171,10 +175,10 @@ impl Situation<'_> {
             service: identity.name.clone(),
             uid: identity.uid.clone(),
             target: call.target.clone(),
-            step: status.step,
-            weights: self.current(),
-            requested: self.requested(),
-            stable: status.stable.clone(),
+            step: if of_another { 0 } else { status.step },
+            weights: numbers(self.current()),
+            requested: numbers(self.requested()),
+            stable: numbers(status.stable.clone()),
             message: call.message.clone().filter(|_| is_told(call.at)),
             parameters: hook.parameters.clone(),
             event: None,

@@ -94,7 +94,9 @@ impl Situation<'_> {
         since: &'a MicroTime,
     ) -> Course<'a> {
         let versions: Vec<&str> = self.raised(status).map(|party| party.name).collect();
-        let others = status.stable.iter().filter(|(name, _)| !versions.contains(&name.as_str()));
+        // One that gets no requests any more, as it failed or all went to the next, has nothing to be compared with.
+        let serves = |name: &str| self.current().get(name).is_some_and(|weight| *weight > 0);
+        let others = status.stable.iter().filter(|(name, _)| !versions.contains(&name.as_str()) && serves(name));
         let baseline = others.max_by_key(|(_, weight)| **weight).map(|(name, _)| name.as_str());
         Course { service: self.service, policy, scope, target: &status.target, baseline, versions, since }
     }
