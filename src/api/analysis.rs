@@ -90,8 +90,8 @@ pub struct Baseline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum MetricKind {
     /// Percent of the requests that were not answered with a 5xx status; of a service with a GRPC port, nor with a gRPC status
-    /// that tells of its own failure (UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS), which takes
-    /// a provider with Istio's stats.
+    /// that tells of its own failure (UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS), which only
+    /// Istio's stats have: by Envoy's, failed calls pass for good ones, and a service that has no other port is not measured.
     SuccessRate,
     /// Half of the requests took at most so many milliseconds.
     LatencyP50,

@@ -73,7 +73,7 @@ pub enum Error {
     #[error("{0} cannot count requests: leave minRequests out")]
     NoCount(&'static str),
     #[error(
-        "the statistics of Envoy do not tell which gRPC calls failed: set spec.prometheus.stats of the AnalysisProvider to \
+        "the service speaks gRPC, and the statistics of Envoy do not tell which calls failed: set spec.prometheus.stats of the AnalysisProvider to \
          Istio, or give a query of your own"
     )]
     GrpcByEnvoy,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     api::{Duration, MetricKind, provider::Stats},
     plan::{
-        inquiry::{Asked, Measure},
+        inquiry::{Asked, Calls, Measure},
         resources::child_name,
     },
     validate::model::host,
@@ -55,7 +55,9 @@ impl Provider for Prometheus<'_> {
         };
         let series = self.series(measure, version)?;
         Ok(match kind {
-            MetricKind::SuccessRate if measure.grpc && self.stats == Stats::Envoy => return Err(Error::GrpcByEnvoy),
+            MetricKind::SuccessRate if measure.calls == Calls::All && self.stats == Stats::Envoy => {
+                return Err(Error::GrpcByEnvoy);
+            }
             MetricKind::SuccessRate => {
                 let failed = series.failed.iter().map(|failed| counted(failed, measure.window, ""));
                 let failed = failed.map(|failed| format!("({failed} or vector(0))")).collect::<Vec<_>>().join(" + ");
@@ -131,7 +133,7 @@ impl Prometheus<'_> {
             ),
             Stats::Istio => (
                 "istio_requests_total",
-                ("istio_requests_total", failures(measure.grpc)),
+                ("istio_requests_total", failures(measure.calls != Calls::None)),
                 "istio_request_duration_milliseconds_bucket",
                 workload(measure, version)?,
             ),

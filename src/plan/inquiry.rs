@@ -37,8 +37,8 @@ pub struct Measure {
     pub service: String,
     /// Ports of the Service that carry requests.
     pub ports: Vec<i32>,
-    /// One of the ports carries gRPC calls, whose failures are no failed requests.
-    pub grpc: bool,
+    /// Which of them carry gRPC calls, whose failures are no failed requests.
+    pub calls: Calls,
     pub version: String,
     /// The version that is measured beside it, over the same time.
     pub baseline: Option<String>,
@@ -46,6 +46,15 @@ pub struct Measure {
     pub window: Duration,
     /// Requests that the version got must be counted, too.
     pub count: bool,
+}
+
+/// Which of the ports that carry requests carry gRPC calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Calls {
+    #[default]
+    None,
+    Some,
+    All,
 }
 
 /// What comes to a number.

@@ -15,7 +15,7 @@ use microservice_operator::{
     api::{AnalysisProvider, Duration, MetricKind, Moment},
     observe::Providers,
     outside::{ClusterWebhooks, Error, Office, Secrets},
-    plan::inquiry::{Asked, Call, Finding, Inquiry, Measure, Question, Reading},
+    plan::inquiry::{Asked, Call, Calls, Finding, Inquiry, Measure, Question, Reading},
     telemetry::Metrics,
     validate::syntax::printable,
 };
@@ -98,7 +98,7 @@ fn measure(provider: &str, metric: Asked) -> Question {
         namespace: "shop".to_owned(),
         service: "web".to_owned(),
         ports: vec![80],
-        grpc: false,
+        calls: Calls::None,
         version: "v2".to_owned(),
         baseline: None,
         window: Duration::from_secs(60),

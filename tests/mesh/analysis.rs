@@ -14,7 +14,7 @@ use microservice_operator::{
     api::{AnalysisProvider, Duration, MetricKind},
     observe::Providers,
     outside::{Error, Office, Secrets},
-    plan::inquiry::{Asked, Finding, Inquiry, Measure, Question, Reading},
+    plan::inquiry::{Asked, Calls, Finding, Inquiry, Measure, Question, Reading},
 };
 use serde_json::json;
 
@@ -61,7 +61,7 @@ async fn measured(office: &Arc<Office>, space: &Space, metric: Asked, since: Ins
         namespace: space.name.clone(),
         service: NAME.to_owned(),
         ports: vec![80, 50051],
-        grpc: false,
+        calls: Calls::Some,
         version: "v2".to_owned(),
         baseline: Some("v1".to_owned()),
         window,

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{AnalysisProvider, Duration, MetricKind},
     observe::Providers,
-    plan::inquiry::{Asked, Finding, Inquiry, Measure, Question, Reading, Reply},
+    plan::inquiry::{Asked, Calls, Finding, Inquiry, Measure, Question, Reading, Reply},
     telemetry::Metrics,
 };
 
@@ -65,7 +65,7 @@ fn measure(metric: Asked) -> Measure {
         namespace: "shop".to_owned(),
         service: "web".to_owned(),
         ports: vec![80],
-        grpc: false,
+        calls: Calls::None,
         version: "v2".to_owned(),
         baseline: None,
         window: Duration::from_secs(60),

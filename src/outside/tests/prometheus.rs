@@ -67,7 +67,7 @@ async fn ready_made_metrics_are_of_the_version_alone() {
     assert!(istio.contains(failed), "{istio}");
     let calls = |stats: &str| {
         let provider = json!({"prometheus": {"url": server.url, "stats": stats}});
-        (provider, super::Measure { grpc: true, ..ready(MetricKind::SuccessRate) })
+        (provider, super::Measure { calls: super::Calls::All, ..ready(MetricKind::SuccessRate) })
     };
     let (provider, asked) = calls("Istio");
     let query = reply(provider, asked).await.query.unwrap();
@@ -75,7 +75,7 @@ async fn ready_made_metrics_are_of_the_version_alone() {
     assert!(query.contains(failed) && query.matches(" or vector(0))").count() == 2, "{query}");
     let (provider, asked) = calls("Envoy");
     let told = fault(provider, asked).await;
-    assert!(told.contains("do not tell which gRPC calls failed"), "{told}");
+    assert!(told.contains("do not tell which calls failed"), "{told}");
     let told = fault(prometheus(&server.url), super::Measure { ports: vec![], ..ready(MetricKind::Throughput) }).await;
     assert!(told.contains("no port that carries requests"), "{told}");
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
     api::{AnalysisRun, MeasurementResult, Metric, MetricRun, Protocol},
-    plan::inquiry::{Asked, Inquiry, Measure, Question, Reply},
+    plan::inquiry::{Asked, Calls, Inquiry, Measure, Question, Reply},
     validate::{Analysis, Validated},
 };
 
@@ -144,10 +144,21 @@ impl Course<'_> {
             namespace: self.service.identity.namespace.clone(),
             service: self.service.identity.name.clone(),
             ports: self.service.ports.iter().map(|port| port.port).collect(),
-            grpc: self.service.ports.iter().any(|port| port.protocol == Protocol::Grpc),
+            calls: self.calls(),
             version: due.version.clone(),
             baseline: due.metric.baseline.as_ref().and(self.baseline).map(str::to_owned),
             window: self.policy.interval,
+        }
+    }
+}
+
+impl Course<'_> {
+    fn calls(&self) -> Calls {
+        let protocols = || self.service.ports.iter().map(|port| port.protocol).filter(|it| *it != Protocol::Tcp);
+        match protocols().filter(|protocol| *protocol == Protocol::Grpc).count() {
+            0 => Calls::None,
+            count if count == protocols().count() => Calls::All,
+            _ => Calls::Some,
         }
     }
 }
