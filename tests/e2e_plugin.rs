@@ -344,7 +344,10 @@ fn what_is_wrong_is_said_with_where_and_what_to_do() {
         ran(&mut command(&mia(), &["get", "--context", "elsewhere"]))
             .expect(3, &["no cluster is configured", "elsewhere", "--context"]);
         ran(&mut command(Path::new("/nowhere/config"), &["get"]))
-            .expect(3, &["no cluster is configured", "KUBECONFIG"]);
+            .expect(3, &["no cluster is configured", "KUBECONFIG", "does not run inside a cluster"]);
+        let named = ran(&mut command(Path::new("/nowhere/config"), &["get", "--context", "prod"]));
+        let named = named.expect(3, &["no cluster is configured"]);
+        assert!(!named.err.contains("inside a cluster"), "who names a context means no other cluster: {}", named.err);
 
         let nobody = cluster().kubeconfig_as("nobody", &["system:authenticated"]).unwrap();
         ran(command(&nobody, &["get"]).args(["-n", name])).expect(

@@ -42,9 +42,10 @@ pub struct MicroserviceActionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub target: Option<String>,
-    /// `status.rollout.step` that is meant; the action is refused at another one. Default: the present one.
+    /// `status.rollout.step` that is meant; the action is refused at another one. A `stepWeight` of 1 with its pauses makes 198.
+    /// Default: the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 64))]
+    #[schemars(range(min = 0, max = 200))]
     pub step: Option<i32>,
     /// Name of the kept revision that Undo is to go back to, of a service with an `image`. Default: what served before the
     /// last rollout.

@@ -123,7 +123,7 @@ pub enum Subdomain {
 #[serde(rename_all = "camelCase")]
 pub struct Port {
     /// Name of the port, unique in the list.
-    #[schemars(length(max = 15), pattern(r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(max = 15), pattern(r"^[a-z]([a-z0-9]|-[a-z0-9])*$"))]
     pub name: String,
     /// Number that clients use.
     #[schemars(range(min = 1, max = 65535))]

@@ -26,6 +26,9 @@ pub(super) fn advice(pattern: &str) -> &'static str {
     if pattern.starts_with("^[a-z]([-a-z0-9]") {
         return ": write lower-case letters, digits and -, beginning with a letter and not ending with -";
     }
+    if pattern.starts_with("^[a-z]([a-z0-9]|-") {
+        return ": write lower-case letters, digits and single -, beginning with a letter and not ending with -";
+    }
     if pattern.starts_with("^[a-z0-9]([-a-z0-9") {
         return ": write lower-case letters, digits and -, beginning and ending with a letter or digit";
     }

@@ -197,6 +197,11 @@ pub fn word(verb: Verb) -> &'static str {
     }
 }
 
+/// Whether the API server may answer the next time.
+fn may_pass(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 429 || status.code >= 500)
+}
+
 /// Waits for the operator's answer.
 async fn answer(
     cluster: &Cluster,
@@ -215,10 +220,17 @@ async fn answer(
             // What may only create and get actions can still see the answer.
             Some(Err(_)) | None => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                let action = actions.get_status(name).await;
-                let action = action.map_err(|error| cluster.failed("get", ACTIONS, false, error))?;
-                if let Some(status) = action.status {
-                    return Ok(status);
+                match actions.get(name).await {
+                    Ok(action) => {
+                        if let Some(status) = action.status {
+                            return Ok(status);
+                        }
+                    }
+                    Err(error @ kube::Error::Api(_)) if !may_pass(&error) => {
+                        return Err(cluster.failed("get", ACTIONS, false, error));
+                    }
+                    // It was asked for, and may be answered yet.
+                    Err(_) => {}
                 }
             }
         }

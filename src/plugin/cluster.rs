@@ -55,7 +55,10 @@ impl Cluster {
             Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
             None => match Config::from_kubeconfig(&options).await {
                 Ok(config) => config,
-                Err(missing @ (KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath)) => {
+                // A context is one of a kubeconfig, and whoever names it does not mean the cluster that this runs in.
+                Err(missing @ (KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath))
+                    if args.context.is_none() =>
+                {
                     Config::incluster().map_err(|outside| Error::NoCluster(missing, outside))?
                 }
                 Err(error) => return Err(error.into()),

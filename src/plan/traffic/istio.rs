@@ -110,33 +110,32 @@ fn string_match(value: &MatchValue) -> StringMatch {
     StringMatch { exact: value.exact.clone(), prefix: value.prefix.clone(), regex: value.regex.clone() }
 }
 
+/// Istio refuses to be told how to try again when nothing is to be tried again.
 fn http_retry(retries: &api::Retries) -> HttpRetry {
+    let tries = retries.attempts > 0;
     HttpRetry {
         attempts: retries.attempts,
-        per_try_timeout: retries.per_try_timeout.map(Duration::to_proto),
-        retry_on: retries.retry_on.clone(),
+        per_try_timeout: retries.per_try_timeout.filter(|_| tries).map(Duration::to_proto),
+        retry_on: retries.retry_on.clone().filter(|_| tries),
     }
 }
 
-/// Settings of a port replace the general ones whole in Istio, so each is written complete.
+/// Settings of a port replace the general ones whole in Istio, so each is written complete. Istio refuses policies, pools and
+/// ports of nothing, so that what is empty is left out.
 fn traffic_policy(intent: &RouteIntent) -> Option<TrafficPolicy> {
     let general = intent.circuit_breaker.as_ref();
-    if general.is_none() && intent.port_breakers.is_empty() {
-        return None;
-    }
-    Some(TrafficPolicy {
+    let of_port = |(number, own): &(i32, CircuitBreaker)| PortTrafficPolicy {
+        port: PortSelector { number: *number },
+        connection_pool: connection_pool(own).or_else(|| general.and_then(connection_pool)),
+        outlier_detection: outlier_detection(own).or_else(|| general.and_then(outlier_detection)),
+    };
+    let says = |it: &PortTrafficPolicy| it.connection_pool.is_some() || it.outlier_detection.is_some();
+    let policy = TrafficPolicy {
         connection_pool: general.and_then(connection_pool),
         outlier_detection: general.and_then(outlier_detection),
-        port_level_settings: intent
-            .port_breakers
-            .iter()
-            .map(|(number, own)| PortTrafficPolicy {
-                port: PortSelector { number: *number },
-                connection_pool: connection_pool(own).or_else(|| general.and_then(connection_pool)),
-                outlier_detection: outlier_detection(own).or_else(|| general.and_then(outlier_detection)),
-            })
-            .collect(),
-    })
+        port_level_settings: intent.port_breakers.iter().map(of_port).filter(says).collect(),
+    };
+    Some(policy).filter(|policy| *policy != TrafficPolicy::default())
 }
 
 fn connection_pool(breaker: &CircuitBreaker) -> Option<ConnectionPool> {
@@ -161,10 +160,11 @@ fn connection_pool(breaker: &CircuitBreaker) -> Option<ConnectionPool> {
         max_retries: *max_retries,
         idle_timeout: idle_timeout.map(Duration::to_proto),
     };
-    Some(ConnectionPool {
+    let pool = ConnectionPool {
         tcp: Some(tcp).filter(|tcp| *tcp != TcpSettings::default()),
         http: Some(http).filter(|http| *http != HttpSettings::default()),
-    })
+    };
+    Some(pool).filter(|pool| *pool != ConnectionPool::default())
 }
 
 fn outlier_detection(breaker: &CircuitBreaker) -> Option<OutlierDetection> {
@@ -184,4 +184,45 @@ fn outlier_detection(breaker: &CircuitBreaker) -> Option<OutlierDetection> {
         max_ejection_percent: *max_ejection_percent,
         min_health_percent: *min_health_percent,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn breaker(value: Value) -> CircuitBreaker {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn retries_that_are_switched_off_say_nothing_of_how() {
+        let of = |attempts: i32| {
+            let retries = json!({"attempts": attempts, "perTryTimeout": "1s", "retryOn": "5xx"});
+            serde_json::to_value(http_retry(&serde_json::from_value(retries).unwrap())).unwrap()
+        };
+        assert_eq!(of(0), json!({"attempts": 0}));
+        assert_eq!(of(1), json!({"attempts": 1, "perTryTimeout": "1s", "retryOn": "5xx"}));
+    }
+
+    #[test]
+    fn a_policy_of_nothing_is_none() {
+        let of = |general: Option<Value>, ports: &[Value]| {
+            let port_breakers = (80..).zip(ports.iter().cloned().map(breaker)).collect();
+            let intent = RouteIntent { circuit_breaker: general.map(breaker), port_breakers, ..RouteIntent::default() };
+            serde_json::to_value(traffic_policy(&intent)).unwrap()
+        };
+        for (general, ports) in [
+            (None, &[][..]),
+            (Some(json!({})), &[]),
+            (Some(json!({"connectionPool": {}})), &[]),
+            (None, &[json!({}), json!({"connectionPool": {}})]),
+        ] {
+            assert_eq!(of(general.clone(), ports), Value::Null, "{general:?}, {ports:?}");
+        }
+        let policy = of(None, &[json!({}), json!({"connectionPool": {"maxConnections": 5}})]);
+        let expected = json!([{"port": {"number": 81}, "connectionPool": {"tcp": {"maxConnections": 5}}}]);
+        assert_eq!(policy["portLevelSettings"], expected, "{policy}");
+    }
 }

@@ -26,6 +26,7 @@ const CHECKS: &[Check] = &[
     routes::patterns_compile,
     routes::header_names_are_headers,
     routes::query_names_are_given,
+    routes::failures_to_retry_are_known,
     environment::dependency_is_another_service,
     environment::dependency_variables_differ,
     environment::dependency_variables_are_free,

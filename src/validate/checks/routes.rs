@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::StatusCode;
+
 use crate::{
     api::{MatchValue, MicroserviceSpec, Route, RouteMatch},
     validate::{Problem, Validated, re2},
@@ -51,6 +53,47 @@ pub(super) fn patterns_compile(spec: &MicroserviceSpec, _: &Validated) -> Vec<Pr
         problems.push(Problem::new("spec", message));
     }
     problems
+}
+
+/// Failures that Istio takes as reasons to try again, as Envoy names them in `x-envoy-retry-on` and `x-envoy-retry-grpc-on`;
+/// beside them, it takes statuses of HTTP. It refuses routes with any other.
+const RETRIED: [&str; 15] = [
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "envoy-ratelimited",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+];
+
+/// A word that the mesh does not know would keep every route of the service from being written.
+pub(super) fn failures_to_retry_are_known(spec: &MicroserviceSpec, _: &Validated) -> Vec<Problem> {
+    let traffic = spec.traffic.iter();
+    let general = traffic.clone().map(|it| ("spec.traffic".to_owned(), it.retries.as_ref()));
+    let ports = traffic.flat_map(|it| &it.ports);
+    let ports = ports.map(|port| (format!("spec.traffic.ports[{}]", port.name), port.retries.as_ref()));
+    let routes = spec.routes.iter().map(|route| (format!("spec.routes[{}]", route.name), route.retries.as_ref()));
+    let all = general.chain(ports).chain(routes);
+    let asked = all.filter_map(|(path, retries)| Some((path, retries?.retry_on.as_deref()?)));
+    let is_status = |word: &str| word.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()?.canonical_reason());
+    asked
+        .flat_map(|(path, words)| words.split(',').map(move |word| (path.clone(), word)))
+        .filter(|(_, word)| !RETRIED.contains(word) && is_status(word).is_none())
+        .map(|(path, word)| {
+            let known = RETRIED.join(", ");
+            let message = format!("{word:?} is no failure that the mesh tries again: write statuses, or of {known}");
+            Problem::new(format!("{path}.retries.retryOn"), message)
+        })
+        .collect()
 }
 
 /// Header names are compared in lower case, and those of HTTP/2 with a colon are matched by fields of their own.
