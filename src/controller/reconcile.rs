@@ -46,6 +46,8 @@ use super::{
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// How long until what could not be read or answered is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// How soon what is due is looked at after something was refused.
+const DUE_AGAIN: Duration = Duration::from_secs(1);
 /// Longest note that the API server takes in an event.
 const MAX_NOTE: usize = 1_000;
 
@@ -314,6 +316,11 @@ fn until(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or_default().max(Duration::from_millis(10))
 }
 
+/// A wait that ends when something is due before; what is due already may be what failed, and is not tried without end.
+fn sooner(wait: Duration, due: Option<Timestamp>, now: Timestamp) -> Duration {
+    due.map_or(wait, |due| wait.min(until(due, now).max(DUE_AGAIN)))
+}
+
 /// What follows an error: a conflict is looked at again at once, an unreadable object waits for a change, the rest
 /// backs off, but for what is due before and is not held up by it.
 pub fn error_policy(object: Arc<DeserializeGuard<Microservice>>, error: &Error, context: Arc<Context>) -> Action {
@@ -333,9 +340,25 @@ pub fn error_policy(object: Arc<DeserializeGuard<Microservice>>, error: &Error, 
                 _ => (false, None),
             };
             let wait = context.backoff.failed(&key, if waits_for_a_person { REFUSED } else { PASSING });
-            let wait = next.map_or(wait, |next| wait.min(until(next, context.clock.now())));
+            let wait = sooner(wait, next, context.clock.now());
             tracing::warn!(microservice = %key, %error, ?wait, "tried again");
             Action::requeue(wait)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_not_kept_waiting_and_not_looked_at_without_end() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let due = |seconds: i64| now.checked_add(SignedDuration::from_secs(seconds)).ok();
+        let minute = Duration::from_secs(60);
+        for (due, expected) in [(None, 60), (due(90), 60), (due(5), 5), (due(0), 1), (due(-5), 1)] {
+            assert_eq!(sooner(minute, due, now), Duration::from_secs(expected), "{due:?}");
+        }
+        assert_eq!(sooner(DUE_AGAIN / 2, due(5), now), DUE_AGAIN / 2, "a first try anew comes soon");
     }
 }
