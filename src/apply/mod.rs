@@ -108,10 +108,14 @@ impl Applier {
                 Ok(()) => self.remove(identity, child).await,
                 refused => refused,
             };
-            if let Err(error) = removed {
-                return (applied, Some(Failure::stopped(error)));
+            match removed {
+                Ok(()) => applied.removed.push((child.kind, child.name.clone())),
+                // What is planned is written by now, but routes that stay lead where they did.
+                Err(error) if error.is_of_one() && !child.kind.guards_traffic() => {
+                    return (applied, Failure::beside(vec![error]));
+                }
+                Err(error) => return (applied, Some(Failure::stopped(error))),
             }
-            applied.removed.push((child.kind, child.name.clone()));
         }
         (applied, Failure::beside(refused))
     }
@@ -303,10 +307,9 @@ mod tests {
         Client::new(tower::service_fn(answer), "default")
     }
 
-    async fn removed(code: u16, reason: &'static str) -> (Option<Failure>, Arc<Caches>) {
+    async fn removed(kind: Kind, code: u16, reason: &'static str) -> (Option<Failure>, Arc<Caches>) {
         let caches = Arc::new(Caches::new(None));
-        let child =
-            ChildRef { kind: Kind::Deployment, name: "a-v1".into(), uid: "1".into(), version: None, created: None };
+        let child = ChildRef { kind, name: "a-v1".into(), uid: "1".into(), version: None, created: None };
         let identity = Identity { namespace: "shop".into(), name: "a".into(), uid: "0".into(), ..Identity::default() };
         let applier = Applier::new(answering(code, reason), caches.clone());
         (applier.apply((&identity, "1"), &[], &[child]).await.1, caches)
@@ -314,13 +317,23 @@ mod tests {
 
     #[tokio::test]
     async fn what_met_a_conflict_is_not_held_for_deleted() {
-        let (failed, caches) = removed(409, "Conflict").await;
+        let (failed, caches) = removed(Kind::Deployment, 409, "Conflict").await;
         assert!(
             failed.as_ref().is_some_and(|failed| failed.first.passes()),
             "{failed:?}: it is tried again, and nobody needs to hear of it"
         );
         assert!(caches.have_seen_writes(&Key::new("shop", "a")), "nothing is waited for");
-        let (failed, _) = removed(404, "NotFound").await;
+        let (failed, _) = removed(Kind::Deployment, 404, "NotFound").await;
         assert!(failed.is_none(), "{failed:?}");
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_deleted_leaves_the_routes_as_they_were_planned_unless_it_is_they() {
+        for (kind, code, routed) in
+            [(Kind::Deployment, 403, true), (Kind::Deployment, 503, false), (Kind::VirtualService, 403, false)]
+        {
+            let (failed, _) = removed(kind, code, "Forbidden").await;
+            assert_eq!(failed.map(|failed| failed.routed), Some(routed), "{kind:?} {code}");
+        }
     }
 }
