@@ -159,16 +159,16 @@ impl State {
         matches!(self.owner(owner), Some(Fields::Owner { behind: true, .. }))
     }
 
-    /// Whether these are the weights that the rollout of this owner begins with, as its status says.
-    pub fn begins_with(&self, owner: &str, weights: &Weights) -> bool {
-        let shares = weights.iter().filter(|(_, weight)| **weight > 0);
-        let shares = shares.map(|(target, weight)| (target.subset.as_deref().unwrap_or_default(), *weight));
-        match self.owner(owner) {
-            Some(Fields::Owner { begins, .. }) => {
-                shares.eq(begins.iter().map(|(name, weight)| (name.as_str(), *weight)))
-            }
-            _ => false,
-        }
+    /// Whether every weight goes to where the rollout of this owner begins, as its status says, or a part of the way: the first
+    /// steps may be walked already.
+    pub fn goes_back(&self, owner: &str, before: &Weights, after: &Weights) -> bool {
+        let Some(Fields::Owner { begins, .. }) = self.owner(owner) else { return false };
+        let begin = |target: &Target| begins.get(target.subset.as_deref()?).copied();
+        let weight = |weights: &Weights, target: &Target| weights.get(target).copied().unwrap_or_default();
+        before.keys().chain(after.keys()).all(|target| {
+            let (begin, before) = (begin(target).unwrap_or_default(), weight(before, target));
+            (begin.min(before)..=begin.max(before)).contains(&weight(after, target))
+        })
     }
 
     /// Whether this owner's spec wants the route to lead to its versions whether they are ready or not.

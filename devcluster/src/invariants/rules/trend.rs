@@ -111,8 +111,9 @@ impl Memory {
             // What is written right after an edit, and until the status knows of it, may still be of the rollout before.
             let behind = object.owner.as_ref().is_some_and(|owner| step.state.is_behind(owner));
             let owner = object.owner.as_ref().filter(|_| !it.route.matched);
-            let begins =
-                owner.is_some_and(|owner| self.superseded.remove(owner) && step.state.begins_with(owner, &it.after));
+            let begins = owner.zip(it.before.as_ref()).is_some_and(|(owner, before)| {
+                self.superseded.remove(owner) && step.state.goes_back(owner, before, &it.after)
+            });
             // A loss and the way back are no part of a rollout.
             if !it.known || !losses.is_empty() || back || behind || begins || step.before.is_none() {
                 ways.clear();
