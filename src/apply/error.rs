@@ -69,7 +69,7 @@ impl Error {
 
     /// Whether it is about one object alone, and says nothing of the others. An admission webhook that does not answer is an
     /// internal error of the API server's, and may be about one kind.
-    pub fn is_of_one(&self) -> bool {
+    pub(super) fn is_of_one(&self) -> bool {
         match self {
             Self::Refused { .. } | Self::Foreign { .. } => true,
             Self::Transient { source, .. } => matches!(&**source, kube::Error::Api(it) if it.code == 500),

@@ -46,9 +46,17 @@ impl Failure {
     }
 }
 
-/// Whether requests go where they are planned to go though one of the planned objects is refused: it does not say so, or
-/// what is `live` of it, and the Microservice's own, does for the planned routes.
-pub fn spares_routes(refused: &Object, planned: &[Object], live: impl FnOnce() -> Option<Value>) -> bool {
+/// Whether requests go where they are planned to go though one of the planned objects could not be written: the error is
+/// about it alone, and it does not say so, or what is `live` of it, and the Microservice's own, does for the planned routes.
+pub fn spares_routes(
+    error: &Error,
+    refused: &Object,
+    planned: &[Object],
+    live: impl FnOnce() -> Option<Value>,
+) -> bool {
+    if !error.is_of_one() {
+        return false;
+    }
     let routes = || planned.iter().find(|object| object.kind == Kind::VirtualService);
     match refused.kind {
         Kind::VirtualService => false,

@@ -94,7 +94,7 @@ impl Applier {
         for object in objects {
             match self.apply_one((identity, seen), object, (&mut applied, &mut asked)).await {
                 Ok(()) => {}
-                Err(error) if error.is_of_one() && spares_routes(object, objects, || self.own(identity, object)) => {
+                Err(error) if spares_routes(&error, object, objects, || self.own(identity, object)) => {
                     refused.push(error);
                 }
                 Err(error) => return (applied, Some(Failure::stopped(error))),

@@ -104,8 +104,8 @@ impl Trigger {
         if !Child::differs(views[0], views[1]) {
             return;
         }
-        let owner = |child: Option<&Child>| child.map(|child| child.owner.clone());
-        let is_taken_or_given_back = owner(views[0]) != owner(views[1]);
+        let owners = views.map(|child| child.map(|child| &child.owner));
+        let is_taken_or_given_back = owners[0] != owners[1];
         for child in views.into_iter().flatten() {
             match &child.owner {
                 Owner::Microservice { name, .. } => {

@@ -73,8 +73,8 @@ pub enum Error {
     #[error("{0} cannot count requests: leave minRequests out")]
     NoCount(&'static str),
     #[error(
-        "the service speaks gRPC, and the statistics of Envoy do not tell which calls failed: set spec.prometheus.stats of the AnalysisProvider to \
-         Istio, or give a query of your own"
+        "the service speaks gRPC, and the statistics of Envoy do not tell which calls failed: set spec.prometheus.stats of \
+         the AnalysisProvider to Istio, or give a query of your own"
     )]
     GrpcByEnvoy,
     #[error("the service has no port that carries requests, so nobody counts them: use a query of your own")]

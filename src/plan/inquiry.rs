@@ -49,9 +49,8 @@ pub struct Measure {
 }
 
 /// Which of the ports that carry requests carry gRPC calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Calls {
-    #[default]
     None,
     Some,
     All,

@@ -25,14 +25,16 @@ fn stuck(error: &apply::Error, status: &MicroserviceStatus) -> (Availability, Ro
         names => (reason::NO_READY_VERSION, format!("{} gets requests and has no ready pod", names.join(", "))),
     };
     let available = Availability { available: reason == reason::VERSIONS_READY, reason, message };
-    (available, RoutesState { ready: false, reason: reason::APPLY_FAILED, message: error.to_string() })
+    (available, unapplied(error))
+}
+
+fn unapplied(error: &apply::Error) -> RoutesState {
+    RoutesState { ready: false, reason: reason::APPLY_FAILED, message: error.to_string() }
 }
 
 /// How the routes are when they are as planned, and something beside them is not.
 fn beside(failure: &apply::Failure, planned: &RoutesState) -> RoutesState {
-    let failed = failure.of_traffic().map(ToString::to_string);
-    failed
-        .map_or_else(|| planned.clone(), |message| RoutesState { ready: false, reason: reason::APPLY_FAILED, message })
+    failure.of_traffic().map_or_else(|| planned.clone(), unapplied)
 }
 
 /// What keeps the newest spec from being what the weights are of.

@@ -72,7 +72,7 @@ impl State {
         let (mut changed, mut refused) = (false, Vec::new());
         for object in decision.plan.objects.iter().filter(|object| Last::of(object.kind) <= last) {
             if let Some(error) = self.refusal(object) {
-                if error.is_of_one() && apply::spares_routes(object, &decision.plan.objects, || self.live(object)) {
+                if apply::spares_routes(&error, object, &decision.plan.objects, || self.live(object)) {
                     refused.push(error);
                     continue;
                 }

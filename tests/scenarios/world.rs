@@ -318,7 +318,7 @@ impl World {
             if self.refused.contains(&object.kind) {
                 let answer = Status::failure("it is refused", "Refused").with_code(422);
                 let error = apply::Error::write(object.kind, &object.name, kube::Error::Api(Box::new(answer)));
-                if !spares_routes(object, &planned.objects, || before) {
+                if !spares_routes(&error, object, &planned.objects, || before) {
                     return (applied, Some(Failure::stopped(error)));
                 }
                 refused.push(error);

@@ -150,9 +150,7 @@ impl Course<'_> {
             window: self.policy.interval,
         }
     }
-}
 
-impl Course<'_> {
     fn calls(&self) -> Calls {
         let protocols = || self.service.ports.iter().map(|port| port.protocol).filter(|it| *it != Protocol::Tcp);
         match protocols().filter(|protocol| *protocol == Protocol::Grpc).count() {
