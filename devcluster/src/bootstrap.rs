@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Node, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
@@ -229,6 +231,31 @@ pub async fn create_service(
         "ports": [{"name": "http", "port": address.port()}],
     });
     apply(&Api::<EndpointSlice>::namespaced(client.clone(), namespace), name, &slice).await
+}
+
+/// Lets the API server ask the istiod at this address about Istio's resources, by the rules of Istio's own installation.
+pub async fn let_istiod_judge(client: &Client, address: &str, ca: &Path) -> Result<(), BootstrapError> {
+    let ca = fs::read(ca).map_err(|source| BootstrapError::Read { path: ca.to_owned(), source })?;
+    let name = "istio-validator";
+    let webhook = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [{
+            "name": "validation.istio.io",
+            "clientConfig": {"url": format!("https://{address}/validate"), "caBundle": ByteString(ca)},
+            "rules": [{
+                "operations": ["CREATE", "UPDATE"],
+                "apiGroups": ["security.istio.io", "networking.istio.io", "telemetry.istio.io", "extensions.istio.io"],
+                "apiVersions": ["*"],
+                "resources": ["*"],
+            }],
+            "failurePolicy": "Fail",
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }],
+    });
+    apply(&Api::<ValidatingWebhookConfiguration>::all(client.clone()), name, &webhook).await
 }
 
 async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Result<(), BootstrapError>

@@ -87,6 +87,7 @@ pub enum ControlPlaneError {
 }
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
+const UP_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 /// Another process may take a port between the choice and its use.
 const ATTEMPTS: usize = 4;
@@ -111,7 +112,7 @@ pub fn components_of(options: &Options) -> Vec<Component> {
 }
 
 fn needs(component: Component, options: &Options) -> bool {
-    let Options { nodes, controllers, mesh, prometheus, .. } = *options;
+    let Options { nodes, controllers, mesh, prometheus, istio_webhook, .. } = *options;
     match component {
         Component::Etcd | Component::ApiServer => true,
         Component::ControllerManager | Component::Scheduler => controllers,
@@ -122,7 +123,8 @@ fn needs(component: Component, options: &Options) -> bool {
         | Component::Containerd
         | Component::Kubelet
         | Component::KubeProxy => nodes == Nodes::Real,
-        Component::Istiod | Component::MeshClient | Component::MeshIngress => mesh,
+        Component::Istiod => mesh || istio_webhook,
+        Component::MeshClient | Component::MeshIngress => mesh,
         Component::Prometheus => prometheus,
     }
 }
@@ -198,6 +200,10 @@ pub async fn start(
     if let Some(sandbox) = start.sandbox.filter(|_| options.mesh) {
         progress.step("starting istiod and Envoy");
         start.mesh(&client, sandbox).await?;
+    }
+    if start.sandbox.is_none() && options.istio_webhook {
+        progress.step("starting istiod's webhook");
+        start.istio_webhook(&client).await?;
     }
     if let Some(sandbox) = start.sandbox.filter(|_| options.prometheus) {
         progress.step("starting Prometheus");
@@ -308,6 +314,30 @@ impl Start<'_> {
             Program::System(name) => Ok(name.into()),
             Program::Own => Ok(OWN_PROGRAM.into()),
             Program::Tool(_) => Err(ToolError::Missing { program: component.name() }.into()),
+        }
+    }
+
+    /// Waits for a condition, or for the end of a component.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        what: &'static str,
+        ready: impl Fn() -> Option<T>,
+    ) -> Result<T, ControlPlaneError> {
+        let waiting = async {
+            let deadline = Instant::now() + UP_WITHIN;
+            loop {
+                if let Some(found) = ready() {
+                    return Ok(found);
+                }
+                if Instant::now() >= deadline {
+                    return Err(ControlPlaneError::Late { what, logs: self.folder.join("logs") });
+                }
+                sleep(POLL).await;
+            }
+        };
+        tokio::select! {
+            waited = waiting => waited,
+            ended = first_end(self.folder) => Err(ended),
         }
     }
 

@@ -28,6 +28,7 @@ mod files;
 mod grpc;
 pub mod images;
 pub mod invariants;
+mod judged;
 mod kind;
 mod kubeconfig;
 mod lifecycle;

@@ -39,6 +39,9 @@ pub struct Options {
     pub mesh: bool,
     /// Whether Prometheus keeps what the Envoys count. Needs a mesh.
     pub prometheus: bool,
+    /// Whether an istiod that does nothing else judges Istio's resources before the API server takes them. In a mesh its own
+    /// istiod does. Not with real nodes.
+    pub istio_webhook: bool,
     /// Whether Istio's resources are defined.
     pub istio_crds: bool,
     /// Whether the Gateway API's resources are defined.
@@ -59,6 +62,7 @@ impl Default for Options {
             audit_programs: true,
             mesh: false,
             prometheus: false,
+            istio_webhook: false,
             istio_crds: true,
             gateway_crds: true,
             crds: Vec::new(),

@@ -1,10 +1,8 @@
 //! Starts a real node, and a mesh, in a cluster's own namespaces.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use kube::Client;
-use tokio::time::{Instant, sleep};
 
 use crate::bootstrap;
 use crate::components::{self, Component, envoy, istiod, node, prometheus};
@@ -14,16 +12,13 @@ use crate::network::Network;
 use crate::sandbox::Sandbox;
 use crate::users::{COREDNS, ISTIOD, KUBE_PROXY, NODE, user_kubeconfig};
 
-const WITHIN: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(50);
-
 impl Start<'_> {
     /// Makes the namespaces that everything else then runs in.
     pub async fn namespaces(&mut self) -> Result<(), ControlPlaneError> {
         let arguments = node::arguments(self.folder)?;
         self.run(Component::Node, arguments)?;
         let ready = node::ready_file(self.folder);
-        self.wait_for("the node's namespaces", || ready.exists()).await?;
+        self.wait_for("the node's namespaces", || ready.exists().then_some(())).await?;
         let holder = self.pid_of(Component::Node)?;
         self.sandbox = Some(Sandbox::of(holder));
         Ok(())
@@ -33,7 +28,7 @@ impl Start<'_> {
     pub async fn node(&mut self, client: &Client, sandbox: Sandbox) -> Result<(), ControlPlaneError> {
         self.run(Component::Containerd, components::containerd::arguments(self.folder)?)?;
         let socket = within(sandbox, components::containerd::SOCKET);
-        self.wait_for("containerd", || socket.exists()).await?;
+        self.wait_for("containerd", || socket.exists().then_some(())).await?;
         load_pause(sandbox)?;
         let kubeconfig = user_kubeconfig(self.folder, NODE);
         self.run(Component::Kubelet, components::kubelet::arguments(self.folder, &kubeconfig, &self.pki)?)?;
@@ -55,15 +50,18 @@ impl Start<'_> {
         bootstrap::create_namespace(client, istiod::NAMESPACE).await?;
         let program = self.program(Component::Istiod)?;
         let kubeconfig = user_kubeconfig(self.folder, ISTIOD);
-        let arguments = istiod::arguments(self.folder, &kubeconfig, &program)?;
+        let arguments = istiod::mesh_arguments(self.folder, &kubeconfig, &self.pki, &program)?;
         self.run_program(Component::Istiod, "env".into(), arguments)?;
-        self.wait_for("istiod", || network.listens(istiod::PORT)).await?;
+        let listens = |port| network.listens(port).then_some(());
+        self.wait_for("istiod", || listens(istiod::PORT)).await?;
+        self.wait_for("istiod's webhook", || listens(istiod::WEBHOOK_PORT)).await?;
+        self.ask_istiod(client, &format!("127.0.0.1:{}", istiod::WEBHOOK_PORT)).await?;
         for (component, role) in
             [(Component::MeshClient, envoy::Role::Client), (Component::MeshIngress, envoy::Role::Ingress)]
         {
             self.run(component, envoy::arguments(self.folder, role)?)?;
         }
-        let ready = || network.envoy(envoy::Role::Client, "/ready").is_some() && network.listens(envoy::CLIENT_PORT);
+        let ready = || network.envoy(envoy::Role::Client, "/ready").and_then(|_| listens(envoy::CLIENT_PORT));
         self.wait_for("the mesh's client", ready).await
     }
 
@@ -73,25 +71,7 @@ impl Start<'_> {
         self.run(Component::Prometheus, prometheus::arguments(self.folder)?)?;
         bootstrap::create_namespace(client, prometheus::NAMESPACE).await?;
         bootstrap::create_service(client, prometheus::NAMESPACE, prometheus::SERVICE, prometheus::address()).await?;
-        self.wait_for("Prometheus", || network.get(prometheus::address(), "/-/ready").is_some()).await
-    }
-
-    /// Waits for a condition, or for the end of a component.
-    async fn wait_for(&self, what: &'static str, ready: impl Fn() -> bool) -> Result<(), ControlPlaneError> {
-        let waiting = async {
-            let deadline = Instant::now() + WITHIN;
-            while !ready() {
-                if Instant::now() >= deadline {
-                    return Err(ControlPlaneError::Late { what, logs: self.folder.join("logs") });
-                }
-                sleep(POLL).await;
-            }
-            Ok(())
-        };
-        tokio::select! {
-            waited = waiting => waited,
-            ended = first_end(self.folder) => Err(ended),
-        }
+        self.wait_for("Prometheus", || network.get(prometheus::address(), "/-/ready").map(drop)).await
     }
 }
 

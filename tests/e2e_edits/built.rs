@@ -9,7 +9,7 @@ use microservice_operator::{
     plan::{Settings, object::Kind, resources::Stamp},
     render::render,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     campaign,
@@ -34,6 +34,22 @@ async fn refused(space: &Space, manifest: &Value, settings: &Settings) -> Vec<St
         }
     }
     all
+}
+
+/// What Istio refuses is refused here, too, or nothing was shown of routes.
+#[test]
+fn istio_is_asked_about_its_resources() {
+    run(async {
+        let space = Space::unwatched(cluster(), "judged").await;
+        let rule = json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "a"},
+            "spec": {"host": "a", "trafficPolicy": {"connectionPool": {}}},
+        });
+        let params = PatchParams::apply("test").dry_run();
+        let refused =
+            space.children(Kind::DestinationRule).patch("a", &params, &Patch::Apply(&rule)).await.unwrap_err();
+        assert!(refused.to_string().contains("validation.istio.io"), "{refused}");
+    });
 }
 
 #[test]

@@ -32,11 +32,12 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
     RUNTIME.block_on(test)
 }
 
-/// The cluster of this test binary, with the operator's own definitions applied.
+/// The cluster of this test binary, with the operator's own definitions applied. Istio's resources are judged as in a mesh.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
-        std::thread::spawn(|| RUNTIME.block_on(start(Options::default()))).join().expect("the cluster starts")
+        let options = Options { istio_webhook: true, ..Options::default() };
+        std::thread::spawn(|| RUNTIME.block_on(start(options))).join().expect("the cluster starts")
     })
 }
 
