@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    api::{MicroserviceSpec, RolloutState},
+    api::{MicroserviceSpec, RolloutState, RolloutStatus},
     observe::{ChildRef, Observed},
     validate::Validated,
 };
@@ -82,10 +82,12 @@ pub fn subsets(
     }
     let creating = observed.service.is_none();
     let mut names = Vec::new();
+    let progress = rollout.progress.as_ref();
     for standing in &mut rollout.standings {
         let known = observed.subsets.contains(standing.name);
         let wanted = match standing.spec {
             Some(_) => known || creating || standing.ready > 0 || standing.memory.effective > 0,
+            None if may_return(progress, standing.name) => true,
             None => standing.memory.subset_removed_since.is_none() && !drained(standing, service, around),
         };
         if wanted {
@@ -135,7 +137,8 @@ pub fn build(
         };
         let drained = drained(standing, service, around);
         let rests = rests_at(standing, service, rollout, around).is_some_and(|at| at <= around.now);
-        let wanted = size::replicas(standing, rollout, idle, drained).unwrap_or(version.replicas);
+        let quiet = standing.quiet_at(service.drain.signed(), around).is_none_or(|at| at <= around.now);
+        let wanted = size::replicas(standing, rollout, idle, drained, quiet).unwrap_or(version.replicas);
         let replicas = if rests { 0 } else { wanted };
         sizes.insert(version.name.clone(), replicas);
         objects.extend(
@@ -172,6 +175,9 @@ pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
         child.kind == Kind::Deployment && service.version(version).is_none()
     });
     let rolls = rollout.standings.iter().any(|standing| standing.exists && standing.replicas > 0 && !standing.fit);
+    // Pods may run as the account under its own name, too.
+    let own = service.identity.name.as_str();
+    let named = service.versions.iter().any(|version| version.pod.service_account_name.as_deref() == Some(own));
     let may_go = |child: &ChildRef| match child.kind {
         Kind::Deployment => version_gone(child, decided),
         Kind::PodDisruptionBudget => {
@@ -179,7 +185,7 @@ pub fn removals(decided: &Decided<'_>, built: &Built) -> Vec<ChildRef> {
                 observed.children.iter().find(|other| other.kind == Kind::Deployment && other.name == child.name);
             deployment.is_none_or(|other| wanted(other) || version_gone(other, decided))
         }
-        Kind::ServiceAccount => !removed_runs && !rolls,
+        Kind::ServiceAccount => !removed_runs && !rolls && !named,
         Kind::ConfigMap => !copies::stays(child, &history, observed),
         Kind::ControllerRevision => !history.contains(child.name.as_str()),
         Kind::DestinationRule | Kind::VirtualService | Kind::Service => true,
@@ -227,13 +233,19 @@ fn version_gone(deployment: &ChildRef, decided: &Decided<'_>) -> bool {
         return deployment.name != child_name(&service.identity.name, version);
     }
     let Some(standing) = rollout.standing(version) else { return true };
-    if rollout.weight(version) > 0 || standing.memory.unreferenced_since.is_none() {
+    let returns = may_return(rollout.progress.as_ref(), version);
+    if returns || rollout.weight(version) > 0 || standing.memory.unreferenced_since.is_none() {
         return false;
     }
     if placement.destination_rule {
         return subset_gone_at(standing, around).is_some_and(|at| at <= around.now);
     }
     idle == Idle::Stops || drained(standing, service, around)
+}
+
+/// The rollout goes back to it if it fails, or is undone before its end.
+fn may_return(progress: Option<&RolloutStatus>, version: &str) -> bool {
+    progress.is_some_and(|status| status.state != RolloutState::Completed && weight_of(&status.stable, version) > 0)
 }
 
 fn drained(standing: &Standing<'_>, service: &Validated, around: &Circumstances<'_>) -> bool {
@@ -277,9 +289,10 @@ pub fn next_removal(
     if standing.limited.is_some() {
         return standing.quiet_at(service.drain.signed(), around);
     }
-    if standing.spec.is_some() {
-        let parked = drained_at(standing, service, around).filter(|_| standing.parked);
-        return parked.or_else(|| rests_at(standing, service, rollout, around)).filter(|_| standing.replicas > 0);
+    if let Some(spec) = standing.spec {
+        let lowered = standing.quiet_at(service.drain.signed(), around).filter(|_| standing.replicas > spec.replicas);
+        let rests = rests_at(standing, service, rollout, around).filter(|_| standing.replicas > 0);
+        return lowered.filter(|at| *at > around.now).or(rests);
     }
     subset_gone_at(standing, around).or_else(|| drained_at(standing, service, around))
 }

@@ -265,3 +265,17 @@ fn an_analysis_that_is_added_on_the_way_holds_the_next_weight() {
     world.pass(60);
     assert_eq!(world.routed(), "v1=50 v2=50");
 }
+
+#[test]
+fn a_pause_that_becomes_an_analysis_is_measured() {
+    let steps = |second: &str| format!("{{steps: [{{weight: 5}}, {second}, {{weight: 50}}, {{pause: {{}}}}]}}");
+    let mut world = promoting(&steps("{pause: {}}"), |_| Err("it is down".into()));
+    world.pass(60);
+    world.edit(&service((0, 100), &steps(&format!("{{analysis: {{interval: 30s, {SUCCESS}}}}}"))));
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=95 v2=5", "nothing was measured");
+    world.provider = |_| of(99.9);
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+}

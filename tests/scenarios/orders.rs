@@ -1,5 +1,7 @@
 //! What people ask of a rollout, and what comes of it, in a world made of data.
 
+use std::collections::BTreeSet;
+
 use crate::{
     read::{rollout, told},
     rollouts::{STEPS, promoting, running, service, waiting_in_a_step},
@@ -296,4 +298,38 @@ fn a_retry_before_an_undo_has_moved_anything_leaves_the_weights() {
     world.pods.insert("v1".into(), Pods::Healthy);
     world.pass(3_600);
     assert_eq!(world.routed(), "v2=100");
+}
+
+/// What the rollout may go back to stays until its end, also where nothing leads to it any more.
+#[test]
+fn a_removed_version_stays_while_the_rollout_may_go_back_to_it() {
+    let bake = "{steps: [{weight: 5}, {weight: 100}, {pause: {duration: 1h}}]}";
+    let mut world = World::new(&service("v1=100", bake));
+    world.settle();
+    world.edit(&service("v2=100", bake));
+    world.settle();
+    world.pass(600);
+    assert_eq!(world.routed(), "v2=100");
+    assert_eq!(world.subsets(), ["v1", "v2"]);
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), "v1=100");
+    world.edit(&service("v2=100", &bake.replace("5}", "10}")));
+    world.settle();
+    assert!(world.ask(Verb::Retry).is_ok());
+    world.pass(4_000);
+    assert_eq!(rollout(&world).state, RolloutState::Completed);
+    assert!(!world.has(Kind::Deployment, "order-service-v1"), "it goes when the rollout has ended");
+}
+
+#[test]
+fn what_is_asked_beyond_the_room_of_the_status_is_answered_in_its_turn() {
+    let mut world = promoting();
+    world.orders = (0..70).map(|number| Order { uid: format!("{number:02}"), ..world.action(Verb::Pause) }).collect();
+    let answered = |world: &World| world.answers.iter().map(|answer| answer.uid.clone()).collect::<BTreeSet<_>>();
+    world.settle();
+    assert_eq!((rollout(&world).handled.len(), answered(&world).len()), (64, 64));
+    let known = answered(&world);
+    world.orders.retain(|order| !known.contains(&order.uid));
+    world.settle();
+    assert_eq!((rollout(&world).handled.len(), answered(&world).len()), (6, 70));
 }

@@ -281,7 +281,7 @@ fn scale(world: &mut World, replicas: i64, by: &str, with_operator: bool) {
 fn an_autoscaler_on_a_child_is_told_once_for_as_long_as_it_goes_on() {
     let mut world = World::new(&two(90, 10));
     world.settle();
-    world.pass(5);
+    world.pass(10);
     assert_eq!(world.condition("SizesReady").1, "SizesKept");
     for _ in 0..60 {
         scale(&mut world, 5, "kube-controller-manager", false);
@@ -353,4 +353,15 @@ fn a_port_that_is_renamed_in_place_leads_to_its_number_while_pods_are_replaced()
     world.edit(&named("web", 4000));
     world.settle();
     assert_eq!(target(&world), "web", "each pod has its own number for it");
+}
+
+#[test]
+fn the_account_of_its_own_that_is_named_stays() {
+    let own = two(90, 10).replacen('{', "{automountServiceAccountToken: true, ", 1);
+    let mut world = World::new(&own);
+    world.settle();
+    world.edit(&own.replacen('{', &format!("{{serviceAccountName: {NAME}, "), 1));
+    world.settle();
+    world.pass(600);
+    assert!(world.has(Kind::ServiceAccount, NAME), "pods run as it");
 }

@@ -122,3 +122,17 @@ fn without_a_mesh_the_selector_leaves_first() {
     world.pass(30);
     assert_eq!(world.replicas("v2"), 0);
 }
+
+#[test]
+fn routes_of_a_service_at_zero_stay_as_they_are() {
+    let routes = "routes: [{name: beta, match: [{headers: {x-beta: {exact: 'yes'}}}], version: v2}],";
+    let mut world = running(routes);
+    world.edit(&two((90, 0), (10, 0), routes));
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.replicas("v1"), world.replicas("v2")), (0, 0));
+    let http = world.object(Kind::VirtualService, "order-service")["spec"]["http"].as_array().unwrap();
+    assert_eq!(http.len(), 2, "{http:?}");
+    assert_eq!(world.condition("RoutesReady").0, "True", "{}", world.condition("RoutesReady").2);
+    assert!(world.notices.iter().all(|notice| notice.reason != "VersionLost"), "nobody lost what nobody wants");
+}

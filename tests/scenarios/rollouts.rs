@@ -276,7 +276,7 @@ fn where_a_rollout_begins_outlives_a_status_that_was_lost() {
 fn steps_that_are_edited_on_the_way_promote_nothing() {
     for (steps, routed, step, done) in [
         ("[{weight: 20}, {pause: {}}]", "v1=40 v2=60", 1, "1/2"),
-        ("[{weight: 5}, {pause: {}}, {weight: 5}, {weight: 50}, {pause: {}}]", "v1=50 v2=50", 3, "3/5"),
+        ("[{weight: 5}, {pause: {}}, {weight: 5}, {weight: 50}, {pause: {}}]", "v1=50 v2=50", 4, "4/5"),
         ("[{pause: {}}]", "v1=50 v2=50", 0, "0/1"),
         ("[{weight: 5}, {pause: {}}, {weight: 50}, {pause: {}}, {weight: 80}, {pause: {}}]", "v1=50 v2=50", 3, "3/6"),
         ("[{weight: 1}, {pause: {}}, {weight: 50}, {pause: {}}]", "v1=50 v2=50", 3, "3/4"),
@@ -326,4 +326,54 @@ fn steps_that_are_edited_while_a_person_pauses_take_that_back_as_little() {
     assert!(world.ask(Verb::Promote).is_ok());
     world.settle();
     assert_eq!(world.routed(), "v1=48 v2=52", "by the new steps, from where it was");
+}
+
+#[test]
+fn a_pause_that_is_given_an_end_on_the_way_ends() {
+    let mut world = promoting();
+    world.pass(60);
+    assert_eq!(rollout(&world).state, RolloutState::Paused);
+    world.edit(&service("v1=0 v2=100", &STEPS.replace("{pause: {}}", "{pause: {duration: 30s}}")));
+    world.settle();
+    assert_eq!(rollout(&world).state, RolloutState::Progressing);
+    world.pass(29);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.pass(1);
+    assert_eq!(world.routed(), "v2=100");
+}
+
+#[test]
+fn a_service_at_zero_for_a_night_fails_in_no_step() {
+    let steps = "{steps: [{scale: {replicas: 1}}, {pause: {}}, {weight: 10}, {pause: {}}]}";
+    let mut world = World::new(&service("v1=100 v2=0", steps));
+    world.settle();
+    world.pass(600);
+    world.edit(&service("v1=0 v2=100", steps));
+    world.settle();
+    world.pass(60);
+    assert_eq!(rollout(&world).state, RolloutState::Paused);
+    let asleep = service("v1=0 v2=100", steps).replace("replicas: 3", "replicas: 0");
+    world.edit(&asleep);
+    world.settle();
+    world.pass(3_600);
+    assert_eq!(rollout(&world).state, RolloutState::Paused, "{:?}", rollout(&world).message);
+}
+
+#[test]
+fn an_undone_rollout_says_that_it_is_on_its_way_back_until_it_is_there() {
+    let mut world = running();
+    world.edit(&service("v1=0 v2=100", "{steps: [{weight: 5}]}"));
+    world.settle();
+    world.pass(600);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v2=100", RolloutState::Completed));
+    world.pods.insert("v1".into(), Pods::Ready(0));
+    world.settle();
+    assert!(world.ask(Verb::Undo).is_ok());
+    let (_, _, message) = world.condition("Ready");
+    assert!(message.starts_with("rolling back: undone by mia; waits until v1 can take its requests"), "{message}");
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=100");
+    assert!(world.condition("Ready").2.starts_with("rolled back: undone by mia"), "{}", world.condition("Ready").2);
 }

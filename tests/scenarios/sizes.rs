@@ -2,7 +2,10 @@
 
 use microservice_operator::plan::object::Kind;
 
-use crate::{one, running, two, world::Pods};
+use crate::{
+    one, running, two,
+    world::{Pods, World},
+};
 
 #[test]
 fn a_version_shrinks_only_after_its_weight_has_moved() {
@@ -11,7 +14,9 @@ fn a_version_shrinks_only_after_its_weight_has_moved() {
     world.reconcile();
     assert_eq!(world.routed(), "v2=100");
     assert_eq!(world.replicas("v1"), 3, "Deployments are written before routes");
-    world.settle();
+    world.pass(29);
+    assert_eq!(world.replicas("v1"), 3, "the requests that it has had run on");
+    world.pass(1);
     assert_eq!(world.replicas("v1"), 1);
 }
 
@@ -61,4 +66,23 @@ fn sizes_do_not_shrink_while_weights_travel() {
     world.pass(60);
     assert_eq!(world.routed(), "v2=100");
     assert_eq!(world.replicas("v1"), 1);
+}
+
+/// A version that loses its weight is covered by the others; one that is yet to be there has lost nothing.
+#[test]
+fn nothing_grows_for_a_version_that_is_yet_to_start() {
+    let of = |v1: i32, v2: i32| {
+        format!(
+            "{{ports: [{{name: http, port: 80}}], versions: [{{name: v1, image: 'x:1', weight: {v1}, replicas: 3}}, \
+             {{name: v2, image: 'x:2', weight: {v2}, replicas: 10}}]}}"
+        )
+    };
+    let mut world = World::new(&of(100, 0).replace(", {name: v2, image: 'x:2', weight: 0, replicas: 10}", ""));
+    world.settle();
+    world.pass(600);
+    world.pods.insert("v2".into(), Pods::Ready(0));
+    world.edit(&of(0, 100));
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), world.replicas("v1")), ("v1=100", 3));
 }

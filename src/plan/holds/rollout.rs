@@ -68,6 +68,12 @@ pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>, stage: &Sta
                 let message = format!("rolling back as pods allow it: {why}; waits for {limited}; {weights}");
                 return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
             }
+            let away = rollout.standings.iter().find(|it| it.aim > rollout.weight(it.name));
+            if let Some(awaited) = away {
+                let awaited = awaited.name;
+                let message = format!("rolling back: {why}; waits until {awaited} can take its requests; {weights}");
+                return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
+            }
             let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");
             Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Stalled })
         }

@@ -22,7 +22,7 @@ use std::{
 };
 
 use crate::{
-    api::{OnUnready, RolloutStatus, Route},
+    api::{OnUnready, RolloutState, RolloutStatus, Route},
     observe::{Observed, Weights},
     validate::Validated,
 };
@@ -52,7 +52,8 @@ pub struct Rollout<'a> {
     pub stranded: bool,
     /// Versions that lost their weight just now.
     pub lost: Vec<String>,
-    /// The weights in force are those aimed at already; what this step changes is yet to be written.
+    /// The weights in force are those that the spec asks for, or an aborted rollout went back to, already; what this step
+    /// changes is yet to be written.
     pub arrived: bool,
     /// How far the rollout of the policy is; becomes the status.
     pub progress: Option<RolloutStatus>,
@@ -159,7 +160,9 @@ pub fn advance<'a>(
         let mirrored = mirror.as_ref().is_some_and(|(version, _)| version == standing.name);
         standing.advance(effective, effective > 0 || in_route || mirrored, runs, around.now);
     }
-    let arrived = standings.iter().all(|standing| standing.target == weight_of(&current, standing.name));
+    let aborted = walked.as_ref().is_some_and(|walked| walked.status.state == RolloutState::Aborted);
+    let due = |standing: &Standing<'_>| if aborted { standing.aim } else { standing.target };
+    let arrived = standings.iter().all(|standing| due(standing) == weight_of(&current, standing.name));
     let (progress, answers, outlook) = match walked {
         Some(Walk { status, outlook, .. }) if !routed => {
             (Some(status), orders::refuse(&observed.orders, NO_MESH), outlook)
@@ -281,10 +284,12 @@ fn route_weights(route: &Route, live: Option<&Weights>, standings: &[Standing<'_
     if let Some(next) = settle(&candidates) {
         return Some(in_route.iter().zip(next).map(|(standing, weight)| (standing.name.to_owned(), weight)).collect());
     }
+    // The service is scaled to zero as it stands.
+    let asleep = standings.iter().all(|standing| standing.spec.is_none_or(|spec| spec.replicas == 0));
     match route.on_unready {
-        OnUnready::Fallback => None,
-        OnUnready::Hold if creating || in_route.iter().all(|standing| standing.routable) => Some(requested),
-        OnUnready::Hold => live.cloned(),
+        OnUnready::Fallback if !asleep => None,
+        _ if creating || in_route.iter().all(|standing| standing.routable) => Some(requested),
+        _ => live.cloned(),
     }
 }
 
@@ -306,7 +311,8 @@ fn note_losses(
 ) -> Vec<String> {
     let live = |name: &str| observed.routes.as_ref().and_then(|routes| routes.named.get(name));
     let mut lost = Vec::new();
-    for standing in standings.iter_mut().filter(|standing| standing.fails()) {
+    let runs = |standing: &Standing<'_>| standing.spec.is_none_or(|spec| spec.replicas > 0);
+    for standing in standings.iter_mut().filter(|standing| standing.fails() && runs(standing)) {
         let taken = |before: Option<&Weights>, after: Option<&Weights>| {
             let weight = |weights: Option<&Weights>| weights.map_or(0, |weights| weight_of(weights, standing.name));
             weight(before) > 0 && weight(after) == 0

@@ -12,6 +12,9 @@ use super::{
     walk::{Situation, forgive},
 };
 
+/// What came of so many actions has room in a status.
+pub const MAX_HANDLED: usize = 64;
+
 /// One thing that somebody asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
@@ -55,7 +58,9 @@ pub(super) fn obey(status: &mut RolloutStatus, situation: &Situation<'_>) -> Vec
     if !fresh.is_empty() {
         status.handled.retain(|handled| situation.orders.iter().any(|order| order.uid == handled.uid));
     }
-    for order in fresh {
+    // The others' turn comes when these are answered.
+    let room = MAX_HANDLED.saturating_sub(status.handled.len());
+    for order in fresh.into_iter().take(room) {
         let outcome = fits(status, order, situation.now).and_then(|()| carry_out(status, order, situation));
         let (result, message) = match outcome {
             Ok(message) => (ActionResult::Done, message),
@@ -149,6 +154,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             (status.state, status.message, status.back) = (Progressing, None, None);
             (status.step, status.step_since) = (situation.steps(), Some(time(situation.now)));
             status.progressed_at = Some(time(situation.now));
+            status.from = status.stable.clone();
             Ok("the requested weights are still in force: they stay".to_owned())
         }
         (Verb::Retry, Aborted) => {

@@ -22,8 +22,8 @@ pub enum Idle {
 }
 
 /// Pods that a version of the spec should run; None for a removed one, which is left as it is. `drained` is whether
-/// requests have had their time to leave it.
-pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, idle: Idle, drained: bool) -> Option<i32> {
+/// requests have had their time to leave it, `quiet` whether the mesh has had its time to learn of the weight.
+pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, idle: Idle, drained: bool, quiet: bool) -> Option<i32> {
     let spec = standing.spec?;
     let effective = rollout.weight(standing.name);
     let stops = idle == Idle::Stops || (idle == Idle::Drains && drained);
@@ -43,17 +43,18 @@ pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, idle: Idle, drai
         return Some(if effective > 0 || !drained { standing.replicas } else { wanted });
     }
     // Deployments are written before routes: what shrinks with a step loses pods while it still has its weight.
-    let early = !rollout.arrived || (standing.parked && !drained);
+    let early = !rollout.arrived || !quiet || (standing.parked && !drained);
     Some(if shrinks && early && standing.exists { standing.replicas } else { wanted })
 }
 
-/// The size of the largest version that cannot serve what is requested of it: what its rescuers must cover.
+/// The size of the largest version that lost what is requested of it: what its rescuers must cover. One that is yet to
+/// start has lost nothing.
 fn covered(rollout: &Rollout<'_>) -> i32 {
     rollout
         .standings
         .iter()
         .filter(|standing| rollout.weight(standing.name) < standing.requested())
-        .filter(|standing| !standing.serving() || standing.held)
+        .filter(|standing| standing.fails() || standing.held || (!standing.serving() && standing.memory.losses > 0))
         .filter_map(|standing| standing.spec)
         .map(|spec| spec.replicas)
         .max()

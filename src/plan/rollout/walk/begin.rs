@@ -9,6 +9,7 @@ use crate::{
         resources::digest::digest,
         rollout::{version::time, weight_of},
     },
+    validate::Step,
 };
 
 use super::{Situation, calls::untold};
@@ -64,7 +65,8 @@ impl Situation<'_> {
                 return RolloutStatus { state, message: why, ..started(current, stable) };
             }
             let step = if old.promoted_fully { self.steps() } else { old.step.min(self.steps()) };
-            return RolloutStatus { step, ..old.clone() };
+            let status = RolloutStatus { step, ..old.clone() };
+            return if self.waits_no_more(&status) { self.released(status) } else { status };
         }
         if current == requested {
             let previous = if old.state == RolloutState::Completed { &old.previous } else { &old.stable };
@@ -89,6 +91,18 @@ impl Situation<'_> {
         // A version that stands in for one that is not ready was given more without a rollout: the way is from there.
         let returns = old.state == RolloutState::Aborted || (!promoted && is_superseded());
         started(if returns { stable.clone() } else { current }, stable)
+    }
+
+    /// It waited for a promotion as the step said, which the step says no more.
+    fn waits_no_more(&self, status: &RolloutStatus) -> bool {
+        let by_step = status.state == RolloutState::Paused && status.message.is_none();
+        by_step && !matches!(self.step(status), Some(Step::Pause(None)))
+    }
+
+    /// Lets the step that it is at begin now.
+    fn released(&self, status: RolloutStatus) -> RolloutStatus {
+        let since = Some(time(self.now));
+        RolloutStatus { state: RolloutState::Progressing, step_since: since.clone(), progressed_at: since, ..status }
     }
 
     /// The policy's steps were edited on the way, and where it is they ask for another weight than they did.

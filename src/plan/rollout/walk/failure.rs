@@ -16,8 +16,11 @@ impl Situation<'_> {
         if begun {
             self.count_relapses(status);
         }
+        // One that is to run no pods, as the service is scaled to zero, does not fail by having none.
+        let runs = |party: &&Party<'_>| party.whole > 0;
         let fault_of = |party: &Party<'_>| party.fault.clone().or_else(|| relapsed(party, status));
-        let fault = self.raised(status).find_map(|party| Some((party.name, fault_of(party).filter(|_| begun)?)));
+        let fault =
+            self.raised(status).filter(runs).find_map(|party| Some((party.name, fault_of(party).filter(|_| begun)?)));
         if let Some((name, fault)) = fault {
             return self.fail(status, format!("{name} {fault}"));
         }

@@ -21,6 +21,11 @@ impl Situation<'_> {
         if self.policy.analysis.is_some() && status.analysis.is_none() && status.weights_since.is_some() {
             status.analysis = Some(AnalysisRun::new(time(self.now)));
         }
+        // The step that it is at became an analysis.
+        let begun = status.step_since.is_some() && status.waits_for.is_none();
+        if begun && matches!(self.step(status), Some(Step::Analysis(_))) && status.step_analysis.is_none() {
+            status.step_analysis = Some(AnalysisRun::new(time(self.now)));
+        }
         let noted = |course: Option<(Course<'_>, &AnalysisRun)>| {
             let (course, run) = course?;
             let mut run = run.clone();

@@ -1,0 +1,257 @@
+//! Back to a revision of before: by an abort, an edit, an order, or within the window of rollback.
+
+use microservice_operator::{
+    api::{RolloutState, Verb},
+    plan::object::Kind,
+};
+
+use super::{STEPS, deployment, edit, newest, promoting, running, service};
+use crate::{
+    read::told,
+    world::{Pods, World},
+};
+
+#[test]
+fn an_abort_goes_back_and_stays_whatever_the_size() {
+    let (mut world, one, two) = promoting();
+    world.crashes.insert(two.clone(), world.now);
+    world.settle();
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert_eq!(world.condition("Promoted").1, "RolloutAborted");
+    world.pass(3_600);
+    world.edit(&service("2", STEPS).replace("replicas: 3", "replicas: 6"));
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.status().rollout.as_ref().unwrap().state, RolloutState::Aborted);
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert_eq!(world.replicas(&one), 6, "what serves follows the size");
+    world.edit(&service("2", STEPS).replace("replicas: 3", "replicas: 2"));
+    world.settle();
+    assert_eq!(world.replicas(&one), 2, "down, too");
+    world.edit(&service("2", STEPS));
+    world.settle();
+    assert_eq!(told(&world, "RolloutAborted"), 1);
+    let three = edit(&mut world, &service("3", STEPS));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {one}=95"), "another image is another rollout");
+}
+
+#[test]
+fn the_image_of_before_is_back_at_once() {
+    for seconds in [0, 60] {
+        let (mut world, one, two) = promoting();
+        world.pass(seconds);
+        assert_eq!(edit(&mut world, &service("1", STEPS)), one);
+        world.settle();
+        assert_eq!(world.routed(), format!("{one}=100"), "after {seconds} s");
+        world.pass(40);
+        assert!(!world.has(Kind::Deployment, &deployment(&two)));
+        assert_eq!(world.condition("Ready").0, "True");
+    }
+}
+
+#[test]
+fn after_the_promotion_too_as_long_as_it_still_runs() {
+    for seconds in [1, 29, 32] {
+        let (mut world, one, two) = promoting();
+        assert!(world.ask(Verb::PromoteFull).is_ok());
+        assert_eq!(world.routed(), format!("{two}=100"));
+        world.pass(seconds);
+        let uid = world.object(Kind::Deployment, &deployment(&one))["metadata"]["uid"].clone();
+        let template = world.object(Kind::Deployment, &deployment(&one))["spec"]["template"].clone();
+        assert_eq!(edit(&mut world, &service("1", STEPS)), one);
+        world.settle();
+        // One whose subset went has to make itself known to the mesh again.
+        world.pass(if seconds > 30 { 5 } else { 0 });
+        assert_eq!(world.routed(), format!("{one}=100"), "after {seconds} s");
+        assert_eq!(world.object(Kind::Deployment, &deployment(&one))["metadata"]["uid"], uid);
+        assert_eq!(world.object(Kind::Deployment, &deployment(&one))["spec"]["template"], template);
+        world.edit(&service("2", STEPS));
+        world.settle();
+        world.pass(5);
+        assert_eq!(world.routed(), format!("{two}=5 {one}=95"), "the way there is walked again");
+    }
+}
+
+#[test]
+fn a_revision_is_kept_as_long_as_the_policy_wants_to_go_back_to_it() {
+    let more = STEPS.replace("{steps", "{scaleDownDelay: 10m, steps");
+    let (mut world, one) = running(&more);
+    let two = edit(&mut world, &service("2", &more));
+    world.settle();
+    world.pass(5);
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.pass(500);
+    assert_eq!(world.condition("Ready").0, "True", "it stands by, and holds nothing up");
+    assert_eq!(world.ask(Verb::Undo), Ok("the weights go back to those before the rollout".into()));
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert!(world.ask(Verb::Retry).is_ok());
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    assert_eq!(world.routed(), format!("{two}=100"));
+    world.pass(599);
+    assert!(world.has(Kind::Deployment, &deployment(&one)));
+    world.pass(10);
+    assert!(!world.has(Kind::Deployment, &deployment(&one)));
+    assert_eq!(world.condition("Ready").0, "True");
+}
+
+/// The spec says one thing, and a person another: the person's holds until the spec says something new.
+#[test]
+fn a_person_goes_back_to_any_kept_revision_until_the_spec_asks_for_another() {
+    let (mut world, names) = promoted_over(&["1", "2", "3"], STEPS);
+    let [one, two, three] = names.as_slice() else { panic!("{names:?}") };
+    let before = told(&world, "RolloutAborted");
+    world.pods.insert(one.clone(), Pods::Ready(1));
+    let answer = world.undo_to(one).unwrap();
+    assert!(answer.starts_with(&format!("{one} gets all requests as soon as its pods are ready")), "{answer}");
+    world.pass(30);
+    assert_eq!(world.routed(), format!("{three}=100"), "it is not complete");
+    world.pods.insert(one.clone(), Pods::Healthy);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{one}=100"), "without steps");
+    let (stalled, reason, message) = world.condition("Stalled");
+    assert_eq!((stalled.as_str(), reason.as_str()), ("True", "RolloutAborted"));
+    assert_eq!(
+        message,
+        format!(
+            "rolled back: undone by mia to {one}; traffic stays at {one} 100; change the spec, or: kubectl ms retry \
+             order-service"
+        )
+    );
+    assert_eq!(told(&world, "RolloutAborted"), before + 1);
+
+    // Neither time nor size ends it, and the history does not forget it.
+    world.pass(3_600);
+    for timeout in 1..15 {
+        let more = format!("{STEPS}, revisionHistoryLimit: 1, traffic: {{timeout: {timeout}s}}");
+        world.edit(&service("3", &more).replace("replicas: 3", "replicas: 4"));
+        world.settle();
+        world.pass(10);
+    }
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert_eq!(world.replicas(one), 4);
+    let refused = world.undo_to(two).unwrap_err();
+    assert!(refused.starts_with(&format!("no revision {two} is kept; these are: ")), "{refused}");
+    assert!(world.undo_to(three).unwrap_err().contains("is what the spec asks for: retry"));
+
+    // Whoever retries walks to what the spec asks for; whoever changes the spec, to that.
+    assert!(world.ask(Verb::Retry).is_ok());
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {one}=95"));
+    assert!(world.undo_to(one).is_ok(), "from the middle of a rollout, too");
+    assert_eq!(world.routed(), format!("{one}=100"));
+    let four = edit(&mut world, &service("4", STEPS));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{four}=5 {one}=95"));
+    assert_eq!(world.status().rollout.as_ref().unwrap().state, RolloutState::Progressing);
+}
+
+#[test]
+fn versions_have_no_revision_to_go_back_to() {
+    let mut world =
+        World::new(&format!("{{ports: [{{name: http, port: 80}}], versions: [{{name: v1, image: 'x:1'}}]{STEPS}}}"));
+    world.settle();
+    assert!(world.undo_to("r-0123456789").unwrap_err().starts_with("only a service with an image has revisions"));
+}
+
+/// A service that was promoted from image to image, the last of which is at its first step; with their revisions.
+fn promoted_over(images: &[&str], more: &str) -> (World, Vec<String>) {
+    let mut world = World::new(&service(images[0], more));
+    world.settle();
+    let mut names = vec![newest(&world)];
+    for image in &images[1..] {
+        world.pass(600);
+        names.push(edit(&mut world, &service(image, more)));
+        world.settle();
+        world.pass(5);
+        assert!(world.ask(Verb::PromoteFull).is_ok());
+    }
+    world.pass(600);
+    assert_eq!(world.routed(), format!("{}=100", names.last().unwrap()));
+    (world, names)
+}
+
+#[test]
+fn what_served_within_the_window_is_back_without_steps_as_soon_as_it_is_ready() {
+    let windowed = |window: &str| STEPS.replace("{steps", &format!("{{rollbackWindow: {window}, steps"));
+    for (window, image, skips) in [
+        ("{revisions: 2}", 2, true),
+        ("{revisions: 2}", 1, true),
+        ("{revisions: 2}", 0, false),
+        ("{duration: 15m}", 2, true),
+        ("{duration: 15m}", 1, false),
+        ("{revisions: 3, duration: 15m}", 1, false),
+        ("{revisions: 1, duration: 2h}", 1, false),
+    ] {
+        let more = windowed(window);
+        let (mut world, names) = promoted_over(&["1", "2", "3", "4"], &more);
+        let back = names[image].clone();
+        assert!(!world.has(Kind::Deployment, &deployment(&back)));
+        world.pods.insert(back.clone(), Pods::Ready(2));
+        assert_eq!(edit(&mut world, &service(&format!("{}", image + 1), &more)), back);
+        world.settle();
+        world.pass(30);
+        assert_eq!(world.routed(), format!("{}=100", names[3]), "{window}: {image} is not complete");
+        world.pods.insert(back.clone(), Pods::Healthy);
+        world.settle();
+        world.pass(5);
+        let stepwise = format!("{back}=5 {}=95", names[3]);
+        assert_eq!(world.routed(), if skips { format!("{back}=100") } else { stepwise }, "{window}: {image}");
+    }
+}
+
+#[test]
+fn the_window_counts_what_served_and_forgets_what_was_never_promoted() {
+    let more = STEPS.replace("{steps", "{rollbackWindow: {revisions: 1}, steps");
+    let (mut world, names) = promoted_over(&["1", "2"], &more);
+    let three = edit(&mut world, &service("3", &more));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {}=95", names[1]));
+    let served = |world: &World| -> Vec<String> {
+        world.status().rollout.as_ref().unwrap().served.iter().map(|it| it.revision.clone()).collect()
+    };
+    assert_eq!(served(&world), [names[0].as_str()], "the second serves still");
+    // From the middle of a rollout, too.
+    world.edit(&service("1", &more));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{}=100", names[0]));
+    assert_eq!(served(&world), [names[1].as_str()]);
+    world.pass(60);
+    world.edit(&service("3", &more));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {}=95", names[0]), "it never served");
+}
+
+/// The share of the one that was on its way does not wait for the pods of the one that is known to be good.
+#[test]
+fn back_to_a_revision_that_is_not_ready_the_abandoned_one_loses_its_weight_at_once() {
+    let more = STEPS.replace("{steps", "{rollbackWindow: {revisions: 3}, steps");
+    for by_person in [false, true] {
+        let (mut world, names) = promoted_over(&["1", "2"], &more);
+        let [one, two] = names.as_slice() else { panic!("{names:?}") };
+        let three = edit(&mut world, &service("3", &more));
+        world.settle();
+        world.pass(65);
+        assert_eq!(world.routed(), format!("{three}=50 {two}=50"));
+        world.pods.insert(one.clone(), Pods::Ready(0));
+        if by_person {
+            assert!(world.undo_to(one).is_ok());
+        } else {
+            assert_eq!(edit(&mut world, &service("1", &more)), *one);
+        }
+        world.settle();
+        assert_eq!(world.routed(), format!("{two}=100"), "by a person: {by_person}");
+        world.pass(60);
+        assert_eq!(world.routed(), format!("{two}=100"), "by a person: {by_person}");
+        world.pods.insert(one.clone(), Pods::Healthy);
+        world.settle();
+        world.pass(5);
+        assert_eq!(world.routed(), format!("{one}=100"), "without steps; by a person: {by_person}");
+    }
+}
