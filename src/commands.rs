@@ -13,6 +13,7 @@ use microservice_operator::{
     cli::{RenderArgs, RunArgs},
     input,
     lint::{self, LintArgs},
+    offline,
     plan::{Settings, resources::Stamp},
     render,
     runtime::{self, RunOptions},
@@ -96,7 +97,7 @@ pub fn render(args: &RenderArgs) -> Outcome {
         input.errors.iter().for_each(|error| eprintln!("error: {error}"));
         return Ok(ExitCode::from(2));
     }
-    if input.documents.is_empty() {
+    if input.documents.iter().all(|document| offline::is_of_cluster(&document.value)) {
         let others = match input.passed_over {
             0 => String::new(),
             others => format!(" ({others} of other kinds passed over)"),

@@ -42,7 +42,7 @@ pub struct RolloutPolicy {
     #[serde(default)]
     pub on_failure: OnFailure,
     /// How long a version may take to be ready for its next step before the rollout has failed; pauses do not count.
-    /// Default: 10m.
+    /// Default: 10m, and as long as minReadySeconds, health.startupSeconds and startup probes give a pod to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<Duration>,
     /// How many pods the versions of a rollout have together beyond those that the weights before or after it need: a

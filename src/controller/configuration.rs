@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, ResourceExt};
 
 use crate::{
-    observe::{Caches, Key},
+    observe::{Caches, Key, caches::belongs},
     plan::{
         configuration::{Content, Source, Sources, copy_name},
         object::Kind,
@@ -42,7 +42,7 @@ async fn read_one(api: &Api<ConfigMap>, caches: &Caches, identity: &Identity, na
     }
     let copied = |digest: &String| {
         let copy = Key::new(&identity.namespace, copy_name(identity, name, Some(digest)));
-        caches.child(Kind::ConfigMap, &copy).is_some()
+        caches.child(Kind::ConfigMap, &copy).is_some_and(|live| belongs(&live, identity) && !live.deleting)
     };
     if let Some(digest) = caches.digest(&key).filter(copied) {
         return Source::Known { digest, content: None };

@@ -171,6 +171,8 @@ impl Input {
             // As kubectl reads YAML: 0644 is octal.
             legacy_octal_numbers: true,
             with_snippet: false,
+            // What a file of the greatest size can hold: a list may have every service of a cluster.
+            budget: serde_yaml::budget! { max_nodes: MAX_BYTES, max_events: MAX_BYTES },
         };
         let mut cursor = io::Cursor::new(bytes);
         for (index, parsed) in serde_yaml::read_with_options::<_, Spanned<Value>>(&mut cursor, options).enumerate() {

@@ -11,6 +11,12 @@ const MAX_TEXT: usize = 200;
 /// Reasons of waiting that are no trouble.
 const USUAL: &[&str] = &["ContainerCreating", "PodInitializing"];
 
+/// It never runs again, as one that was evicted, and its ReplicaSet has another one in its place.
+pub fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
+}
+
 /// What the pod says of itself.
 pub fn facts(pod: &Pod) -> PodFacts {
     let Some(status) = &pod.status else { return PodFacts::default() };
@@ -113,6 +119,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_pod_that_was_evicted_has_ended_and_one_that_crashes_has_not() {
+        for (phase, expected) in [("Failed", true), ("Succeeded", true), ("Running", false), ("Pending", false)] {
+            let pod = serde_json::from_value(json!({"status": {"phase": phase}})).unwrap();
+            assert_eq!(has_ended(&pod), expected, "{phase}");
+        }
+    }
 
     #[test]
     fn only_a_pod_that_was_ready_has_lost_its_readiness() {

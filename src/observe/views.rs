@@ -38,6 +38,7 @@ pub struct PodView {
     pub version: String,
     pub uid: String,
     pub resource_version: String,
+    /// It is being deleted, or has ended for good.
     pub deleting: bool,
     pub facts: PodFacts,
 }
@@ -52,7 +53,7 @@ impl PodView {
             version: label(labels::VERSION),
             uid: pod.uid().unwrap_or_default(),
             resource_version: pod.resource_version().unwrap_or_default(),
-            deleting: pod.metadata.deletion_timestamp.is_some(),
+            deleting: pod.metadata.deletion_timestamp.is_some() || pods::has_ended(pod),
             facts: pods::facts(pod),
         }
     }

@@ -1,10 +1,11 @@
 //! `kubectl ms wait`: until a Microservice is healthy, degraded, or the time is over.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use futures::StreamExt;
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
 use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
 
 use crate::api::{Microservice, Phase, RolloutState, conditions};
 
@@ -16,10 +17,16 @@ use super::{
     view::is_current,
 };
 
+/// Trouble that lasts for so long is no passing one.
+const LASTS: Duration = Duration::from_secs(60);
+
 /// How it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Healthy,
+    /// Something fails, and may pass by itself.
+    Troubled,
+    /// It ends so, unless somebody does something.
     Degraded,
     Waiting,
 }
@@ -44,7 +51,7 @@ pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, 
     let (result, exit, tone, told) = match ended {
         Ok(verdict) => match verdict? {
             Verdict::Degraded => ("Degraded", Exit::Refused, Tone::Bad, "degraded"),
-            Verdict::Healthy | Verdict::Waiting => ("Healthy", Exit::Done, Tone::Good, "healthy"),
+            Verdict::Healthy | Verdict::Troubled | Verdict::Waiting => ("Healthy", Exit::Done, Tone::Good, "healthy"),
         },
         Err(_) => ("TimedOut", Exit::TimedOut, Tone::Bad, "timed out"),
     };
@@ -64,17 +71,26 @@ pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, 
 async fn watch(cluster: &Cluster, out: Out, args: &WaitArgs, last: &mut Microservice) -> Result<Verdict, Error> {
     let mut seen = pin!(watch_object(cluster.api::<Microservice>(), &args.name).default_backoff());
     let mut told = String::new();
+    let mut troubled: Option<Instant> = None;
     loop {
-        let verdict = verdict(last, args.goal);
-        if verdict != Verdict::Waiting {
-            return Ok(verdict);
+        match verdict(last, args.goal) {
+            Verdict::Troubled => _ = troubled.get_or_insert_with(Instant::now),
+            Verdict::Waiting => troubled = None,
+            ended => return Ok(ended),
         }
         let message = message(last);
         if out.format.is_none() && message != told {
             out.text(&format!("{}: waiting: {message}\n", args.name))?;
             told = message;
         }
-        match seen.next().await {
+        let change = match troubled {
+            None => seen.next().await,
+            Some(since) => match timeout_at(since + LASTS, seen.next()).await {
+                Ok(change) => change,
+                Err(_) => return Ok(Verdict::Degraded),
+            },
+        };
+        match change {
             Some(Ok(Some(microservice))) => *last = microservice,
             Some(Ok(None)) => return Err(cluster.absent(&args.name).await),
             Some(Err(error)) => eprintln!("warning: the cluster does not answer: {error}"),
@@ -96,10 +112,13 @@ pub fn verdict(microservice: &Microservice, goal: Goal) -> Verdict {
         return Verdict::Healthy;
     }
     let aborted = status.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Aborted);
-    if aborted || matches!(status.phase, Some(Phase::Degraded | Phase::Stalled)) {
-        return Verdict::Degraded;
+    match status.phase {
+        Some(Phase::Stalled) => Verdict::Degraded,
+        // What could not be written leaves the rollout that of an older spec.
+        Some(Phase::Degraded) => Verdict::Troubled,
+        _ if aborted => Verdict::Degraded,
+        _ => Verdict::Waiting,
     }
-    Verdict::Waiting
 }
 
 fn wanted(goal: Goal) -> &'static str {
@@ -144,7 +163,7 @@ mod tests {
             ("ready", with(2, "Ready", "True", "True", none.clone()), Goal::Ready, Verdict::Healthy),
             ("ready, of an older spec", with(1, "Ready", "True", "True", none.clone()), Goal::Ready, Verdict::Waiting),
             ("on its way", with(2, "Progressing", "False", "False", none.clone()), Goal::Ready, Verdict::Waiting),
-            ("degraded", with(2, "Degraded", "False", "False", none.clone()), Goal::Ready, Verdict::Degraded),
+            ("degraded", with(2, "Degraded", "False", "False", none.clone()), Goal::Ready, Verdict::Troubled),
             ("stalled", with(2, "Stalled", "False", "False", none.clone()), Goal::Promoted, Verdict::Degraded),
             (
                 "degraded by an older spec",

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::Probe;
+
 use crate::api::{
     BoundedContext, CircuitBreaker, Duration, Hook, Metric, OnFailure, OnNoData, PodSettings, Port, Protocol, Provider,
     Retries, RollbackWindow, Route, RouteMatch,
@@ -101,6 +103,19 @@ pub struct Version {
 pub type Copies = BTreeMap<String, String>;
 
 impl Version {
+    /// Seconds that the startup probes of a pod give its containers, up to a week.
+    pub fn probed_start(&self) -> i32 {
+        let own = self.pod.startup_probe.as_deref();
+        let sidecars = self.pod.sidecars.iter().filter_map(|sidecar| sidecar.startup_probe.as_ref());
+        own.into_iter().chain(sidecars).map(longest_start).max().unwrap_or_default()
+    }
+
+    /// Seconds after which a new pod counts as available at the latest, as far as its settings ask for more than usual.
+    pub fn longest_start(&self) -> i32 {
+        let startup = self.pod.health.as_ref().and_then(|health| health.startup_seconds).unwrap_or_default();
+        startup.max(self.probed_start()).saturating_add(self.pod.min_ready_seconds.unwrap_or_default())
+    }
+
     /// Whether a newer revision took its place.
     pub fn is_older(&self) -> bool {
         self.kept_in.is_some()
@@ -218,4 +233,13 @@ impl Size {
 pub fn part(whole: i32, some: i32, all: i32) -> i32 {
     let (whole, some, all) = (i64::from(whole), i64::from(some), i64::from(all.max(1)));
     i32::try_from((whole * some + all - 1) / all).unwrap_or(i32::MAX)
+}
+
+/// A week: what a probe allows beyond it is no start any more.
+const LONGEST_START: i32 = 604_800;
+
+/// How many seconds a probe gives a container to start, with the cluster's defaults.
+fn longest_start(probe: &Probe) -> i32 {
+    let tries = probe.period_seconds.unwrap_or(10).saturating_mul(probe.failure_threshold.unwrap_or(3));
+    tries.saturating_add(probe.initial_delay_seconds.unwrap_or_default()).min(LONGEST_START)
 }

@@ -11,6 +11,11 @@ use regex_syntax::{
 
 /// How often something may be repeated, repetitions within repetitions multiplied.
 const REPEATED: u32 = 1_000;
+/// How many instructions RE2 may make of an expression, about: the proxies refuse 32,768, and all routes with them.
+const PROGRAM: u64 = 30_000;
+/// Instructions of any character, or of a class of Unicode's, about.
+const ANY: u64 = 10;
+const OF_UNICODE: u64 = 500;
 /// Depth of groups, as Envoy's RE2 has it.
 const DEPTH: u32 = 250;
 /// Classes of Unicode, whose tables are looked at.
@@ -23,7 +28,7 @@ pub fn problem(regex: &str) -> Option<String> {
         Ok(parsed) => parsed,
         Err(error) => return Some(error.kind().to_string()),
     };
-    match ast::visit(&parsed, Dialect { repeated: vec![1], classes: 0 }) {
+    match ast::visit(&parsed, Dialect { repeated: vec![1], classes: 0, program: 0 }) {
         Err(reason) => Some(reason),
         Ok(0) => None,
         // Only the tables know which names there are.
@@ -39,6 +44,8 @@ struct Dialect {
     /// How often what is visited is repeated, by the repetitions around it.
     repeated: Vec<u32>,
     classes: usize,
+    /// Instructions of what was visited, with all copies.
+    program: u64,
 }
 
 impl Visitor for Dialect {
@@ -50,7 +57,17 @@ impl Visitor for Dialect {
     }
 
     fn visit_pre(&mut self, ast: &Ast) -> Result<(), String> {
+        self.weigh(match ast {
+            Ast::Literal(it) if it.c.is_ascii() => 1,
+            Ast::Empty(_) | Ast::Flags(_) | Ast::Concat(_) | Ast::ClassUnicode(_) => 0,
+            Ast::Dot(_) | Ast::ClassPerl(_) | Ast::Literal(_) => ANY,
+            Ast::ClassBracketed(class) if class.negated => ANY,
+            _ => 1,
+        })?;
         match ast {
+            Ast::Repetition(repetition) if matches!(*repetition.ast, Ast::Repetition(_)) => {
+                Err("a repetition is repeated: put brackets around the inner one".to_owned())
+            }
             Ast::Repetition(repetition) => {
                 let around = self.repeated.last().copied().unwrap_or(1);
                 let times = around.saturating_mul(most(&repetition.op.kind));
@@ -85,6 +102,12 @@ impl Visitor for Dialect {
     }
 
     fn visit_class_set_item_pre(&mut self, item: &ClassSetItem) -> Result<(), String> {
+        self.weigh(match item {
+            ClassSetItem::Literal(it) if it.c.is_ascii() => 1,
+            ClassSetItem::Range(range) if range.end.c.is_ascii() => 1,
+            ClassSetItem::Empty(_) | ClassSetItem::Union(_) | ClassSetItem::Unicode(_) => 0,
+            _ => ANY,
+        })?;
         match item {
             ClassSetItem::Literal(it) => literal(it),
             ClassSetItem::Range(range) => literal(&range.start).and(literal(&range.end)),
@@ -107,11 +130,48 @@ impl Dialect {
         if self.classes > CLASSES {
             return Err(format!("there are more than {CLASSES} classes of Unicode"));
         }
-        match class.kind {
+        self.weigh(OF_UNICODE)?;
+        match &class.kind {
             ClassUnicodeKind::NamedValue { .. } => Err("classes of Unicode are written \\p{Name}".to_owned()),
-            _ => Ok(()),
+            ClassUnicodeKind::OneLetter(letter) if is_category(letter.encode_utf8(&mut [0; 4])) => Ok(()),
+            ClassUnicodeKind::Named(name) if name == "Any" || is_category(name) || is_script(name) => Ok(()),
+            ClassUnicodeKind::OneLetter(_) | ClassUnicodeKind::Named(_) => Err(
+                "Unicode property not found: there are general categories, such as \\p{Lu}, and scripts, such as \\p{Greek}"
+                    .to_owned(),
+            ),
         }
     }
+
+    /// Counts the instructions of something, as often as it is copied.
+    fn weigh(&mut self, instructions: u64) -> Result<(), String> {
+        let copies = self.repeated.last().copied().unwrap_or(1);
+        self.program = self.program.saturating_add(instructions.saturating_mul(copies.into()));
+        if self.program > PROGRAM {
+            return Err("proxies would need too much for it: repeat less, or something smaller".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Unicode's general categories, as RE2 writes them.
+const CATEGORIES: &str =
+    "C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs";
+
+fn is_category(name: &str) -> bool {
+    CATEGORIES.split(' ').any(|category| category == name)
+}
+
+/// One of Unicode's scripts, as RE2 writes them; whether there is one is seen in the tables.
+fn is_script(name: &str) -> bool {
+    let word = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().is_some_and(|first| first.is_ascii_uppercase()) && letters.all(|it| it.is_ascii_alphabetic())
+    };
+    let known = |name: &str| {
+        let class = format!("\\p{{sc={name}}}");
+        ParserBuilder::new().build().parse(&class).is_ok()
+    };
+    name.split('_').all(word) && known(name)
 }
 
 /// How often at most, as far as copies are made of it.
@@ -157,6 +217,8 @@ mod tests {
             "(?P<id>[a-f0-9]{8})",
             r"[[:alpha:]\d_-]{1,64}",
             r"\p{Greek}+\pL",
+            r"[\p{Lu}\p{Nd}]{1,20}|\p{Old_Italic}|\PN",
+            "(?:a+)+|.{1,1000}",
             r"a{1000}",
             r"(a+)+$",
             r"\x{1F600}|\bword\b",
@@ -174,6 +236,13 @@ mod tests {
             ("[a", "unclosed character class"),
             ("a{1001}", "multiply to more than 1000"),
             ("((a{100}){100}){100}", "multiply to more than 1000"),
+            (r"[\p{L}\p{N}]{1,300}", "proxies would need too much"),
+            (".{1000}.{1000}.{1000}.{1000}", "proxies would need too much"),
+            ("[a-z]++", "a repetition is repeated"),
+            ("a{2}{3}", "a repetition is repeated"),
+            (r"\p{Letter}", "Unicode property not found"),
+            (r"\p{Alphabetic}", "Unicode property not found"),
+            (r"\p{greek}", "Unicode property not found"),
             ("(?x)a b", "of flags there are"),
             ("[a-z&&[^x]]", "cannot be intersected"),
             ("[a[b]]", "no classes within classes"),

@@ -19,8 +19,8 @@ use super::{
 const DRAIN: Duration = Duration::from_secs(30);
 /// How many older specs are kept, unless the spec says.
 const HISTORY: usize = 10;
-/// How long a step of a rollout may take, unless the spec says.
-const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
+/// Seconds that a step of a rollout may take beyond the start of a pod, unless the spec says.
+const PROGRESS_SECONDS: u64 = 600;
 /// Who is asked for measurements, unless the spec says.
 const PROVIDER: &str = "default";
 /// Time from one measurement to the next, unless the spec says.
@@ -42,20 +42,22 @@ pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
     };
     let traffic = spec.traffic.clone().unwrap_or_default();
     let dependencies = dependencies(spec, &identity.namespace);
+    let versions = match &spec.image {
+        Some(image) => vec![revision(spec, image, &identity, &dependencies)],
+        None => spec.versions.iter().map(|version| resolve_version(spec, version, &dependencies)).collect(),
+    };
+    let rollout = spec.rollout.as_ref().map(|written| policy(written, &versions));
     Validated {
         context: spec.bounded_context.clone(),
         ports: spec.ports.iter().map(|port| with_target(port, None)).collect(),
-        versions: match &spec.image {
-            Some(image) => vec![revision(spec, image, &identity, &dependencies)],
-            None => spec.versions.iter().map(|version| resolve_version(spec, version, &dependencies)).collect(),
-        },
+        versions,
         routes: spec.routes.clone(),
         provider: traffic.provider.unwrap_or(provider),
         port_policies: spec.ports.iter().map(|port| port_policy(port, &traffic)).collect(),
         circuit_breaker: traffic.circuit_breaker,
         dependencies,
         drain: spec.drain.unwrap_or(DRAIN),
-        rollout: spec.rollout.as_ref().map(policy),
+        rollout,
         history: spec.image.as_ref().map(|_| history_limit(spec)),
         config_revisions: spec.config_revisions,
         configuration: Vec::new(),
@@ -90,12 +92,16 @@ fn history_limit(spec: &MicroserviceSpec) -> usize {
     spec.revision_history_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(HISTORY)
 }
 
-fn policy(written: &RolloutPolicy) -> Policy {
+/// The policy; its steps are given the time that the pods' own settings give them to start.
+fn policy(written: &RolloutPolicy, versions: &[Version]) -> Policy {
+    let start = versions.iter().map(Version::longest_start).max().and_then(|start| u64::try_from(start).ok());
     Policy {
         steps: steps(written),
         analysis: written.analysis.as_ref().map(|it| resolve_analysis(it, written.interval)),
         on_failure: written.on_failure,
-        progress_deadline: written.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
+        progress_deadline: written
+            .progress_deadline
+            .unwrap_or(Duration::from_secs(PROGRESS_SECONDS + start.unwrap_or_default())),
         max_surge: written.max_surge.as_ref().and_then(surge),
         scale_down_delay: written.scale_down_delay,
         suspend: written.suspend,

@@ -111,6 +111,7 @@ fn clash(service: &Validated, kind: Kind, name: &str, by: Option<&Controller>) -
         _ => "rename this Microservice",
     };
     let whose = match by {
+        None if kind == Kind::ConfigMap => format!("belongs to somebody else: delete or rename it, or {rename}"),
         None => format!(
             "belongs to somebody else: delete or rename it, {rename}, or let the operator take it over with the \
              annotation {}: {own}",

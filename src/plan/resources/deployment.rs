@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-        core::v1::Probe,
-    },
+    api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
         util::intstr::IntOrString,
@@ -26,8 +23,6 @@ use crate::{
 
 /// Seconds without progress after which a rollout of pods counts as stuck, beyond what a pod itself may take.
 const PROGRESS_SECONDS: i32 = 300;
-/// A week: what a probe allows beyond it is no start any more.
-const LONGEST_START: i32 = 604_800;
 
 /// The Deployment of a version, at a size that the plan decides.
 pub fn deployment(
@@ -75,16 +70,7 @@ fn never_below_size() -> DeploymentStrategy {
 fn progress_deadline(version: &Version, defaults: TemplateDefaults) -> i32 {
     let default = defaults.values().startup_seconds;
     let startup = version.pod.health.as_ref().and_then(|health| health.startup_seconds).unwrap_or(default);
-    let own = version.pod.startup_probe.as_deref();
-    let sidecars = version.pod.sidecars.iter().filter_map(|sidecar| sidecar.startup_probe.as_ref());
-    let probed = own.into_iter().chain(sidecars).map(longest_start).max().unwrap_or_default();
-    PROGRESS_SECONDS + startup.max(default).max(probed) + version.pod.min_ready_seconds.unwrap_or(0)
-}
-
-/// How many seconds a probe gives a container to start, with the cluster's defaults.
-fn longest_start(probe: &Probe) -> i32 {
-    let tries = probe.period_seconds.unwrap_or(10).saturating_mul(probe.failure_threshold.unwrap_or(3));
-    tries.saturating_add(probe.initial_delay_seconds.unwrap_or_default()).min(LONGEST_START)
+    PROGRESS_SECONDS + startup.max(default).max(version.probed_start()) + version.pod.min_ready_seconds.unwrap_or(0)
 }
 
 #[cfg(test)]

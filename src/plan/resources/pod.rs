@@ -94,9 +94,11 @@ fn toleration(user: &core::Toleration) -> core::Toleration {
 /// Only the user's: any constraint of a pod's own would switch off those that the scheduler has for the whole
 /// cluster, which spread over nodes and zones.
 fn spread(service: &Validated, version: &Version) -> Vec<core::TopologySpreadConstraint> {
-    let own = || LabelSelector {
-        match_labels: Some(selector(&service.identity.name, Some(&version.name))),
-        ..LabelSelector::default()
+    // A key must not be selected twice.
+    let own = |beside: &[String]| {
+        let mut labels = selector(&service.identity.name, Some(&version.name));
+        labels.retain(|key, _| !beside.contains(key));
+        LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
     };
     version
         .pod
@@ -104,7 +106,9 @@ fn spread(service: &Validated, version: &Version) -> Vec<core::TopologySpreadCon
         .iter()
         .cloned()
         .map(|user| core::TopologySpreadConstraint {
-            label_selector: user.label_selector.or_else(|| Some(own())),
+            label_selector: user
+                .label_selector
+                .or_else(|| Some(own(user.match_label_keys.as_deref().unwrap_or_default()))),
             ..user
         })
         .collect()
@@ -237,11 +241,20 @@ mod tests {
         let mut host = zone.clone();
         host["labelSelector"] = json!({"matchLabels": {"team": "checkout"}});
         assert_at(
-            &template(json!({"topologySpreadConstraints": [zone, host]})),
+            &template(json!({"topologySpreadConstraints": [zone.clone(), host]})),
             json!({
                 "/spec/topologySpreadConstraints/0/labelSelector/matchLabels":
                     {"microservice-operator.dev/service": "order-service", "version": "v1"},
                 "/spec/topologySpreadConstraints/1/labelSelector/matchLabels": {"team": "checkout"},
+            }),
+        );
+        let mut by_version = zone;
+        by_version["matchLabelKeys"] = json!(["version"]);
+        assert_at(
+            &template(json!({"topologySpreadConstraints": [by_version]})),
+            json!({
+                "/spec/topologySpreadConstraints/0/labelSelector/matchLabels":
+                    {"microservice-operator.dev/service": "order-service"},
             }),
         );
     }

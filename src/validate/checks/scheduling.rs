@@ -118,10 +118,22 @@ pub(super) fn selectors_are_selectors(spec: &MicroserviceSpec, resolved: &Valida
             reasons.extend(syntax::label_key(&constraint.topology_key).err().map(|reason| {
                 format!("topologyKey {:?} is not the key of a label: {reason}", constraint.topology_key)
             }));
+            let keys = constraint.match_label_keys.iter().flatten();
+            let selected = constraint.label_selector.as_ref();
+            let twice = keys.filter(|key| selected.is_some_and(|it| selects_by(it, key)));
+            reasons.extend(
+                twice.map(|key| format!("{key} is in matchLabelKeys and in labelSelector: take one of them out")),
+            );
             problems.extend(reasons.into_iter().map(|reason| Problem::new(&path, reason)));
         }
         problems
     })
+}
+
+fn selects_by(selector: &LabelSelector, key: &str) -> bool {
+    let labels = selector.match_labels.iter().flatten().map(|(key, _)| key.as_str());
+    let expressions = selector.match_expressions.iter().flatten().map(|expression| expression.key.as_str());
+    labels.chain(expressions).any(|selected| selected == key)
 }
 
 /// What is wrong with an affinity.
