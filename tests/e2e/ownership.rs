@@ -28,7 +28,11 @@ fn drift_on_every_kind_of_child_is_put_back() {
                 json!({"metadata": {"labels": {"version": null, "app.kubernetes.io/managed-by": "x"}}}),
             ),
             (Kind::Service, "a", json!({"spec": {"selector": {"version": "v9"}}})),
-            (Kind::VirtualService, "a", json!({"spec": {"http": []}})),
+            (
+                Kind::VirtualService,
+                "a",
+                json!({"spec": {"http": [{"route": [{"destination": {"host": "elsewhere"}}]}]}}),
+            ),
             (Kind::DestinationRule, "a", json!({"spec": {"subsets": []}})),
             (Kind::VirtualService, "a", json!({"spec": {"gateways": ["istio-system/gateway"], "exportTo": ["."]}})),
             (Kind::DestinationRule, "a", json!({"spec": {"trafficPolicy": {"tls": {"mode": "DISABLE"}}}})),
