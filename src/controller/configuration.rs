@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, ResourceExt};
 
 use crate::{
-    observe::{Caches, Key, caches::belongs},
+    observe::{Caches, Key},
     plan::{
         configuration::{Content, Source, Sources, copy_name},
         object::Kind,
@@ -40,11 +40,7 @@ async fn read_one(api: &Api<ConfigMap>, caches: &Caches, identity: &Identity, na
     if !doubted && caches.child(Kind::ConfigMap, &key).is_none_or(|live| live.deleting) {
         return Source::Absent;
     }
-    let copied = |digest: &String| {
-        let copy = Key::new(&identity.namespace, copy_name(identity, name, Some(digest)));
-        caches.child(Kind::ConfigMap, &copy).is_some_and(|live| belongs(&live, identity) && !live.deleting)
-    };
-    if let Some(digest) = caches.digest(&key).filter(copied) {
+    if let Some(digest) = caches.digest(&key).filter(|digest| caches.has_copy(identity, name, digest)) {
         return Source::Known { digest, content: None };
     }
     match api.get_opt(name).await {

@@ -260,6 +260,12 @@ impl Caches {
         self.actions_about(identity).into_iter().filter_map(|(_, action)| action.order.clone()).collect()
     }
 
+    /// Whether a ConfigMap's copy of this digest is there, and the Microservice's own.
+    pub fn has_copy(&self, identity: &Identity, of: &str, digest: &str) -> bool {
+        let copy = Key::new(&identity.namespace, configuration::copy_name(identity, of, Some(digest)));
+        self.child(Kind::ConfigMap, &copy).is_some_and(|live| belongs(&live, identity) && !live.deleting)
+    }
+
     /// Names of children that somebody else's objects have.
     fn foreign(&self, service: &Validated) -> Foreign {
         let identity = &service.identity;

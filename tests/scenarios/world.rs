@@ -25,6 +25,7 @@ use microservice_operator::{
         rollout::orders::{Answer, Order},
     },
     status::{self, Notice, Outcome, compute::Subject},
+    validate::Identity,
 };
 use serde_json::{Value, json};
 
@@ -209,7 +210,7 @@ impl World {
         let mut sources = Sources::new();
         let settled = accepted.and_then(|accepted| {
             let needed = self.caches.configuration(&accepted.service, &old);
-            sources = needed.keys().map(|name| (name.clone(), self.source(name))).collect();
+            sources = needed.keys().map(|name| (name.clone(), self.source(&identity, name))).collect();
             let last = self.caches.accepted_spec(&identity, &old);
             settle(accepted, &self.microservice, self.settings.provider, (&needed, &sources), last)
         });
@@ -283,13 +284,16 @@ impl World {
         !new.is_empty()
     }
 
-    fn source(&self, name: &str) -> Source {
+    /// Content is read only where a copy of it is missing.
+    fn source(&self, identity: &Identity, name: &str) -> Source {
         match self.config_maps.get(name) {
             None => Source::Absent,
             Some(None) => Source::Unread("forbidden".into()),
             Some(Some(data)) => {
                 let content = Content { data: data.clone(), ..Content::default() };
-                Source::Known { digest: content.digest(), content: Some(content) }
+                let digest = content.digest();
+                let content = (!self.caches.has_copy(identity, name, &digest)).then_some(content);
+                Source::Known { digest, content }
             }
         }
     }
