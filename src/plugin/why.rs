@@ -15,13 +15,7 @@ use super::{
 pub async fn why(cluster: &Cluster, out: Out, name: &str) -> Result<Exit, Error> {
     let microservice = cluster.microservice(name).await?;
     let pods = get::pods(cluster, false, Some(name)).await?;
-    let events = match cluster.events("type=Warning").await {
-        Err(error @ Error::Forbidden { .. }) => {
-            eprintln!("warning: events are left out: {error}");
-            Vec::new()
-        }
-        events => events?,
-    };
+    let events = cluster.events("type=Warning").await?;
     let now = cluster.clock.now();
     let why = explain(&microservice, &pods, &events, now);
     match out.format {

@@ -208,12 +208,18 @@ fn a_version_is_compared_with_the_one_that_served_before() {
 #[test]
 fn a_version_that_gets_no_requests_is_nothing_to_compare_with() {
     let compared = "metrics: [{name: p99, kind: LatencyP99, baseline: {maxIncrease: 50}}]";
-    let policy = format!("{{steps: [{{weight: 5}}, {{weight: 100}}], analysis: {{interval: 30s, {compared}}}}}");
-    let mut world = promoting(&policy, |measure| {
-        let baseline = measure.baseline.as_ref().map(|_| 100.0);
-        Ok(Reading { value: Some(120.0), baseline, requests: Some(500.0) })
+    let steps = "steps: [{weight: 5}, {weight: 100}, {pause: {duration: 5m}}]";
+    let mut world = promoting(&format!("{{{steps}, analysis: {{interval: 30s, {compared}}}}}"), |measure| {
+        assert_eq!(measure.baseline.as_deref(), Some("v1"));
+        Ok(Reading { value: Some(120.0), baseline: Some(100.0), requests: Some(500.0) })
     });
-    world.pass(300);
+    world.pass(31);
+    assert_eq!(world.routed(), "v2=100");
+    world.provider = |measure| {
+        assert_eq!(measure.baseline, None);
+        Ok(Reading { value: Some(120.0), baseline: None, requests: Some(500.0) })
+    };
+    world.pass(400);
     assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Completed, "v2=100"));
 }
 

@@ -176,9 +176,11 @@ fn outlier_detection(breaker: &CircuitBreaker) -> Option<OutlierDetection> {
         max_ejection_percent,
         min_health_percent,
     } = breaker.outlier_detection.as_ref()?;
+    // Istio takes 0 % for its default of 10 %; failures that are not counted eject none.
+    let failures = |limit: Option<i32>| if *max_ejection_percent == Some(0) { Some(0) } else { limit };
     Some(OutlierDetection {
-        consecutive_5xx_errors: *consecutive_5xx_errors,
-        consecutive_gateway_errors: *consecutive_gateway_errors,
+        consecutive_5xx_errors: failures(*consecutive_5xx_errors),
+        consecutive_gateway_errors: failures(*consecutive_gateway_errors),
         interval: interval.map(Duration::to_proto),
         base_ejection_time: base_ejection_time.map(Duration::to_proto),
         max_ejection_percent: *max_ejection_percent,
@@ -204,6 +206,17 @@ mod tests {
         };
         assert_eq!(of(0), json!({"attempts": 0}));
         assert_eq!(of(1), json!({"attempts": 1, "perTryTimeout": "1s", "retryOn": "5xx"}));
+    }
+
+    #[test]
+    fn no_percent_of_the_pods_is_no_ejection() {
+        let of = |percent: i32| {
+            let detection = json!({"consecutive5xxErrors": 5, "maxEjectionPercent": percent});
+            serde_json::to_value(outlier_detection(&breaker(json!({"outlierDetection": detection})))).unwrap()
+        };
+        let expected = json!({"consecutive5xxErrors": 0, "consecutiveGatewayErrors": 0, "maxEjectionPercent": 0});
+        assert_eq!(of(0), expected);
+        assert_eq!(of(20), json!({"consecutive5xxErrors": 5, "maxEjectionPercent": 20}));
     }
 
     #[test]
