@@ -10,7 +10,7 @@ use crate::control_plane::{ControlPlaneError, Start, first_end};
 use crate::images::{self, Image};
 use crate::network::Network;
 use crate::sandbox::Sandbox;
-use crate::users::{COREDNS, ISTIOD, KUBE_PROXY, NODE, user_kubeconfig};
+use crate::users::{COREDNS, KUBE_PROXY, NODE, user_kubeconfig};
 
 impl Start<'_> {
     /// Makes the namespaces that everything else then runs in.
@@ -46,12 +46,8 @@ impl Start<'_> {
     /// Starts the mesh's control plane, a client and an ingress.
     pub async fn mesh(&mut self, client: &Client, sandbox: Sandbox) -> Result<(), ControlPlaneError> {
         let network = Network::of(sandbox);
-        bootstrap::grant_cluster_admin(client, ISTIOD).await?;
         bootstrap::create_namespace(client, istiod::NAMESPACE).await?;
-        let program = self.program(Component::Istiod)?;
-        let kubeconfig = user_kubeconfig(self.folder, ISTIOD);
-        let arguments = istiod::mesh_arguments(self.folder, &kubeconfig, &self.pki, &program)?;
-        self.run_program(Component::Istiod, "env".into(), arguments)?;
+        self.istiod(client, istiod::Role::Mesh).await?;
         let listens = |port| network.listens(port).then_some(());
         self.wait_for("istiod", || listens(istiod::PORT)).await?;
         self.wait_for("istiod's webhook", || listens(istiod::WEBHOOK_PORT)).await?;

@@ -32,8 +32,8 @@ pub use microservice::{
 pub use pod::{Health, HealthProtocol, Mount, PodSettings, Volume};
 pub use provider::{AnalysisProvider, AnalysisProviderSpec};
 pub use rollout::{
-    HandledAction, Held, HeldBy, Mirror, OnFailure, Pause, Relapses, RollbackWindow, RolloutPolicy, RolloutState,
-    RolloutStatus, Scale, Served, SessionAffinity, SessionCookie, Step,
+    HandledAction, Held, HeldBy, MAX_HANDLED, Mirror, OnFailure, Pause, Relapses, RollbackWindow, RolloutPolicy,
+    RolloutState, RolloutStatus, Scale, Served, SessionAffinity, SessionCookie, Step,
 };
 pub use route::{MatchValue, OnUnready, Route, RouteMatch, WeightedVersion};
 pub use schema::{crd, crds};

@@ -285,7 +285,7 @@ pub struct RolloutStatus {
     pub held: Option<Held>,
     /// What came of the latest actions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = MAX_HANDLED))]
     pub handled: Vec<HandledAction>,
 }
 
@@ -338,6 +338,9 @@ pub struct Served {
     /// When another one took its place.
     pub until: MicroTime,
 }
+
+/// What came of so many actions has room in a status.
+pub const MAX_HANDLED: usize = 64;
 
 /// What came of an action.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -280,9 +280,7 @@ impl Caches {
         names
             .filter_map(|(kind, name)| {
                 let child = self.child(kind, &Key::new(&identity.namespace, &name))?;
-                // A copy is named after its content, which nobody else's object is known to have.
-                let handed_over = kind != Kind::ConfigMap && adoptable(&child, identity);
-                let foreign = !belongs(&child, identity) && !handed_over;
+                let foreign = !belongs(&child, identity) && !adoptable(&child, identity);
                 foreign.then(|| ((kind, name), child.owner.controller()))
             })
             .collect()

@@ -98,7 +98,8 @@ impl Child {
         let namespace = object.namespace().unwrap_or_default();
         let owner = owner_of(object);
         let ours = served && matches!(owner, Owner::Microservice { .. });
-        let adoptable_by = object.annotations().get(labels::ADOPT).cloned();
+        // A copy of a ConfigMap is named after its content, which nobody else's object is known to have.
+        let adoptable_by = object.annotations().get(labels::ADOPT).filter(|_| kind != Kind::ConfigMap).cloned();
         // What is there of somebody else's must be seen to be taken away when the object is taken over.
         let offered = served && owner == Owner::Nobody && adoptable_by.is_some();
         let mut content = if ours || offered { content(kind, object) } else { Value::Null };

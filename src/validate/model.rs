@@ -62,6 +62,11 @@ pub struct Validated {
 }
 
 impl Validated {
+    /// No version is to have pods.
+    pub fn is_scaled_to_zero(&self) -> bool {
+        self.versions.iter().all(|version| version.replicas == 0)
+    }
+
     /// The version of that name.
     pub fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.name == name)
@@ -103,17 +108,15 @@ pub struct Version {
 pub type Copies = BTreeMap<String, String>;
 
 impl Version {
-    /// Seconds that the startup probes of a pod give its containers, up to a week.
-    pub fn probed_start(&self) -> i32 {
+    /// Seconds after which a new pod counts as available at the latest, when its containers are given `least` to start, or
+    /// as long as its settings say. Startup probes count for a week at most.
+    pub fn longest_start(&self, least: i32) -> i32 {
+        let startup = self.pod.health.as_ref().and_then(|health| health.startup_seconds);
         let own = self.pod.startup_probe.as_deref();
         let sidecars = self.pod.sidecars.iter().filter_map(|sidecar| sidecar.startup_probe.as_ref());
-        own.into_iter().chain(sidecars).map(longest_start).max().unwrap_or_default()
-    }
-
-    /// Seconds after which a new pod counts as available at the latest, as far as its settings ask for more than usual.
-    pub fn longest_start(&self) -> i32 {
-        let startup = self.pod.health.as_ref().and_then(|health| health.startup_seconds).unwrap_or_default();
-        startup.max(self.probed_start()).saturating_add(self.pod.min_ready_seconds.unwrap_or_default())
+        let probed = own.into_iter().chain(sidecars).map(longest_start);
+        let start = startup.into_iter().chain(probed).fold(least, i32::max);
+        start.saturating_add(self.pod.min_ready_seconds.unwrap_or_default())
     }
 
     /// Whether a newer revision took its place.

@@ -94,7 +94,8 @@ fn history_limit(spec: &MicroserviceSpec) -> usize {
 
 /// The policy; its steps are given the time that the pods' own settings give them to start.
 fn policy(written: &RolloutPolicy, versions: &[Version]) -> Policy {
-    let start = versions.iter().map(Version::longest_start).max().and_then(|start| u64::try_from(start).ok());
+    let start =
+        versions.iter().map(|version| version.longest_start(0)).max().and_then(|start| u64::try_from(start).ok());
     Policy {
         steps: steps(written),
         analysis: written.analysis.as_ref().map(|it| resolve_analysis(it, written.interval)),

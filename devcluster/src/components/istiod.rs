@@ -20,70 +20,68 @@ defaultProviders: {}
 accessLogFile: /dev/null
 ";
 
+/// Which istiod it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A mesh's, which serves Envoys.
+    Mesh,
+    /// One that knows no services, and only judges, at an address that its log tells.
+    Webhook,
+}
+
 /// istiod's environment. It has no certificates to give, and injects nothing.
 const ENVIRONMENT: [&str; 4] =
     ["POD_NAMESPACE=istio-system", "POD_NAME=istiod", "ENABLE_CA_SERVER=false", "INJECTION_WEBHOOK_CONFIG_NAME="];
-/// Off are the filters that only Istio's own Envoy has.
-const MESH_ENVIRONMENT: [&str; 3] =
-    ["PILOT_ENABLE_ALPN_FILTER=false", "PILOT_ENABLE_METADATA_EXCHANGE=false", "PILOT_ENABLE_TELEMETRY_LABEL=false"];
-/// Off is what would write into the cluster.
-const WEBHOOK_ENVIRONMENT: [&str; 2] = ["PILOT_ENABLE_GATEWAY_API=false", "PILOT_ENABLE_IP_AUTOALLOCATE=false"];
 
-/// What it says when it listens as a webhook, before the address.
-const LISTENS: &str = "starting webhook service at ";
+impl Role {
+    fn environment(self) -> &'static [&'static str] {
+        match self {
+            // Off are the filters that only Istio's own Envoy has.
+            Self::Mesh => &[
+                "PILOT_ENABLE_ALPN_FILTER=false",
+                "PILOT_ENABLE_METADATA_EXCHANGE=false",
+                "PILOT_ENABLE_TELEMETRY_LABEL=false",
+            ],
+            // Off is what would write into the cluster.
+            Self::Webhook => &["PILOT_ENABLE_GATEWAY_API=false", "PILOT_ENABLE_IP_AUTOALLOCATE=false"],
+        }
+    }
 
-/// The arguments of `env`, which runs a mesh's istiod; writes the mesh's configuration.
-pub fn mesh_arguments(
+    fn flags(self) -> Vec<String> {
+        match self {
+            Self::Mesh => vec![
+                "--registries=Kubernetes".into(),
+                "--clusterID=Kubernetes".into(),
+                format!("--grpcAddr=:{PORT}"),
+                format!("--httpsAddr=127.0.0.1:{WEBHOOK_PORT}"),
+                "--log_output_level=default:warn".into(),
+            ],
+            Self::Webhook => [
+                "--registries=",
+                "--grpcAddr=",
+                "--secureGRPCAddr=",
+                "--monitoringAddr=",
+                "--httpAddr=127.0.0.1:0",
+                "--httpsAddr=127.0.0.1:0",
+                "--ctrlz_port=0",
+            ]
+            .map(Into::into)
+            .into(),
+        }
+    }
+}
+
+/// The arguments of `env`, which runs istiod; writes the mesh's configuration.
+pub fn arguments(
     cluster: &Path,
     kubeconfig: &Path,
     pki: &Pki,
     program: &Path,
-) -> Result<Vec<String>, ConfigError> {
-    let mut arguments = arguments(cluster, kubeconfig, pki, program, &MESH_ENVIRONMENT)?;
-    arguments.extend([
-        "--registries=Kubernetes".into(),
-        "--clusterID=Kubernetes".into(),
-        format!("--grpcAddr=:{PORT}"),
-        format!("--httpsAddr=127.0.0.1:{WEBHOOK_PORT}"),
-        "--log_output_level=default:warn".into(),
-    ]);
-    Ok(arguments)
-}
-
-/// The arguments of `env`, which runs an istiod that knows no services and serves no Envoy.
-pub fn webhook_arguments(
-    cluster: &Path,
-    kubeconfig: &Path,
-    pki: &Pki,
-    program: &Path,
-) -> Result<Vec<String>, ConfigError> {
-    let mut arguments = arguments(cluster, kubeconfig, pki, program, &WEBHOOK_ENVIRONMENT)?;
-    arguments.extend([
-        "--registries=".into(),
-        "--grpcAddr=".into(),
-        "--secureGRPCAddr=".into(),
-        "--monitoringAddr=".into(),
-        "--httpAddr=127.0.0.1:0".into(),
-        "--httpsAddr=127.0.0.1:0".into(),
-        "--ctrlz_port=0".into(),
-    ]);
-    Ok(arguments)
-}
-
-/// Where an istiod with this log listens as a webhook. A line is whole when it has its end.
-pub fn webhook_address(log: &str) -> Option<&str> {
-    log.split_inclusive('\n').find_map(|line| Some(line.split_once(LISTENS)?.1.strip_suffix('\n')?.trim()))
-}
-
-fn arguments(
-    cluster: &Path,
-    kubeconfig: &Path,
-    pki: &Pki,
-    program: &Path,
-    environment: &[&str],
+    role: Role,
 ) -> Result<Vec<String>, ConfigError> {
     let mesh = write_config(cluster, "mesh.yaml", MESH)?;
-    let mut arguments: Vec<String> = ENVIRONMENT.iter().chain(environment).map(|&variable| variable.into()).collect();
+    let environment = ENVIRONMENT.iter().chain(role.environment());
+    let mut arguments: Vec<String> = environment.map(|&variable| variable.into()).collect();
     arguments.push(program.display().to_string());
     arguments.extend([
         "discovery".into(),
@@ -94,7 +92,16 @@ fn arguments(
         path_flag("tlsKeyFile", &pki.server_key()),
         path_flag("caCertFile", &pki.ca_certificate()),
     ]);
+    arguments.extend(role.flags());
     Ok(arguments)
+}
+
+/// What it says when it listens as a webhook, before the address.
+const LISTENS: &str = "starting webhook service at ";
+
+/// Where an istiod with this log listens as a webhook. A line is whole when it has its end.
+pub fn webhook_address(log: &str) -> Option<&str> {
+    log.split_inclusive('\n').find_map(|line| Some(line.split_once(LISTENS)?.1.strip_suffix('\n')?.trim()))
 }
 
 #[cfg(test)]

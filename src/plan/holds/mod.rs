@@ -74,7 +74,7 @@ pub fn holds(
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
     holds.extend(copies::holds(service, observed));
     holds.extend(adoption::hold(service, observed, rollout));
-    let scaled_to_zero = service.versions.iter().all(|version| version.replicas == 0);
+    let scaled_to_zero = service.is_scaled_to_zero();
     let idle = |standing: &Standing<'_>| scaled_to_zero && standing.spec.is_some() && standing.replicas == 0;
     let standby = |standing: &Standing<'_>| {
         let kept = revisions::standby(service, rollout.progress.as_ref(), standing.name).is_some();
@@ -291,7 +291,7 @@ pub fn availability(service: &Validated, rollout: &Rollout<'_>) -> Availability 
             message: "every version that gets requests has ready pods".to_owned(),
         };
     }
-    let zero = service.versions.iter().all(|version| version.replicas == 0);
+    let zero = service.is_scaled_to_zero();
     let (reason, why) = if zero {
         (reason::SCALED_TO_ZERO, "replicas is 0".to_owned())
     } else {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     api::{RolloutState, conditions::reason},
     plan::{
-        rollout::{Rollout, held},
+        rollout::{Rollout, Standing, held},
         traffic::provider::Stage,
     },
     validate::Validated,
@@ -57,25 +57,24 @@ pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>, stage: &Sta
         }
         RolloutState::Aborted => {
             let why = status.message.as_deref().unwrap_or("the rollout was aborted");
-            if let Some(percent) = status.back {
+            let away = rollout.standings.iter().find(|it| it.aim > rollout.weight(it.name));
+            let (message, severity) = if let Some(percent) = status.back {
                 let message = format!(
                     "rolling back by steps, now at {percent} % of the way: {why}; {weights}; at once with: kubectl ms \
                      abort {name}"
                 );
-                return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
-            }
-            if let Some(limited) = &rollout.outlook.limited {
+                (message, Severity::Degraded)
+            } else if let Some(limited) = &rollout.outlook.limited {
                 let message = format!("rolling back as pods allow it: {why}; waits for {limited}; {weights}");
-                return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
-            }
-            let away = rollout.standings.iter().find(|it| it.aim > rollout.weight(it.name));
-            if let Some(awaited) = away {
-                let awaited = awaited.name;
+                (message, Severity::Degraded)
+            } else if let Some(Standing { name: awaited, .. }) = away {
                 let message = format!("rolling back: {why}; waits until {awaited} can take its requests; {weights}");
-                return Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Degraded });
-            }
-            let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");
-            Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity: Severity::Stalled })
+                (message, Severity::Degraded)
+            } else {
+                let message = format!("rolled back: {why}; {weights}; change the spec, or: kubectl ms retry {name}");
+                (message, Severity::Stalled)
+            };
+            Some(Hold { reason: reason::ROLLOUT_ABORTED, message, severity })
         }
     }
 }

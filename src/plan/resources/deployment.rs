@@ -68,9 +68,7 @@ fn never_below_size() -> DeploymentStrategy {
 
 /// Always longer than `minReadySeconds`, as the API server demands.
 fn progress_deadline(version: &Version, defaults: TemplateDefaults) -> i32 {
-    let default = defaults.values().startup_seconds;
-    let startup = version.pod.health.as_ref().and_then(|health| health.startup_seconds).unwrap_or(default);
-    PROGRESS_SECONDS + startup.max(default).max(version.probed_start()) + version.pod.min_ready_seconds.unwrap_or(0)
+    PROGRESS_SECONDS + version.longest_start(defaults.values().startup_seconds)
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ pub fn advance<'a>(
     let beside = beside.filter(|_| routed).unwrap_or_default();
     let carried = |route: &Route| {
         let live = observed.routes.as_ref().and_then(|routes| routes.named.get(&route.name));
-        if routed { route_weights(route, live, &standings, creating) } else { None }
+        if routed { route_weights(service, route, live, &standings, creating) } else { None }
     };
     let all = service.routes.iter().map(Cow::Borrowed).chain(lanes::routes(&beside).into_iter().map(Cow::Owned));
     let routes: Vec<_> = all.map(|route| (route.clone(), carried(&route))).collect();
@@ -261,7 +261,13 @@ fn first_weights(standings: &[Standing<'_>], adopting: bool) -> Weights {
 }
 
 /// The weights of one route; None when it is left out because none of its versions can serve.
-fn route_weights(route: &Route, live: Option<&Weights>, standings: &[Standing<'_>], creating: bool) -> Option<Weights> {
+fn route_weights(
+    service: &Validated,
+    route: &Route,
+    live: Option<&Weights>,
+    standings: &[Standing<'_>],
+    creating: bool,
+) -> Option<Weights> {
     let requested = requested_of(route);
     let in_route: Vec<&Standing<'_>> = standings
         .iter()
@@ -284,10 +290,9 @@ fn route_weights(route: &Route, live: Option<&Weights>, standings: &[Standing<'_
     if let Some(next) = settle(&candidates) {
         return Some(in_route.iter().zip(next).map(|(standing, weight)| (standing.name.to_owned(), weight)).collect());
     }
-    // The service is scaled to zero as it stands.
-    let asleep = standings.iter().all(|standing| standing.spec.is_none_or(|spec| spec.replicas == 0));
     match route.on_unready {
-        OnUnready::Fallback if !asleep => None,
+        // The service is scaled to zero as it stands.
+        OnUnready::Fallback if !service.is_scaled_to_zero() => None,
         _ if creating || in_route.iter().all(|standing| standing.routable) => Some(requested),
         _ => live.cloned(),
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::{ActionResult, HandledAction, RolloutState, RolloutStatus, Verb},
+    api::{ActionResult, HandledAction, MAX_HANDLED, RolloutState, RolloutStatus, Verb},
     observe::Weights,
 };
 
@@ -11,9 +11,6 @@ use super::{
     version::time,
     walk::{Situation, forgive},
 };
-
-/// What came of so many actions has room in a status.
-pub const MAX_HANDLED: usize = 64;
 
 /// One thing that somebody asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,9 +22,8 @@ impl Situation<'_> {
             status.analysis = Some(AnalysisRun::new(time(self.now)));
         }
         // The step that it is at became an analysis.
-        let begun = status.step_since.is_some() && status.waits_for.is_none();
-        if begun && matches!(self.step(status), Some(Step::Analysis(_))) && status.step_analysis.is_none() {
-            status.step_analysis = Some(AnalysisRun::new(time(self.now)));
+        if status.step_since.is_some() && status.waits_for.is_none() {
+            self.run_analysis(status);
         }
         let noted = |course: Option<(Course<'_>, &AnalysisRun)>| {
             let (course, run) = course?;

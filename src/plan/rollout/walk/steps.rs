@@ -87,8 +87,15 @@ impl Situation<'_> {
     fn begin_step(&self, status: &mut RolloutStatus) {
         status.step_since = Some(time(self.now));
         status.progressed_at = Some(time(self.now));
-        let measures = matches!(self.step(status), Some(Step::Analysis(_)));
-        status.step_analysis = measures.then(|| AnalysisRun::new(time(self.now)));
+        status.step_analysis = None;
+        self.run_analysis(status);
+    }
+
+    /// Begins the analysis that the current step is, unless it has begun.
+    pub(super) fn run_analysis(&self, status: &mut RolloutStatus) {
+        if matches!(self.step(status), Some(Step::Analysis(_))) {
+            status.step_analysis.get_or_insert_with(|| AnalysisRun::new(time(self.now)));
+        }
     }
 
     /// Every version that is being raised carries what the step gives it. What the others carry may differ while
