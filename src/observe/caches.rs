@@ -348,19 +348,23 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
             observed.marks.destination_rule.clone_from(mark);
         }
         Some(Facts::Service(live)) => observed.service = Some(live.clone()),
-        Some(Facts::ControllerRevision(copies)) if !copies.is_empty() => {
+        Some(Facts::ControllerRevision { copies, .. }) if !copies.is_empty() => {
             observed.copies.insert(key.name.clone(), copies.clone());
         }
-        Some(Facts::ControllerRevision(_)) | None => {}
+        Some(Facts::ControllerRevision { .. }) | None => {}
     }
+    let accepted = match child.facts.as_deref() {
+        Some(Facts::ControllerRevision { accepted, .. }) => Some(*accepted),
+        _ => None,
+    };
     let (name, uid, version) = (key.name.clone(), child.uid.clone(), child.version.clone());
-    observed.children.push(ChildRef { kind: child.kind, name, uid, version, created: child.created });
+    observed.children.push(ChildRef { kind: child.kind, name, uid, version, accepted });
 }
 
 fn kept(key: Key, child: &Child) -> Option<Kept> {
     let revision = typed::<ControllerRevision>(&child.object.open())?;
     let (spec, copies) = (resources::restore(&revision)?, resources::kept_copies(&revision.data.0));
-    Some(Kept { name: key.name, created: child.created, spec, copies })
+    Some(Kept { name: key.name, accepted: resources::acceptance(&revision), spec, copies })
 }
 
 /// Selects the pods that are watched.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
@@ -64,7 +63,6 @@ pub struct Child {
     pub finalizers: Vec<String>,
     /// The value of its `version` label.
     pub version: Option<String>,
-    pub created: Option<Timestamp>,
     /// What it says of itself; none for somebody else's.
     pub facts: Option<Arc<Facts>>,
     /// The object as it would be written; null for somebody else's that is offered to nobody.
@@ -119,7 +117,6 @@ impl Child {
             hosts: if kind == Kind::VirtualService { mesh_hosts(&object.data, &namespace) } else { Vec::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
             version: object.labels().get(labels::VERSION).filter(|_| ours).cloned(),
-            created: object.metadata.creation_timestamp.as_ref().map(|at| at.0),
             object: Packed::of(&content),
             namespace,
             owner,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::util::intstr::IntOrString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::{
     validate::Copies,
 };
 
-use super::{DeploymentFacts, LiveRoutes, LiveService, Weights, deployments};
+use super::{Acceptance, DeploymentFacts, LiveRoutes, LiveService, Weights, deployments};
 
 /// What decisions need of a child.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,8 +30,11 @@ pub enum Facts {
         mark: Option<String>,
     },
     Service(LiveService),
-    /// The copies of ConfigMaps that the kept spec uses.
-    ControllerRevision(Copies),
+    ControllerRevision {
+        /// The copies of ConfigMaps that the kept spec uses.
+        copies: Copies,
+        accepted: Acceptance,
+    },
 }
 
 impl Facts {
@@ -53,7 +56,11 @@ impl Facts {
                 let pinned = object.pointer("/spec/selector/version").and_then(Value::as_str);
                 Some(Self::Service(LiveService { pinned: pinned.map(str::to_owned), targets: targets(object) }))
             }
-            Kind::ControllerRevision => object.get("data").map(resources::kept_copies).map(Self::ControllerRevision),
+            Kind::ControllerRevision => {
+                let kept: ControllerRevision = typed(object)?;
+                let copies = resources::kept_copies(&kept.data.0);
+                Some(Self::ControllerRevision { copies, accepted: resources::acceptance(&kept) })
+            }
             Kind::ServiceAccount | Kind::ConfigMap | Kind::PodDisruptionBudget => None,
         }
     }

@@ -72,6 +72,16 @@ pub struct ChildRef {
     pub uid: String,
     /// The value of its `version` label.
     pub version: Option<String>,
+    /// Of a ControllerRevision.
+    pub accepted: Option<Acceptance>,
+}
+
+/// When the spec of a ControllerRevision was accepted last: the greater, the later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Acceptance {
+    /// Its `revision`, which grows when an older spec comes back.
+    pub number: i64,
+    /// Tells apart those that were made before the number grew.
     pub created: Option<Timestamp>,
 }
 

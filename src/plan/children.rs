@@ -20,6 +20,7 @@ use super::{
         self, Stamp, child_meta, child_name,
         template::{TemplateDefaults, parse_template_id, template_hash, template_id},
     },
+    revisions,
     rollout::{
         Circumstances, Rollout, Standing, requested_of,
         size::{self, Idle, Sizes},
@@ -125,7 +126,7 @@ pub fn build(
     stamp: &Stamp,
 ) -> Built {
     let Decided { service, observed, rollout, placement, idle, around } = *decided;
-    let revision = resources::controller_revision(service, spec, stamp);
+    let revision = resources::controller_revision(service, spec, |name| revisions::number(name, observed), stamp);
     let mut objects = vec![Object::new(Kind::ControllerRevision, &revision)];
     objects.extend(resources::service_account(service, stamp).map(|it| Object::new(Kind::ServiceAccount, &it)));
     objects.extend(copies::objects(service, observed, stamp));
@@ -204,7 +205,7 @@ fn history<'a>(decided: &Decided<'a>, wanted: impl Fn(&ChildRef) -> bool) -> BTr
     let needed = service.versions.iter().filter_map(|version| version.kept_in.as_deref());
     let mut older: Vec<&ChildRef> =
         observed.children.iter().filter(|child| child.kind == Kind::ControllerRevision && !wanted(child)).collect();
-    older.sort_by_key(|child| (Reverse(child.created), &child.name));
+    older.sort_by_key(|child| (Reverse(child.accepted), &child.name));
     let latest = older.into_iter().take(service.history.unwrap_or_default()).map(|child| child.name.as_str());
     accepted.into_iter().chain(needed).chain(latest).collect()
 }

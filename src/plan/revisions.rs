@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::{Microservice, MicroserviceSpec, MicroserviceStatus, RolloutState, RolloutStatus, VersionTraffic},
-    observe::Weights,
+    observe::{Acceptance, Observed, Weights},
     validate::{Copies, Validated, Version, resolve::resolve},
 };
 
@@ -19,7 +19,7 @@ use super::configuration::with_copies;
 pub struct Kept {
     /// Name of the ControllerRevision.
     pub name: String,
-    pub created: Option<Timestamp>,
+    pub accepted: Acceptance,
     pub spec: MicroserviceSpec,
     /// The copies that its revision uses.
     pub copies: Copies,
@@ -39,11 +39,18 @@ pub fn with_older(
         return service;
     }
     let mut history = history();
-    history.sort_by(|one, other| (Reverse(one.created), &one.name).cmp(&(Reverse(other.created), &other.name)));
+    history.sort_by(|one, other| (Reverse(one.accepted), &one.name).cmp(&(Reverse(other.accepted), &other.name)));
     let known: Vec<Version> = history.iter().filter_map(|kept| older(&service, kept)).collect();
     let found = needed.iter().filter_map(|name| known.iter().find(|version| version.name == *name).cloned());
     service.versions.extend(found);
     service
+}
+
+/// Number of the ControllerRevision with the name, which keeps the spec that was accepted last: greater than all others'.
+pub fn number(name: &str, observed: &Observed) -> i64 {
+    let kept = || observed.children.iter().filter_map(|child| Some((child, child.accepted?)));
+    let latest = kept().min_by_key(|(child, accepted)| (Reverse(*accepted), &child.name));
+    latest.map_or(1, |(child, accepted)| accepted.number.saturating_add(i64::from(child.name != name)).max(1))
 }
 
 /// Names of the revisions that accepted specs make.

@@ -6,9 +6,10 @@ use kube::{Resource, ResourceExt};
 
 use crate::{
     api::{Microservice, Provider},
+    observe::Acceptance,
     plan::{
         configuration::with_copies,
-        resources::{kept_copies, restore},
+        resources::{acceptance, kept_copies, restore},
     },
     validate::resolve::resolve,
 };
@@ -21,7 +22,7 @@ pub struct Revision {
     pub name: String,
     pub image: String,
     /// When a spec that makes it was accepted last.
-    pub created: Option<Timestamp>,
+    pub accepted: Acceptance,
 }
 
 /// The kept revisions of a Microservice, the latest first, without the one that its spec asks for.
@@ -31,7 +32,7 @@ pub fn kept(microservice: &Microservice, all: &[ControllerRevision]) -> Vec<Revi
     let own = all.iter().filter(|it| it.owner_references().iter().any(|owner| Some(owner.uid.as_str()) == uid));
     let mut found: Vec<Revision> =
         own.filter_map(|it| revision(microservice, it)).filter(|it| Some(it.name.as_str()) != newest).collect();
-    found.sort_by(|one, other| (other.created, &one.name).cmp(&(one.created, &other.name)));
+    found.sort_by(|one, other| (other.accepted, &one.name).cmp(&(one.accepted, &other.name)));
     let mut kept: Vec<Revision> = Vec::new();
     for revision in found {
         if !kept.iter().any(|known| known.name == revision.name) {
@@ -45,8 +46,7 @@ fn revision(microservice: &Microservice, kept: &ControllerRevision) -> Option<Re
     let spec = restore(kept).filter(|spec| spec.image.is_some())?;
     let service = resolve(&Microservice { spec, ..microservice.clone() }, Provider::default());
     let version = with_copies(service.versions.into_iter().next()?, kept_copies(&kept.data.0), &service.identity);
-    let created = kept.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    Some(Revision { name: version.name, image: version.image, created })
+    Some(Revision { name: version.name, image: version.image, accepted: acceptance(kept) })
 }
 
 /// The name of the revision that is meant: by its name, by the beginning of it, or by how many revisions back it is.
@@ -68,7 +68,7 @@ pub fn chosen(kept: &[Revision], asked: &str, now: Timestamp) -> Result<String, 
 
 fn listed(kept: &[Revision], now: Timestamp) -> String {
     let line = |(index, it): (usize, &Revision)| {
-        let age = it.created.map(|at| format!(", {} ago", age(at, now))).unwrap_or_default();
+        let age = it.accepted.created.map(|at| format!(", {} old", age(at, now))).unwrap_or_default();
         format!("{} {} ({}{age})", index + 1, it.name, it.image)
     };
     kept.iter().enumerate().map(line).collect::<Vec<_>>().join("; ")
@@ -101,6 +101,19 @@ mod tests {
     }
 
     #[test]
+    fn a_revision_that_came_back_is_the_latest() {
+        let numbered = |minute: i32, image: &str, number: i64| ControllerRevision {
+            revision: Some(number),
+            ..accepted("u-1", minute, json!({"image": image}))
+        };
+        let newest = resolve(&microservice(""), Provider::Istio).versions[0].name.clone();
+        let all = [numbered(1, "x:1", 3), numbered(2, "x:2", 2), numbered(3, "x:3", 4)];
+        let kept = kept(&microservice(&newest), &all);
+        let images: Vec<&str> = kept.iter().map(|it| it.image.as_str()).collect();
+        assert_eq!(images, ["x:1", "x:2"], "x:2 was left for x:1 before x:3 came");
+    }
+
+    #[test]
     fn revisions_are_counted_back_from_the_newest() {
         let settings = |hash: &str| {
             let references = json!([{"configMapRef": {"name": "settings"}}]);
@@ -128,7 +141,7 @@ mod tests {
             assert_eq!(chosen(&kept, asked, now), expected, "{asked}");
         }
         for (asked, told) in [
-            ("0", format!("no revision 0 is kept; there are: 1 {} (x:1, 56m ago); 2 ", kept[0].name)),
+            ("0", format!("no revision 0 is kept; there are: 1 {} (x:1, 56m old); 2 ", kept[0].name)),
             ("4", "no revision 4 is kept; there are: 1 r-".to_owned()),
             (newest.as_str(), format!("no revision {newest} is kept; there are: ")),
             ("r-", "r- is the beginning of several revisions: 1 r-".to_owned()),

@@ -238,6 +238,8 @@ fn masked(mut object: Value) -> Value {
     }
     if let Some(object) = object.as_object_mut() {
         object.remove("status");
+        // Of a ControllerRevision: how many came before.
+        object.remove("revision");
     }
     for path in ["/spec/clusterIP", "/spec/clusterIPs"] {
         if let Some(value) = object.pointer_mut(path) {

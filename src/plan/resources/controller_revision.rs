@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Stamp, child_meta, digest::digest};
 use crate::{
     api::MicroserviceSpec,
+    observe::Acceptance,
     validate::{Copies, Validated},
 };
 
@@ -18,21 +19,31 @@ const HASH_LENGTH: usize = 8;
 const COPIES: &str = "configMapCopies";
 
 /// Keeps a spec, without the weights of its versions and without the size that an autoscaler may change: they change
-/// often, and are recovered from the status.
-pub fn controller_revision(service: &Validated, spec: &MicroserviceSpec, stamp: &Stamp) -> ControllerRevision {
+/// often, and are recovered from the status. `number` tells when it was accepted, by its name.
+pub fn controller_revision(
+    service: &Validated,
+    spec: &MicroserviceSpec,
+    number: impl FnOnce(&str) -> i64,
+    stamp: &Stamp,
+) -> ControllerRevision {
     let mut data = kept(spec);
     let copies = service.newest_revision().map(|newest| &newest.copies).filter(|copies| !copies.is_empty());
     if let (Some(copies), Some(fields)) = (copies, data.as_object_mut()) {
         fields.insert(COPIES.to_owned(), json!(copies));
     }
     let name = format!("{}-accepted-{}", service.identity.name, digest(&data, HASH_LENGTH));
+    let number = number(&name);
     ControllerRevision {
         metadata: child_meta(service, stamp, name, None),
         data: RawExtension(data),
-        // The data is immutable and names the object, so there is nothing to count; a number that grew would be a
-        // write whenever an older spec comes back.
-        revision: Some(1),
+        revision: Some(number),
     }
+}
+
+/// When the spec that a revision keeps was accepted last.
+pub fn acceptance(revision: &ControllerRevision) -> Acceptance {
+    let created = revision.metadata.creation_timestamp.as_ref().map(|at| at.0);
+    Acceptance { number: revision.revision.unwrap_or_default(), created }
 }
 
 /// The spec that a revision keeps, without weights and of size 1; nothing if it holds no spec.
@@ -78,7 +89,7 @@ mod tests {
 
     fn of(fields: Value) -> ControllerRevision {
         let spec = testing::spec(fields);
-        controller_revision(&testing::resolved(&spec), &spec, &stamp())
+        controller_revision(&testing::resolved(&spec), &spec, |_| 1, &stamp())
     }
 
     #[test]
@@ -100,7 +111,6 @@ mod tests {
         let built = of(fields(10, "a:2"));
         let name = built.metadata.name.unwrap();
         assert_eq!(name, format!("order-service-accepted-{}", digest(&built.data.0, 8)));
-        assert_eq!(built.revision, Some(1));
         assert_eq!(built.data.0.get("replicas"), None);
         assert_eq!(built.data.0.pointer("/versions/0/weight"), None);
     }
@@ -109,10 +119,10 @@ mod tests {
     fn it_keeps_which_copies_a_revision_uses() {
         let spec = testing::spec(json!({"versions": [], "image": "a:1"}));
         let mut service = testing::resolved(&spec);
-        let plain = controller_revision(&service, &spec, &stamp());
+        let plain = controller_revision(&service, &spec, |_| 1, &stamp());
         assert_eq!(kept_copies(&plain.data.0), Copies::new());
         service.versions[0].copies = Copies::from([("settings".to_owned(), "settings-1".to_owned())]);
-        let built = controller_revision(&service, &spec, &stamp());
+        let built = controller_revision(&service, &spec, |_| 1, &stamp());
         assert_ne!(built.metadata.name, plain.metadata.name, "another configuration is another accepted spec");
         assert_eq!(kept_copies(&built.data.0), service.versions[0].copies);
         assert_eq!(restore(&built), restore(&plain));

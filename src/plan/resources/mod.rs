@@ -32,7 +32,7 @@ use crate::{
 
 pub use crate::validate::digest;
 pub use config_map::config_map;
-pub use controller_revision::{controller_revision, kept_copies, restore};
+pub use controller_revision::{acceptance, controller_revision, kept_copies, restore};
 pub use deployment::deployment;
 pub use disruption_budget::disruption_budget;
 pub use pod::pod_template;

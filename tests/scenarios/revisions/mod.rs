@@ -8,9 +8,10 @@ use crate::{
 };
 use microservice_operator::{
     api::{LimitedBy, Microservice, Provider, Verb},
-    plan::object::Kind,
+    plan::{object::Kind, resources},
     validate::resolve::resolve,
 };
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::json;
 
 const STEPS: &str = ", rollout: {steps: [{weight: 5}, {pause: {duration: 60s}}, {weight: 50}, {pause: {}}]}";
@@ -54,6 +55,16 @@ fn promoting() -> (World, String, String) {
 
 fn deployment(version: &str) -> String {
     format!("order-service-{version}")
+}
+
+/// Images of the accepted specs that are kept, the latest first, with their numbers.
+fn kept(world: &World) -> Vec<(String, i64)> {
+    let children = world.caches.of(Kind::ControllerRevision).unwrap();
+    let found = children.find("shop/order-service").into_iter();
+    let kept = found.map(|(_, child)| serde_json::from_value(child.object.open()).unwrap());
+    let mut kept: Vec<ControllerRevision> = kept.collect();
+    kept.sort_by_key(|it| std::cmp::Reverse(resources::acceptance(it)));
+    kept.iter().map(|it| (it.data.0["image"].as_str().unwrap().to_owned(), it.revision.unwrap())).collect()
 }
 
 fn revisions(world: &World) -> usize {
@@ -198,6 +209,43 @@ fn the_scale_does_not_oscillate_on_the_way() {
     };
     assert_eq!(seen, [of(3, &one), of(3, &two), of(5, &two)]);
     assert_eq!(world.replicas(&two), 5);
+}
+
+#[test]
+fn the_history_is_in_the_order_in_which_specs_were_accepted_last() {
+    let more = ", drain: 5s, revisionHistoryLimit: 1";
+    let (mut world, _) = running(more);
+    let of = |images: &[(&str, i64)]| -> Vec<(String, i64)> {
+        images.iter().map(|(image, number)| (format!("x:{image}"), *number)).collect()
+    };
+    assert_eq!(kept(&world), of(&[("1", 1)]));
+    for (image, expected) in
+        [("2", [("2", 2), ("1", 1)]), ("1", [("1", 3), ("2", 2)]), ("3", [("3", 4), ("1", 3)])]
+    {
+        edit(&mut world, &service(image, more));
+        world.settle();
+        world.pass(60);
+        assert_eq!(kept(&world), of(&expected));
+    }
+    // What was kept before there were numbers is in the order in which it was made.
+    for (name, child) in world.caches.of(Kind::ControllerRevision).unwrap().find("shop/order-service") {
+        let mut object = child.object.open();
+        object["revision"] = json!(1);
+        object["metadata"]["creationTimestamp"] = match object["data"]["image"].as_str() {
+            Some("x:3") => json!("2026-01-01T00:00:02Z"),
+            _ => json!("2026-01-01T00:00:01Z"),
+        };
+        world.meddle(Kind::ControllerRevision, &name.name, |live| {
+            *live = object;
+            true
+        });
+    }
+    world.settle();
+    assert_eq!(kept(&world), of(&[("3", 1), ("1", 1)]));
+    edit(&mut world, &service("1", more));
+    world.settle();
+    world.pass(60);
+    assert_eq!(kept(&world), of(&[("1", 2), ("3", 1)]));
 }
 
 #[test]
