@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    ChildRef, DependencyState, Foreign, Mesh, Observed, Shard,
+    ChildRef, DependencyState, Foreign, Holder, Mesh, Observed, Shard,
     cache::{Cache, Key, Written},
     child::{Child, Owner},
     facts::{Facts, typed},
@@ -281,7 +281,7 @@ impl Caches {
             .filter_map(|(kind, name)| {
                 let child = self.child(kind, &Key::new(&identity.namespace, &name))?;
                 let foreign = !belongs(&child, identity) && !adoptable(&child, identity);
-                foreign.then(|| ((kind, name), child.owner.controller()))
+                foreign.then(|| ((kind, name), holder(&child, identity)))
             })
             .collect()
     }
@@ -329,7 +329,21 @@ pub fn belongs(child: &Child, identity: &Identity) -> bool {
 
 /// Whether the object's annotation hands it to this Microservice. An object has one controller at most.
 pub fn adoptable(child: &Child, identity: &Identity) -> bool {
-    child.owner == Owner::Nobody && child.adoptable_by.as_deref() == Some(identity.name.as_str())
+    let offered = child.owner == Owner::Nobody && child.adoptable_by.as_deref() == Some(identity.name.as_str());
+    offered && fits(child, identity)
+}
+
+/// Whether what cannot be changed of it is as this Microservice needs it.
+fn fits(child: &Child, identity: &Identity) -> bool {
+    child.kind != Kind::Deployment || child.selects.as_deref() == Some(identity.name.as_str())
+}
+
+fn holder(child: &Child, identity: &Identity) -> Holder {
+    match child.owner.controller() {
+        Some(controller) => Holder::Controller(controller),
+        None if fits(child, identity) => Holder::Nobody,
+        None => Holder::OtherPods,
+    }
 }
 
 fn note_child(observed: &mut Observed, key: &Key, child: &Child) {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{ResourceExt, core::DynamicObject};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     api::{GROUP, MANAGER, labels},
     observe::Controller,
-    plan::object::Kind,
+    plan::{object::Kind, resources},
     validate::model::host,
 };
 
@@ -58,6 +58,8 @@ pub struct Child {
     pub owner: Owner,
     /// The Microservice that may take the object over.
     pub adoptable_by: Option<String>,
+    /// The Microservice whose version a Deployment's selector, which cannot change, selects.
+    pub selects: Option<String>,
     pub deleting: bool,
     /// What holds its deletion up.
     pub finalizers: Vec<String>,
@@ -112,6 +114,7 @@ impl Child {
             uid: object.uid().unwrap_or_default(),
             resource_version: object.resource_version().unwrap_or_default(),
             adoptable_by,
+            selects: if kind == Kind::Deployment { selects(object) } else { None },
             deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             hosts: if kind == Kind::VirtualService { mesh_hosts(&object.data, &namespace) } else { Vec::new() },
@@ -132,6 +135,15 @@ fn owner_of(object: &DynamicObject) -> Owner {
         return Owner::Microservice { name: owner.name.clone(), uid: owner.uid.clone() };
     }
     Owner::Other(Controller { kind: owner.kind.clone(), name: owner.name.clone() })
+}
+
+fn selects(object: &DynamicObject) -> Option<String> {
+    let selector = object.data.pointer("/spec/selector")?;
+    let label = |key: &str| selector.get("matchLabels")?.get(key)?.as_str();
+    let (service, version) = (label(labels::SERVICE)?, label(labels::VERSION)?);
+    let ours = json!({"matchLabels": resources::labels::selector(service, Some(version))});
+    let named = object.metadata.name.as_deref() == Some(resources::child_name(service, version).as_str());
+    (named && *selector == ours).then(|| service.to_owned())
 }
 
 /// The size has another owner and is no longer the operator's. Who sets what the operator has set owns it too, and
@@ -213,8 +225,6 @@ impl View for Child {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn deployment(version: &str, changed: &Value) -> Child {

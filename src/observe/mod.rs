@@ -17,7 +17,7 @@ pub use cache::{Cache, Key, Written};
 pub use caches::{Caches, Source};
 pub use clock::Clock;
 pub use model::{
-    Acceptance, ChildRef, Controller, DependencyState, DeploymentFacts, Foreign, LiveRoutes, LiveService, Mesh, Observed,
+    Acceptance, ChildRef, Controller, DependencyState, DeploymentFacts, Foreign, Holder, LiveRoutes, LiveService, Mesh, Observed,
     ObservedVersion, PodFacts, Weights,
 };
 pub use providers::Providers;

@@ -54,8 +54,18 @@ pub struct Observed {
     pub dependencies: Vec<DependencyState>,
 }
 
-/// Objects of somebody else's by kind and name, with the controller of each that has one.
-pub type Foreign = BTreeMap<(Kind, String), Option<Controller>>;
+/// Objects of somebody else's by kind and name.
+pub type Foreign = BTreeMap<(Kind, String), Holder>;
+
+/// Whose an object is that is not the Microservice's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    Controller(Controller),
+    /// It may be handed over.
+    Nobody,
+    /// Nobody controls it, and it selects other pods for good, so that it cannot be handed over.
+    OtherPods,
+}
 
 /// The object that controls another one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -178,7 +178,7 @@ impl State {
             name: name.clone(),
             uid: name.clone(),
             version: version.clone(),
-            created: None,
+            accepted: None,
         };
         let routes = |default: &Weights| LiveRoutes {
             default: default.clone(),

@@ -90,6 +90,35 @@ fn a_clash_with_an_object_of_another_controller_names_it_and_suggests_no_adoptio
 }
 
 #[test]
+fn only_a_deployment_that_selects_the_versions_pods_may_be_taken_over() {
+    let name = "order-service-v1";
+    for annotations in [json!({}), json!({"microservice-operator.dev/adopt": NAME})] {
+        assert_eq!(
+            clash(Kind::Deployment, name, theirs(Value::Null, annotations)),
+            "a Deployment named order-service-v1 exists and belongs to somebody else, and cannot be taken over, since its \
+             selector, which nobody can change, selects other pods: delete it, or rename the version or this Microservice"
+        );
+    }
+    let mut world = World::new(&two(90, 10));
+    world.settle();
+    world.pass(10);
+    for annotations in [json!({}), json!({"microservice-operator.dev/adopt": NAME})] {
+        let free = annotations == json!({});
+        world.meddle(Kind::Deployment, name, |deployment| {
+            let metadata = deployment["metadata"].as_object_mut().unwrap();
+            metadata.remove("ownerReferences");
+            metadata.insert("annotations".into(), annotations);
+            true
+        });
+        world.settle();
+        let (stalled, _, message) = world.condition("Stalled");
+        assert_eq!(stalled == "True", free, "{message}");
+        assert_eq!(message.ends_with("take it over with the annotation microservice-operator.dev/adopt: order-service"), free);
+        assert_eq!(world.object(Kind::Deployment, name)["metadata"]["ownerReferences"].is_array(), !free);
+    }
+}
+
+#[test]
 fn a_clash_with_what_an_earlier_microservice_of_this_name_left_says_that_it_goes() {
     let earlier = controller("microservice-operator.dev/v1alpha1", "Microservice", NAME);
     assert_eq!(

@@ -4,7 +4,7 @@ mod rollout;
 
 use crate::{
     api::{LimitedBy, Provider, conditions::reason},
-    observe::{Controller, Foreign, Mesh, Observed, child::MICROSERVICE},
+    observe::{Foreign, Holder, Mesh, Observed, child::MICROSERVICE},
     validate::{Validated, Version},
 };
 
@@ -70,7 +70,7 @@ pub fn holds(
     contested: &Contested,
 ) -> Vec<Hold> {
     let mut holds: Vec<Hold> =
-        clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by.as_ref())).collect();
+        clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by)).collect();
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
     holds.extend(copies::holds(service, observed));
     holds.extend(adoption::hold(service, observed, rollout));
@@ -99,7 +99,7 @@ pub fn holds(
     holds
 }
 
-fn clash(service: &Validated, kind: Kind, name: &str, by: Option<&Controller>) -> Hold {
+fn clash(service: &Validated, kind: Kind, name: &str, by: &Holder) -> Hold {
     let own = &service.identity.name;
     let rename = match kind {
         Kind::ConfigMap => "rename the ConfigMap of which this would be the copy",
@@ -111,18 +111,22 @@ fn clash(service: &Validated, kind: Kind, name: &str, by: Option<&Controller>) -
         _ => "rename this Microservice",
     };
     let whose = match by {
-        None if kind == Kind::ConfigMap => format!("belongs to somebody else: delete or rename it, or {rename}"),
-        None => format!(
+        Holder::Nobody if kind == Kind::ConfigMap => format!("belongs to somebody else: delete or rename it, or {rename}"),
+        Holder::OtherPods => format!(
+            "belongs to somebody else, and cannot be taken over, since its selector, which nobody can change, selects \
+             other pods: delete it, or {rename}"
+        ),
+        Holder::Nobody => format!(
             "belongs to somebody else: delete or rename it, {rename}, or let the operator take it over with the \
              annotation {}: {own}",
             crate::api::labels::ADOPT
         ),
-        Some(by) if by.kind == MICROSERVICE && by.name == *own => {
+        Holder::Controller(by) if by.kind == MICROSERVICE && by.name == *own => {
             "belongs to an earlier Microservice of this name: it is made anew as soon as the cluster has removed it; \
              if that does not happen, delete it"
                 .to_owned()
         }
-        Some(by) => format!("is controlled by the {} {}: {rename}, or let go of the object there", by.kind, by.name),
+        Holder::Controller(by) => format!("is controlled by the {} {}: {rename}, or let go of the object there", by.kind, by.name),
     };
     let kind = kind.api_resource().kind;
     Hold {
