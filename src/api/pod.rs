@@ -89,7 +89,7 @@ pub struct PodSettings {
     pub pod_security_context: Option<Box<core::PodSecurityContext>>,
     /// ServiceAccount to run as. Default: one of the service's own, made by the operator, whose token is not mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(max = 253), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
     pub service_account_name: Option<String>,
     /// Whether the ServiceAccount's token is mounted. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +108,7 @@ pub struct PodSettings {
     pub topology_spread_constraints: Vec<core::TopologySpreadConstraint>,
     /// PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 253), pattern(r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"))]
     pub priority_class_name: Option<String>,
     /// Further labels of the pods, outside the reserved prefixes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

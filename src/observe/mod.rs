@@ -17,8 +17,8 @@ pub use cache::{Cache, Key, Written};
 pub use caches::{Caches, Source};
 pub use clock::Clock;
 pub use model::{
-    Acceptance, ChildRef, Controller, DependencyState, DeploymentFacts, Foreign, Holder, LiveRoutes, LiveService, Mesh, Observed,
-    ObservedVersion, PodFacts, Weights,
+    Acceptance, ChildRef, Controller, DependencyState, DeploymentFacts, Foreign, Holder, LiveRoutes, LiveService, Mesh,
+    Observed, ObservedVersion, PodFacts, Weights,
 };
 pub use providers::Providers;
 pub use shard::Shard;

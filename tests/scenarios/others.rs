@@ -113,7 +113,10 @@ fn only_a_deployment_that_selects_the_versions_pods_may_be_taken_over() {
         world.settle();
         let (stalled, _, message) = world.condition("Stalled");
         assert_eq!(stalled == "True", free, "{message}");
-        assert_eq!(message.ends_with("take it over with the annotation microservice-operator.dev/adopt: order-service"), free);
+        assert_eq!(
+            message.ends_with("take it over with the annotation microservice-operator.dev/adopt: order-service"),
+            free
+        );
         assert_eq!(world.object(Kind::Deployment, name)["metadata"]["ownerReferences"].is_array(), !free);
     }
 }

@@ -69,8 +69,7 @@ pub fn holds(
     clashes: &Foreign,
     contested: &Contested,
 ) -> Vec<Hold> {
-    let mut holds: Vec<Hold> =
-        clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by)).collect();
+    let mut holds: Vec<Hold> = clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by)).collect();
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
     holds.extend(copies::holds(service, observed));
     holds.extend(adoption::hold(service, observed, rollout));
@@ -111,7 +110,9 @@ fn clash(service: &Validated, kind: Kind, name: &str, by: &Holder) -> Hold {
         _ => "rename this Microservice",
     };
     let whose = match by {
-        Holder::Nobody if kind == Kind::ConfigMap => format!("belongs to somebody else: delete or rename it, or {rename}"),
+        Holder::Nobody if kind == Kind::ConfigMap => {
+            format!("belongs to somebody else: delete or rename it, or {rename}")
+        }
         Holder::OtherPods => format!(
             "belongs to somebody else, and cannot be taken over, since its selector, which nobody can change, selects \
              other pods: delete it, or {rename}"
@@ -126,7 +127,9 @@ fn clash(service: &Validated, kind: Kind, name: &str, by: &Holder) -> Hold {
              if that does not happen, delete it"
                 .to_owned()
         }
-        Holder::Controller(by) => format!("is controlled by the {} {}: {rename}, or let go of the object there", by.kind, by.name),
+        Holder::Controller(by) => {
+            format!("is controlled by the {} {}: {rename}, or let go of the object there", by.kind, by.name)
+        }
     };
     let kind = kind.api_resource().kind;
     Hold {

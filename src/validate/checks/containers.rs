@@ -119,6 +119,20 @@ pub(super) fn resource_names_are_known(spec: &MicroserviceSpec, resolved: &Valid
     })
 }
 
+/// Huge pages are given out only beside processor time or memory.
+pub(super) fn huge_pages_are_not_alone(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_resources(spec, resolved, |resources| {
+        if amounts(resources).any(|(_, name, _)| name == "cpu" || name == "memory") {
+            return Vec::new();
+        }
+        let huge = amounts(resources).find(|(_, name, _)| name.starts_with("hugepages-"));
+        let told = huge.map(|(field, name, _)| {
+            (format!("{field}[{name}]"), format!("{name} needs cpu or memory beside it: ask for one of them, too"))
+        });
+        told.into_iter().collect()
+    })
+}
+
 /// Whoever runs as root says so twice, because the default profile forbids it.
 pub(super) fn root_is_meant(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
     each_version(spec, resolved, |scope| {

@@ -4,10 +4,14 @@ use k8s_openapi::api::core::v1::ResourceFieldSelector;
 
 use crate::{
     api::{APP_CONTAINER, MicroserviceSpec},
-    validate::{Dependency, Problem, Validated},
+    validate::{Dependency, Problem, Validated, quantity::Quantity},
 };
 
 use super::scope::{Scope, each_version};
+
+/// What the API server lets amounts be divided by.
+const CPU_UNITS: &[&str] = &["1m", "1"];
+const SIZE_UNITS: &[&str] = &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 
 /// Variables that the operator sets itself.
 const OWN: [&str; 2] = ["SERVICE_NAME", "SERVICE_VERSION"];
@@ -74,23 +78,50 @@ pub(super) fn dependency_variables_are_free(spec: &MicroserviceSpec, resolved: &
 pub(super) fn fields_name_containers(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
     each_version(spec, resolved, |scope| {
         let known = container_names(scope);
-        let mut problems = Vec::new();
-        for container in scope.containers() {
-            for variable in container.env {
-                let field = variable.value.value_from.as_ref().and_then(|from| from.resource_field_ref.as_ref());
-                problems.extend(field.and_then(|field| unknown(field, &known, &variable.path, false)));
-            }
-        }
-        for volume in scope.entries("volumes", |pod| &pod.volumes, |volume| &volume.name) {
-            let own = volume.value.downward_api.iter().filter_map(|source| source.items.as_ref());
-            let sources = volume.value.projected.iter().filter_map(|projected| projected.sources.as_ref()).flatten();
-            let projected = sources.filter_map(|source| source.downward_api.as_ref()?.items.as_ref());
-            for field in own.chain(projected).flatten().filter_map(|item| item.resource_field_ref.as_ref()) {
-                problems.extend(unknown(field, &known, &volume.path, true));
-            }
-        }
-        problems
+        let fields = resource_fields(scope).into_iter();
+        fields.filter_map(|field| unknown(field.selector, &known, &field.path, field.of_volume)).collect()
     })
+}
+
+/// What a container's resources are counted in is a unit that Kubernetes counts them in.
+pub(super) fn divisors_fit(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        let told = |field: ResourceField<'_>| {
+            let units = if field.selector.resource.ends_with(".cpu") { CPU_UNITS } else { SIZE_UNITS };
+            let divisor = &field.selector.divisor.as_ref()?.0;
+            let amount = divisor.parse::<Quantity>();
+            let fits = amount.is_ok_and(|amount| ["0"].iter().chain(units).any(|unit| unit.parse() == Ok(amount)));
+            let message =
+                format!("{divisor:?} cannot be the divisor of {}: write {}", field.selector.resource, units.join(", "));
+            (!fits).then(|| Problem::new(field.path, message))
+        };
+        resource_fields(scope).into_iter().filter_map(told).collect()
+    })
+}
+
+/// A reference to an amount of a container's resources.
+struct ResourceField<'a> {
+    path: String,
+    selector: &'a ResourceFieldSelector,
+    of_volume: bool,
+}
+
+fn resource_fields<'a>(scope: &Scope<'a>) -> Vec<ResourceField<'a>> {
+    let mut fields = Vec::new();
+    for container in scope.containers() {
+        fields.extend(container.env.into_iter().filter_map(|variable| {
+            let selector = variable.value.value_from.as_ref()?.resource_field_ref.as_ref()?;
+            Some(ResourceField { path: variable.path, selector, of_volume: false })
+        }));
+    }
+    for volume in scope.entries("volumes", |pod| &pod.volumes, |volume| &volume.name) {
+        let own = volume.value.downward_api.iter().filter_map(|source| source.items.as_ref());
+        let sources = volume.value.projected.iter().filter_map(|projected| projected.sources.as_ref()).flatten();
+        let projected = sources.filter_map(|source| source.downward_api.as_ref()?.items.as_ref());
+        let selectors = own.chain(projected).flatten().filter_map(|item| item.resource_field_ref.as_ref());
+        fields.extend(selectors.map(|selector| ResourceField { path: volume.path.clone(), selector, of_volume: true }));
+    }
+    fields
 }
 
 fn container_names<'a>(scope: &Scope<'a>) -> Vec<&'a str> {

@@ -115,9 +115,7 @@ pub(super) fn selectors_are_selectors(spec: &MicroserviceSpec, resolved: &Valida
         for (index, constraint) in scope.pod().topology_spread_constraints.iter().enumerate() {
             let path = scope.path(is_own, format_args!("topologySpreadConstraints[{index}]"));
             let mut reasons = constraint.label_selector.as_ref().map(selector).unwrap_or_default();
-            reasons.extend(syntax::label_key(&constraint.topology_key).err().map(|reason| {
-                format!("topologyKey {:?} is not the key of a label: {reason}", constraint.topology_key)
-            }));
+            reasons.extend(topology(&constraint.topology_key));
             let keys = constraint.match_label_keys.iter().flatten();
             let selected = constraint.label_selector.as_ref();
             let twice = keys.filter(|key| selected.is_some_and(|it| selects_by(it, key)));
@@ -168,7 +166,17 @@ fn pod_term(term: &PodAffinityTerm) -> Vec<String> {
     let alone = given
         .filter(|_| term.label_selector.is_none())
         .map(|(field, _)| format!("{field} narrows a labelSelector, which is not given: add it, or remove {field}"));
-    selectors.into_iter().flatten().flat_map(selector).chain(alone).collect()
+    let namespaces = term.namespaces.iter().flatten().filter_map(|name| {
+        let reason = syntax::dns_label(name).err()?;
+        Some(format!("{name:?} is no namespace: its name {reason}"))
+    });
+    let places = topology(&term.topology_key).into_iter().chain(namespaces);
+    selectors.into_iter().flatten().flat_map(selector).chain(alone).chain(places).collect()
+}
+
+fn topology(key: &str) -> Option<String> {
+    let reason = syntax::label_key(key).err()?;
+    Some(format!("topologyKey {key:?} is not the key of a label: {reason}"))
 }
 
 fn node_term(term: &NodeSelectorTerm) -> Vec<String> {
@@ -215,7 +223,10 @@ fn expression(key: &str, operator: &str, values: Option<&[String]>) -> Option<St
         "Gt" | "Lt" if values.len() != 1 || values.iter().any(|value| value.parse::<i64>().is_err()) => {
             Some(format!("{key} {operator} needs exactly one value, a whole number"))
         }
-        _ => None,
+        _ => values.iter().find_map(|value| {
+            let reason = syntax::label_value(value).err()?;
+            Some(format!("\"{key}: {value}\" is not a label: {reason}"))
+        }),
     }
 }
 

@@ -6,12 +6,12 @@ use crate::{
     read::told,
     world::{Pods, World},
 };
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use microservice_operator::{
     api::{LimitedBy, Microservice, Provider, Verb},
     plan::{object::Kind, resources},
     validate::resolve::resolve,
 };
-use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::json;
 
 const STEPS: &str = ", rollout: {steps: [{weight: 5}, {pause: {duration: 60s}}, {weight: 50}, {pause: {}}]}";
@@ -219,9 +219,7 @@ fn the_history_is_in_the_order_in_which_specs_were_accepted_last() {
         images.iter().map(|(image, number)| (format!("x:{image}"), *number)).collect()
     };
     assert_eq!(kept(&world), of(&[("1", 1)]));
-    for (image, expected) in
-        [("2", [("2", 2), ("1", 1)]), ("1", [("1", 3), ("2", 2)]), ("3", [("3", 4), ("1", 3)])]
-    {
+    for (image, expected) in [("2", [("2", 2), ("1", 1)]), ("1", [("1", 3), ("2", 2)]), ("3", [("3", 4), ("1", 3)])] {
         edit(&mut world, &service(image, more));
         world.settle();
         world.pass(60);
