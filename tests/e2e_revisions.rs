@@ -94,10 +94,14 @@ fn images_follow_each_other_step_by_step() {
         sized(&space, &three, 4).await;
         let history = eventually(|| async {
             let all: Api<ControllerRevision> = space.api();
-            let names = all.list(&ListParams::default()).await.ok()?.items;
-            (names.len() == 3).then_some(names)
+            let kept = all.list(&ListParams::default()).await.ok()?.items;
+            let mut kept: Vec<_> = kept.iter().map(|it| (it.data.0["image"].to_string(), it.revision)).collect();
+            kept.sort();
+            (kept.len() == 3).then_some(kept)
         });
-        history.await.expect("one accepted spec an image");
+        let numbered = |image: i32, number: i64| (format!("\"registry.example/a:{image}\""), Some(number));
+        let kept = history.await.expect("one accepted spec an image");
+        assert_eq!(kept, [numbered(1, 3), numbered(2, 2), numbered(3, 4)], "the first one came back before the third");
         assert_eq!(api.list(&ListParams::default()).await.unwrap().items.len(), 1);
     });
 }

@@ -67,6 +67,8 @@ fn limits() -> Vec<(&'static str, Value)> {
         ("exec", json!({"required": ["command"]})),
         ("exec.command", json!({"minItems": 1})),
         ("grpc.port", between(1, 65535)),
+        ("httpGet.port", between(1, 65535)),
+        ("tcpSocket.port", between(1, 65535)),
         ("httpGet.scheme", one_of(&["HTTP", "HTTPS"])),
         ("httpHeaders.name", matching("^[-A-Za-z0-9]+$")),
         ("sleep.seconds", between(1, 86400)),

@@ -134,6 +134,7 @@ pub struct Health {
     pub path: Option<String>,
     /// Name of one of the `ports`, or a number. Default: the first of the `ports`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "maximum" = 65535))]
     pub port: Option<IntOrString>,
     /// Service name sent to a gRPC health endpoint (grpc.health.v1).
     #[serde(default, skip_serializing_if = "Option::is_none")]

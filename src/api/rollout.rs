@@ -55,7 +55,7 @@ pub struct RolloutPolicy {
     /// list those that it has. Only where a mesh carries the routes. Default: all versions keep all of their pods until
     /// the rollout is completed, so that going back is at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("minimum" = 1, "pattern" = PERCENTAGE))]
+    #[schemars(extend("minimum" = 1, "maximum" = i32::MAX, "pattern" = PERCENTAGE))]
     pub max_surge: Option<IntOrString>,
     /// Which older revisions of an `image` are gone back to without the steps, as soon as their pods are ready. Default:
     /// the one that served before the last rollout, for as long as it runs.

@@ -28,6 +28,7 @@ pub struct MicroserviceStatus {
     pub weights: Option<String>,
     /// Each version's traffic, with what limits it. Versions that were removed stay until they have drained.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 512))]
     pub traffic: Vec<VersionTraffic>,
     /// How far the rollout is that the spec's policy asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

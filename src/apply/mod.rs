@@ -143,6 +143,9 @@ impl Applier {
         let watched = watched(object);
         let digest = diff::digest(&watched);
         let Some(write) = self.decide(identity, object, (&watched, digest), live.as_deref())? else { return Ok(()) };
+        if write == Write::Create && object.is_without_content() {
+            return Err(Error::Leaving { kind: object.kind, name: object.name.clone() });
+        }
         self.confirmed.confirm(&self.client, (identity, seen), write == Write::Create, asked).await?;
         let desired = diff::stamped(&watched, digest);
         let (mut params, mut body) = (PatchParams::apply(MANAGER), desired.clone());
@@ -313,6 +316,22 @@ mod tests {
         let identity = Identity { namespace: "shop".into(), name: "a".into(), uid: "0".into(), ..Identity::default() };
         let applier = Applier::new(answering(code, reason), caches.clone());
         (applier.apply((&identity, "1"), &[], &[child]).await.1, caches)
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_vanished_is_not_made_anew_without_its_content() {
+        let identity = Identity { namespace: "shop".into(), name: "a".into(), uid: "0".into(), ..Identity::default() };
+        let applier = Applier::new(answering(500, "Asked"), Arc::new(Caches::new(None)));
+        for (content, asked) in [(json!({}), false), (json!({"immutable": true, "data": {"a": "1"}}), true)] {
+            let mut value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings-1"}});
+            value.as_object_mut().unwrap().extend(content.as_object().unwrap().clone());
+            let copy = Object { kind: Kind::ConfigMap, name: "settings-1".into(), value };
+            let (applied, failed) = applier.apply((&identity, "1"), &[copy], &[]).await;
+            assert!(applied.is_empty());
+            let error = failed.unwrap().first;
+            assert_eq!(matches!(error, Error::Leaving { .. }), !asked, "{error}: its content is read again");
+            assert_eq!(error.passes(), !asked, "{error}");
+        }
     }
 
     #[tokio::test]

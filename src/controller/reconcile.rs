@@ -89,6 +89,13 @@ impl Context {
 }
 
 impl Context {
+    /// What a look remembers of a Microservice that went meanwhile would be kept for good.
+    fn forget_if_gone(&self, key: &Key) {
+        if !self.caches.microservices.contains(key) {
+            self.forget(key);
+        }
+    }
+
     /// Forgets a Microservice that is gone.
     pub fn forget(&self, key: &Key) {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -125,9 +132,11 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Microservice>>, context: Arc
     let started = Instant::now();
     let result = run(&object, &context).await;
     context.metrics.reconciled(started.elapsed(), &result.as_ref().map(|_| ()).map_err(ToString::to_string));
+    let key = Key::of(object.as_ref());
     if result.is_ok() {
-        context.backoff.succeeded(&Key::of(object.as_ref()));
+        context.backoff.succeeded(&key);
     }
+    context.forget_if_gone(&key);
     result
 }
 
@@ -325,6 +334,12 @@ fn sooner(wait: Duration, due: Option<Timestamp>, now: Timestamp) -> Duration {
 /// backs off, but for what is due before and is not held up by it.
 pub fn error_policy(object: Arc<DeserializeGuard<Microservice>>, error: &Error, context: Arc<Context>) -> Action {
     let key = Key::of(object.as_ref());
+    let action = after_error(&key, error, &context);
+    context.forget_if_gone(&key);
+    action
+}
+
+fn after_error(key: &Key, error: &Error, context: &Context) -> Action {
     match error {
         Error::Unreadable(why) => {
             tracing::error!(microservice = %key, "cannot be read, its children stay as they are: {why}");
@@ -332,14 +347,14 @@ pub fn error_policy(object: Arc<DeserializeGuard<Microservice>>, error: &Error, 
         }
         Error::Apply { error, .. } if error.passes() => {
             tracing::debug!(microservice = %key, %error, "tried again");
-            Action::requeue(context.backoff.failed(&key, PASSING))
+            Action::requeue(context.backoff.failed(key, PASSING))
         }
         Error::Apply { .. } | Error::Status(_) => {
             let (waits_for_a_person, next) = match error {
                 Error::Apply { error, next } => (error.needs_a_person(), *next),
                 _ => (false, None),
             };
-            let wait = context.backoff.failed(&key, if waits_for_a_person { REFUSED } else { PASSING });
+            let wait = context.backoff.failed(key, if waits_for_a_person { REFUSED } else { PASSING });
             let wait = sooner(wait, next, context.clock.now());
             tracing::warn!(microservice = %key, %error, ?wait, "tried again");
             Action::requeue(wait)

@@ -205,7 +205,13 @@ async fn feed_config_maps(client: Client, caches: Arc<Caches>, trigger: Trigger)
     };
     let events = follow(api, config).try_filter(|event| ready(caches.shard.concerns(event)));
     let served = || trigger.served(&caches);
-    cache.feed(events, view, |change| trigger.child(&caches, &change), served).await;
+    let changed = |change: Change<Child>| {
+        if change.after.is_none() {
+            caches.forget_digest(&change.key);
+        }
+        trigger.child(&caches, &change);
+    };
+    cache.feed(events, view, changed, served).await;
 }
 
 async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
@@ -290,7 +296,7 @@ async fn watch_definition(
     if scope.is_some() {
         return poll_kind(client, scope, kind, found, gone).await;
     }
-    let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(client);
+    let api: Api<CustomResourceDefinition> = Api::all(client);
     let config = listing().fields(&format!("metadata.name={name}"));
     let events = follow(api, config);
     futures::pin_mut!(events);
@@ -302,7 +308,7 @@ async fn watch_definition(
                 continue;
             }
             Ok(watcher::Event::InitApply(definition) | watcher::Event::Apply(definition)) => {
-                listed = is_staying(&definition);
+                listed = serves(&definition, &resource.version);
                 listed
             }
             Ok(watcher::Event::InitDone) => listed,
@@ -327,8 +333,10 @@ fn is_missing(error: &watcher::Error) -> bool {
     status.code == 404
 }
 
-fn is_staying(definition: &PartialObjectMeta<CustomResourceDefinition>) -> bool {
-    definition.metadata.deletion_timestamp.is_none()
+/// Whether the API server has the kind in a version, which older installations of a mesh lack.
+fn serves(definition: &CustomResourceDefinition, version: &str) -> bool {
+    let stays = definition.metadata.deletion_timestamp.is_none();
+    stays && definition.spec.versions.iter().any(|it| it.name == version && it.served)
 }
 
 /// Without the right to see definitions, the kind itself is asked for.
@@ -402,6 +410,27 @@ mod tests {
         assert_eq!(asked.try_recv().ok(), Some(Key::new("shop", "reviews")));
         caches.actions.feed(actions(), ActionView::of, |_| {}, served).await;
         assert!(asked.try_recv().is_err(), "a later listing changes nothing by itself");
+    }
+
+    #[test]
+    fn a_kind_is_there_in_the_version_that_is_asked_for() {
+        let defined = |version: &str, served: bool, deleted: Option<&str>| {
+            let definition: CustomResourceDefinition = serde_json::from_value(json!({
+                "metadata": {"deletionTimestamp": deleted},
+                "spec": {
+                    "group": "networking.istio.io", "scope": "Namespaced",
+                    "names": {"kind": "VirtualService", "plural": "virtualservices"},
+                    "versions": [{"name": "v1beta1", "served": true, "storage": true},
+                                 {"name": version, "served": served, "storage": false}],
+                },
+            }))
+            .unwrap();
+            serves(&definition, "v1")
+        };
+        assert!(defined("v1", true, None));
+        assert!(!defined("v1alpha3", true, None), "Istio before 1.22");
+        assert!(!defined("v1", false, None));
+        assert!(!defined("v1", true, Some("2026-01-01T00:00:00Z")));
     }
 
     #[test]

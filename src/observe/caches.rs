@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    ChildRef, DependencyState, Foreign, Holder, Mesh, Observed, Shard,
+    ChildRef, DependencyState, Holder, Mesh, Observed, Shard,
     cache::{Cache, Key, Written},
     child::{Child, Owner},
     facts::{Facts, typed},
@@ -75,18 +75,23 @@ impl Caches {
         self.children.get(&kind)
     }
 
-    /// Notes the digest of a ConfigMap that was read in a version of it.
+    /// Notes the digest of a ConfigMap that was read in a version of it, unless it is gone by now.
     pub fn note_digest(&self, key: &Key, resource_version: String, digest: String) {
-        self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), (resource_version, digest));
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.child(Kind::ConfigMap, key).is_some() {
+            digests.insert(key.clone(), (resource_version, digest));
+        }
+    }
+
+    /// Forgets the digest of a ConfigMap that is gone.
+    pub fn forget_digest(&self, key: &Key) {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// The digest of a ConfigMap, if it was read as it is now.
     pub fn digest(&self, key: &Key) -> Option<String> {
-        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(live) = self.child(Kind::ConfigMap, key) else {
-            digests.remove(key);
-            return None;
-        };
+        let digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.child(Kind::ConfigMap, key)?;
         digests.get(key).filter(|(version, _)| *version == live.resource_version).map(|(_, digest)| digest.clone())
     }
 
@@ -236,7 +241,13 @@ impl Caches {
         observed.orders = self.orders_about(identity);
         observed.kept_revisions = self.kept_revisions(service, &observed.orders);
         observed.route_conflicts = self.route_conflicts(identity);
-        observed.foreign = self.foreign(service);
+        for (name, child) in self.named(service).filter(|(_, child)| !belongs(child, identity)) {
+            if !is_offered(&child, identity) {
+                observed.foreign.insert(name, holder(&child, identity));
+            } else if child.deleting {
+                observed.leaving.insert(name, child.finalizers.clone());
+            }
+        }
         // With routes of its own the service is in the mesh, and its Service has only lost its owner.
         observed.adopting = !service.ports.is_empty()
             && observed.routes.is_none()
@@ -267,7 +278,8 @@ impl Caches {
     }
 
     /// Names of children that somebody else's objects have.
-    fn foreign(&self, service: &Validated) -> Foreign {
+    /// The objects that have names of the service's children, whoever owns them.
+    fn named(&self, service: &Validated) -> impl Iterator<Item = ((Kind, String), Arc<Child>)> {
         let identity = &service.identity;
         let of_service = [Kind::ServiceAccount, Kind::DestinationRule, Kind::VirtualService, Kind::Service]
             .map(|kind| (kind, identity.name.clone()));
@@ -277,13 +289,10 @@ impl Caches {
         });
         let copies = service.versions.iter().flat_map(|version| version.copies.values().cloned());
         let names = of_service.into_iter().chain(of_version).chain(copies.map(|name| (Kind::ConfigMap, name)));
-        names
-            .filter_map(|(kind, name)| {
-                let child = self.child(kind, &Key::new(&identity.namespace, &name))?;
-                let foreign = !belongs(&child, identity) && !adoptable(&child, identity);
-                foreign.then(|| ((kind, name), holder(&child, identity)))
-            })
-            .collect()
+        names.filter_map(|(kind, name)| {
+            let child = self.child(kind, &Key::new(&identity.namespace, &name))?;
+            Some(((kind, name), child))
+        })
     }
 
     fn route_conflicts(&self, identity: &Identity) -> Vec<String> {
@@ -327,8 +336,13 @@ pub fn belongs(child: &Child, identity: &Identity) -> bool {
     matches!(&child.owner, Owner::Microservice { uid, .. } if *uid == identity.uid)
 }
 
-/// Whether the object's annotation hands it to this Microservice. An object has one controller at most.
+/// Whether the object may be taken over.
 pub fn adoptable(child: &Child, identity: &Identity) -> bool {
+    is_offered(child, identity) && !child.deleting
+}
+
+/// Whether the object's annotation hands it to this Microservice. An object has one controller at most.
+fn is_offered(child: &Child, identity: &Identity) -> bool {
     let offered = child.owner == Owner::Nobody && child.adoptable_by.as_deref() == Some(identity.name.as_str());
     offered && fits(child, identity)
 }

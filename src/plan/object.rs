@@ -100,4 +100,9 @@ impl Object {
         }
         Self { kind, name: meta.name.clone().unwrap_or_default(), value }
     }
+
+    /// Whether it says only what is to be so of one that exists, as copies of ConfigMaps do, which are immutable.
+    pub fn is_without_content(&self) -> bool {
+        self.kind.by_metadata() && self.value["immutable"].is_null()
+    }
 }

@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use crate::{
+    api::MANAGER,
     observe::{Clock, Shard},
     validate::digest::digest,
 };
@@ -158,7 +159,8 @@ impl Election {
             .with_identity(&self.identity)
             .with_duration(DURATION.as_secs())
             .with_grace(GRACE.as_secs())
-            .with_field_manager(crate::api::MANAGER)
+            // Two that take a lease at once are told apart by nothing else.
+            .with_field_manager(format!("{MANAGER}-{}", digest(&self.identity.as_str().into(), 8)))
             .build()
             .await?;
         let (state, done) = manager.watch().await;

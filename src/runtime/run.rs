@@ -28,8 +28,8 @@ use super::{
 /// What the API server's audit log calls this client.
 const AGENT: &str = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"));
 
-/// How long the beginning of an answer is waited for, whatever was asked, with all that is asked again in the meantime.
-/// Answers to watches begin at once.
+/// How long an answer is waited for, whatever was asked, with all that is asked again in the meantime; and how long for the
+/// rest of one that has begun. Answers to watches begin at once, and go on or end sooner than that.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long it is until the election is joined again where that failed.
@@ -251,9 +251,20 @@ fn signal() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 async fn client(metrics: &Metrics, clock: &Clock, fence: &Fence) -> Result<Client, Error> {
-    let mut config = Config::infer().await?;
+    client_of(Config::infer().await?, ANSWER, (metrics, clock, fence))
+}
+
+/// A client that gives up what it hears nothing more of for `patience`.
+fn client_of(
+    mut config: Config,
+    patience: Duration,
+    (metrics, clock, fence): (&Metrics, &Clock, &Fence),
+) -> Result<Client, Error> {
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    let patient = TimeoutLayer::new(ANSWER);
+    // A server that lost its power leaves connections that nobody ends.
+    config.read_timeout = Some(patience);
+    config.reset_reader_on_write = true;
+    let patient = TimeoutLayer::new(patience);
     let stack = ClientBuilder::try_from(config)?.with_layer(&metrics.layer()).with_layer(&clock.layer());
     Ok(stack.with_layer(fence).with_layer(&patient).build())
 }
@@ -274,4 +285,47 @@ fn readiness(standing: watch::Receiver<Standing>) -> server::Readiness {
         }
         Standing::By | Standing::Leading(_) => Ok(()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// An API server that says so much to each who asks, and then nothing, for good.
+    async fn saying(what: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _asked = stream.read(&mut request).await;
+                stream.write_all(what.as_bytes()).await.unwrap();
+                open.push(stream);
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn no_answer_is_waited_for_without_end() {
+        for (about, said) in [
+            ("no answer", ""),
+            ("half an answer", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"),
+            ("half of a stream", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n"),
+        ] {
+            let config = Config::new(format!("http://{}", saying(said).await).parse().unwrap());
+            let around = (&Metrics::default(), &Clock::default(), &Fence::open());
+            let client = client_of(config, Duration::from_millis(200), around).unwrap();
+            let asked = client.request_text(Request::get("/api").body(Vec::new()).unwrap());
+            let given_up = tokio::time::timeout(Duration::from_secs(20), asked).await;
+            assert!(given_up.is_ok_and(|answer| answer.is_err()), "{about}");
+        }
+    }
 }

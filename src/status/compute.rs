@@ -6,7 +6,7 @@ use super::condition::Board;
 use crate::{
     api::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic, conditions::reason, labels},
     apply,
-    observe::Observed,
+    observe::{ChildRef, Observed},
     plan::{Hold, Plan, holds::Severity, object::Kind, resources::labels::selector},
     validate::{Invalid, Validated, syntax::printable},
 };
@@ -43,7 +43,9 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
         Outcome::Applied { plan, .. } => carried(plan, plan.traffic.clone(), subject),
         Outcome::Failed { plan, failure, .. } if failure.routed => {
             let mut new = carried(plan, plan.traffic.clone(), subject);
-            if failure.of(Kind::ControllerRevision).is_some() {
+            let is_planned = |child: &ChildRef| Some(&child.name) == new.accepted_revision.as_ref();
+            let kept = subject.observed.is_some_and(|it| it.children.iter().any(is_planned));
+            if failure.of(Kind::ControllerRevision).is_some() && !kept {
                 new.accepted_revision.clone_from(&old.accepted_revision);
             }
             if failure.of_traffic().is_some() {

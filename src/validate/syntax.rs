@@ -13,11 +13,15 @@ const PREFIX: usize = 253;
 /// # Errors
 /// What is asked for.
 pub fn dns_label(text: &str) -> Result<(), &'static str> {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let fits = text.len() <= LABEL && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
-    (fits && !text.is_empty())
+    (text.len() <= LABEL && of_dns(text))
         .then_some(())
         .ok_or("must be 1 to 63 lower-case letters, digits and -, beginning and ending with a letter or digit")
+}
+
+/// Whether it is made as DNS labels are, however long.
+fn of_dns(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// A key of a label or annotation: `name` or `prefix/name`.
@@ -27,7 +31,7 @@ pub fn dns_label(text: &str) -> Result<(), &'static str> {
 pub fn label_key(key: &str) -> Result<(), &'static str> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     if let Some(prefix) = prefix
-        && (prefix.len() > PREFIX || !prefix.split('.').all(|part| dns_label(part).is_ok()))
+        && (prefix.len() > PREFIX || !prefix.split('.').all(of_dns))
     {
         return Err("the part before / must be a DNS name");
     }

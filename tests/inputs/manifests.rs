@@ -87,7 +87,7 @@ fn the_linter_names_the_place_and_what_it_takes_can_be_rendered() {
     };
     let defaults = Defaults { namespace: "shop".into(), provider: Provider::Istio };
     let (mut valid, mut places) = (0, BTreeSet::new());
-    for seed in runs(150) {
+    for seed in runs(400) {
         let manifest = changed(&all, seed);
         let about = format!("CAMPAIGN_SEED={seed}: {manifest}");
         let input = read(&serde_yaml::to_string(&manifest).unwrap());

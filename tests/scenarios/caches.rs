@@ -1,10 +1,15 @@
 //! What a reconciliation may decide on, while the watches are behind or deliver all anew.
 
-use kube::{core::DeserializeGuard, runtime::watcher::Event};
+use kube::{
+    core::{DeserializeGuard, DynamicObject},
+    runtime::watcher::Event,
+};
 use microservice_operator::{
     api::Microservice,
-    observe::{Caches, Key, Source, Written, views::Peer},
+    observe::{Caches, Key, Source, Written, child::Child, views::Peer},
+    plan::object::Kind,
 };
+use serde_json::json;
 
 fn key() -> Key {
     Key::new("shop", "order-service")
@@ -44,6 +49,26 @@ fn what_was_handed_over_before_the_watch_delivered_the_status_is_decided_on_no_m
     take(&caches, &Event::Apply(delivered("order-service", "9")));
     assert!(!caches.are_current(&key(), Some("5")), "the status of version 5 is not the last that was written");
     assert!(caches.are_current(&key(), Some("9")));
+}
+
+#[test]
+fn a_config_map_that_is_gone_leaves_nothing_behind() {
+    let caches = Caches::new(None);
+    let key = Key::new("shop", "settings");
+    let live = |version: &str| -> DynamicObject {
+        let metadata = json!({"name": "settings", "namespace": "shop", "uid": "1", "resourceVersion": version});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    };
+    let take = |event: Event<DynamicObject>| {
+        caches.of(Kind::ConfigMap).unwrap().take(&event, |object| Child::of(Kind::ConfigMap, object));
+    };
+    caches.note_digest(&key, "1".into(), "early".into());
+    take(Event::Apply(live("1")));
+    assert_eq!(caches.digest(&key), None, "it was not there when it was read");
+    caches.note_digest(&key, "1".into(), "first".into());
+    assert_eq!(caches.digest(&key).as_deref(), Some("first"));
+    caches.forget_digest(&key);
+    assert_eq!(caches.digest(&key), None);
 }
 
 /// While everything is listed anew, Microservices come one after the other, and none is handed over before the last.

@@ -122,6 +122,29 @@ fn only_a_deployment_that_selects_the_versions_pods_may_be_taken_over() {
 }
 
 #[test]
+fn what_is_offered_and_being_deleted_is_waited_for_while_all_else_goes_on() {
+    let mut world = World::new(&two(90, 10));
+    world.settle();
+    world.pass(10);
+    for (kind, name) in [(Kind::Deployment, "order-service-v2"), (Kind::ServiceAccount, NAME)] {
+        world.meddle(kind, name, |object| {
+            let metadata = object["metadata"].as_object_mut().unwrap();
+            metadata.remove("ownerReferences");
+            metadata.insert("annotations".into(), json!({"microservice-operator.dev/adopt": NAME}));
+            metadata.insert("deletionTimestamp".into(), json!("2026-01-01T00:00:00Z"));
+            metadata.insert("finalizers".into(), json!(["foregroundDeletion"]));
+            true
+        });
+    }
+    world.edit(&two(100, 0));
+    world.settle();
+    assert_eq!(world.routed(), "v1=100");
+    let (_, _, message) = world.condition("Ready");
+    assert!(message.contains("is being deleted") && message.contains("foregroundDeletion"), "{message}");
+    assert!(world.object(Kind::ServiceAccount, NAME)["metadata"].get("ownerReferences").is_none());
+}
+
+#[test]
 fn a_clash_with_what_an_earlier_microservice_of_this_name_left_says_that_it_goes() {
     let earlier = controller("microservice-operator.dev/v1alpha1", "Microservice", NAME);
     assert_eq!(

@@ -18,6 +18,8 @@ pub fn arguments(kubeconfig: &Path, pki: &Pki) -> Vec<String> {
         path_flag("cluster-signing-cert-file", &pki.ca_certificate()),
         path_flag("cluster-signing-key-file", &pki.ca_key()),
         "--allocate-node-cidrs=false".into(),
+        // After an outage of etcd it would take readiness from all pods, which simulated nodes do not give back.
+        "--node-monitor-grace-period=10m".into(),
         // Or a benchmark measures these limits.
         "--kube-api-qps=1000".into(),
         "--kube-api-burst=2000".into(),

@@ -89,14 +89,21 @@ pub(super) fn divisors_fit(spec: &MicroserviceSpec, resolved: &Validated) -> Vec
         let told = |field: ResourceField<'_>| {
             let units = if field.selector.resource.ends_with(".cpu") { CPU_UNITS } else { SIZE_UNITS };
             let divisor = &field.selector.divisor.as_ref()?.0;
-            let amount = divisor.parse::<Quantity>();
-            let fits = amount.is_ok_and(|amount| ["0"].iter().chain(units).any(|unit| unit.parse() == Ok(amount)));
+            let fits = ["0"].iter().chain(units).any(|unit| is_unit(divisor, unit));
             let message =
                 format!("{divisor:?} cannot be the divisor of {}: write {}", field.selector.resource, units.join(", "));
             (!fits).then(|| Problem::new(field.path, message))
         };
         resource_fields(scope).into_iter().filter_map(told).collect()
     })
+}
+
+/// Whether an amount is the unit for the API server too, which reads `1024` and `1e3` as neither `1Ki` nor `1k`.
+fn is_unit(amount: &str, unit: &str) -> bool {
+    let Ok(parsed) = amount.parse::<Quantity>() else { return false };
+    let exponent = amount.contains(['e', 'E']) && !amount.ends_with('E');
+    let alike = ["0", "1"].contains(&unit) || (!exponent && amount.ends_with('i') == unit.ends_with('i'));
+    alike && unit.parse() == Ok(parsed)
 }
 
 /// A reference to an amount of a container's resources.
@@ -136,4 +143,23 @@ fn unknown(field: &ResourceFieldSelector, known: &[&str], path: &str, required: 
         None => return None,
     };
     Some(Problem::new(path, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_units_in_their_own_notation() {
+        for (amount, unit) in
+            [("1024Ki", "1Mi"), ("1000M", "1G"), ("1000m", "1"), ("0.001", "1m"), ("1e0", "1"), ("1E", "1E")]
+        {
+            assert!(is_unit(amount, unit), "{amount} is {unit}");
+        }
+        for (amount, unit) in
+            [("1048576", "1Mi"), ("1024", "1Ki"), ("1.024k", "1Ki"), ("1e3", "1k"), ("1e-3", "1m"), ("x", "1")]
+        {
+            assert!(!is_unit(amount, unit), "{amount} is not {unit}");
+        }
+    }
 }

@@ -1,7 +1,5 @@
 //! Ports: that what names or overrides them fits, in every version.
 
-use std::ops::RangeInclusive;
-
 use k8s_openapi::{
     api::core::v1::{LifecycleHandler, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -13,8 +11,6 @@ use crate::{
 };
 
 use super::scope::{Scope, each_version};
-
-const NUMBERS: RangeInclusive<i32> = 1..=65535;
 
 /// Two ports of a container cannot be the same number, after a version's overrides.
 pub(super) fn target_ports_differ(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
@@ -86,11 +82,10 @@ fn hook_port(hook: &LifecycleHandler) -> Option<&IntOrString> {
     hook.http_get.as_ref().map(|get| &get.port)
 }
 
-/// What is wrong with a port that is named or numbered.
+/// What is wrong with a port that is named; numbers are bounded by the schema.
 fn unknown_port(port: &IntOrString, ports: &[Port]) -> Option<String> {
     match port {
-        IntOrString::Int(number) if NUMBERS.contains(number) => None,
-        IntOrString::Int(number) => Some(format!("{number} is not a port: write 1 to 65535")),
+        IntOrString::Int(_) => None,
         IntOrString::String(name) if ports.iter().any(|port| port.name == *name) => None,
         IntOrString::String(name) if ports.is_empty() => {
             Some(format!("port {name} is not known, because the container has no named ports: write a number"))

@@ -134,15 +134,17 @@ fn selects_by(selector: &LabelSelector, key: &str) -> bool {
     labels.chain(expressions).any(|selected| selected == key)
 }
 
-/// What is wrong with an affinity.
+/// What is wrong with an affinity. What nodes are preferred by may be a value that no node can have, as for Kubernetes.
 fn reasons(affinity: &Affinity) -> impl Iterator<Item = String> {
     let node = affinity.node_affinity.iter();
     let required = node.clone().filter_map(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
     let preferred = node.filter_map(|node| node.preferred_during_scheduling_ignored_during_execution.as_ref());
-    let terms = required
-        .flat_map(|selector| &selector.node_selector_terms)
-        .chain(preferred.flatten().map(|preferred| &preferred.preference));
-    terms.flat_map(node_term).chain(pod_terms(affinity).flat_map(pod_term)).collect::<Vec<_>>().into_iter()
+    let required: Vec<_> = required.flat_map(|selector| &selector.node_selector_terms).collect();
+    let expressions = required.iter().flat_map(|term| term.match_expressions.iter().flatten());
+    let values = expressions.filter_map(|given| value(&given.key, given.values.as_deref()));
+    let terms = required.iter().copied().chain(preferred.flatten().map(|preferred| &preferred.preference));
+    let pods = pod_terms(affinity).flat_map(pod_term);
+    terms.flat_map(node_term).chain(values).chain(pods).collect::<Vec<_>>().into_iter()
 }
 
 fn pod_terms(affinity: &Affinity) -> impl Iterator<Item = &PodAffinityTerm> {
@@ -204,9 +206,19 @@ fn selector(selector: &LabelSelector) -> Vec<String> {
         Some(format!("\"{key}: {value}\" is not a label: {reason}"))
     });
     let expressions = selector.match_expressions.iter().flatten();
-    labels
-        .chain(expressions.filter_map(|given| expression(&given.key, &given.operator, given.values.as_deref())))
-        .collect()
+    let wrong = expressions.filter_map(|given| {
+        let values = given.values.as_deref();
+        expression(&given.key, &given.operator, values).or_else(|| value(&given.key, values))
+    });
+    labels.chain(wrong).collect()
+}
+
+/// What is wrong with the values of a requirement.
+fn value(key: &str, values: Option<&[String]>) -> Option<String> {
+    values.unwrap_or_default().iter().find_map(|value| {
+        let reason = syntax::label_value(value).err()?;
+        Some(format!("\"{key}: {value}\" is not a label: {reason}"))
+    })
 }
 
 /// What is wrong with one requirement.
@@ -223,10 +235,7 @@ fn expression(key: &str, operator: &str, values: Option<&[String]>) -> Option<St
         "Gt" | "Lt" if values.len() != 1 || values.iter().any(|value| value.parse::<i64>().is_err()) => {
             Some(format!("{key} {operator} needs exactly one value, a whole number"))
         }
-        _ => values.iter().find_map(|value| {
-            let reason = syntax::label_value(value).err()?;
-            Some(format!("\"{key}: {value}\" is not a label: {reason}"))
-        }),
+        _ => None,
     }
 }
 

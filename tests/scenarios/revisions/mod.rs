@@ -247,6 +247,26 @@ fn the_history_is_in_the_order_in_which_specs_were_accepted_last() {
 }
 
 #[test]
+fn a_spec_that_comes_back_is_the_accepted_one_though_its_number_is_refused() {
+    let (mut world, one) = running("");
+    let first = world.status().accepted_revision.clone();
+    let two = edit(&mut world, &service("2", ""));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{two}=100"));
+    assert_ne!(world.status().accepted_revision, first);
+    world.refused = vec![Kind::ControllerRevision];
+    edit(&mut world, &service("1", ""));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert_eq!(world.status().accepted_revision, first, "it is kept under its name");
+    edit(&mut world, &service("3", ""));
+    world.settle();
+    assert_eq!(world.status().accepted_revision, first, "this one is not kept at all");
+}
+
+#[test]
 fn the_history_has_a_limit_beside_what_still_runs() {
     let more = format!("{STEPS}, revisionHistoryLimit: 2");
     let (mut world, one) = running(&more);
