@@ -20,13 +20,9 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// Seconds after which the API server ends a watch, which goes on with the next one. What is not heard of even then has lost
-/// its connection, and that has to be noticed before others take the lead.
-const WATCH: u32 = 20;
-
-/// How objects are listed and watched: a page of many kinds at a time is in memory as trees, several times what is kept of it.
+/// How objects are listed: a page of many kinds at a time is in memory as trees, several times what is kept of it.
 pub fn listing() -> watcher::Config {
-    watcher::Config::default().page_size(100).timeout(WATCH)
+    watcher::Config::default().page_size(100)
 }
 
 /// The longest pause after an error: what is as it was before must not take much longer to be seen again.

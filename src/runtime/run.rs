@@ -28,9 +28,13 @@ use super::{
 /// What the API server's audit log calls this client.
 const AGENT: &str = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"));
 
-/// How long an answer is waited for, whatever was asked, with all that is asked again in the meantime; and how long for the
-/// rest of one that has begun. Answers to watches begin at once, and go on or end sooner than that.
+/// How long the beginning of an answer is waited for, whatever was asked, with all that is asked again in the meantime.
+/// Answers to watches begin at once.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long an answer that has begun may say nothing more. The API server sends a bookmark to each watch once a minute, so
+/// that whoever says nothing for longer has lost its power, or the connection.
+const SILENCE: Duration = Duration::from_secs(75);
 
 /// How long it is until the election is joined again where that failed.
 const REJOIN: Duration = Duration::from_secs(2);
@@ -251,20 +255,19 @@ fn signal() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 async fn client(metrics: &Metrics, clock: &Clock, fence: &Fence) -> Result<Client, Error> {
-    client_of(Config::infer().await?, ANSWER, (metrics, clock, fence))
+    client_of(Config::infer().await?, (ANSWER, SILENCE), (metrics, clock, fence))
 }
 
-/// A client that gives up what it hears nothing more of for `patience`.
+/// A client that waits so long for the beginning of an answer, and for more of it.
 fn client_of(
     mut config: Config,
-    patience: Duration,
+    (answer, silence): (Duration, Duration),
     (metrics, clock, fence): (&Metrics, &Clock, &Fence),
 ) -> Result<Client, Error> {
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    // A server that lost its power leaves connections that nobody ends.
-    config.read_timeout = Some(patience);
+    config.read_timeout = Some(silence);
     config.reset_reader_on_write = true;
-    let patient = TimeoutLayer::new(patience);
+    let patient = TimeoutLayer::new(answer);
     let stack = ClientBuilder::try_from(config)?.with_layer(&metrics.layer()).with_layer(&clock.layer());
     Ok(stack.with_layer(fence).with_layer(&patient).build())
 }
@@ -322,7 +325,7 @@ mod tests {
         ] {
             let config = Config::new(format!("http://{}", saying(said).await).parse().unwrap());
             let around = (&Metrics::default(), &Clock::default(), &Fence::open());
-            let client = client_of(config, Duration::from_millis(200), around).unwrap();
+            let client = client_of(config, (Duration::from_millis(200), Duration::from_millis(300)), around).unwrap();
             let asked = client.request_text(Request::get("/api").body(Vec::new()).unwrap());
             let given_up = tokio::time::timeout(Duration::from_secs(20), asked).await;
             assert!(given_up.is_ok_and(|answer| answer.is_err()), "{about}");
