@@ -64,7 +64,10 @@ async fn absent_there_and_gone(one_namespace: bool) {
         fresh.status = None;
         let made =
             support::eventually(|| async { definitions.create(&PostParams::default(), &fresh).await.ok() }).await;
-        assert!(made.is_some(), "{} cannot be made again", fresh.name_any());
+        if made.is_none() {
+            let why = definitions.create(&PostParams::default(), &fresh).await.err();
+            panic!("{} cannot be made again: {why:?}", fresh.name_any());
+        }
     }
     operator.says("the mesh's kinds are installed").await;
     space.ready("a").await;
