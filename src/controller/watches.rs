@@ -9,9 +9,10 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    core::{DeserializeGuard, DynamicObject, PartialObjectMeta},
+    core::{ApiResource, DeserializeGuard, DynamicObject, NotUsed, Object, PartialObjectMeta},
     runtime::watcher,
 };
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     sync::{Notify, mpsc::UnboundedSender},
@@ -296,7 +297,8 @@ async fn watch_definition(
     if scope.is_some() {
         return poll_kind(client, scope, kind, found, gone).await;
     }
-    let api: Api<CustomResourceDefinition> = Api::all(client);
+    let definitions = ApiResource::erase::<CustomResourceDefinition>(&());
+    let api: Api<Definition> = Api::all_with(client, &definitions);
     let config = listing().fields(&format!("metadata.name={name}"));
     let events = follow(api, config);
     futures::pin_mut!(events);
@@ -333,8 +335,22 @@ fn is_missing(error: &watcher::Error) -> bool {
     status.code == 404
 }
 
+/// A CustomResourceDefinition without its schemas, which are large.
+type Definition = Object<Defined, NotUsed>;
+
+#[derive(Clone, Debug, Deserialize)]
+struct Defined {
+    versions: Vec<DefinedVersion>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct DefinedVersion {
+    name: String,
+    served: bool,
+}
+
 /// Whether the API server has the kind in a version, which older installations of a mesh lack.
-fn serves(definition: &CustomResourceDefinition, version: &str) -> bool {
+fn serves(definition: &Definition, version: &str) -> bool {
     let stays = definition.metadata.deletion_timestamp.is_none();
     stays && definition.spec.versions.iter().any(|it| it.name == version && it.served)
 }
@@ -415,7 +431,8 @@ mod tests {
     #[test]
     fn a_kind_is_there_in_the_version_that_is_asked_for() {
         let defined = |version: &str, served: bool, deleted: Option<&str>| {
-            let definition: CustomResourceDefinition = serde_json::from_value(json!({
+            let definition: Definition = serde_json::from_value(json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
                 "metadata": {"deletionTimestamp": deleted},
                 "spec": {
                     "group": "networking.istio.io", "scope": "Namespaced",
