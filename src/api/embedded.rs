@@ -17,8 +17,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("readinessProbe", "terminationGracePeriodSeconds"),
 ];
 
-/// The names of ConfigMaps, Secrets and claims: a Deployment that refers to another one is refused.
-const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// The names of ConfigMaps, Secrets, claims and ServiceAccounts: a Deployment that refers to another one is refused.
+pub(super) const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// Limits, by the end of a field's path.
 fn limits() -> Vec<(&'static str, Value)> {

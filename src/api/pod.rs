@@ -9,7 +9,7 @@ use k8s_openapi::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InitContainer, Sidecar};
+use super::{InitContainer, Sidecar, embedded::OBJECT_NAME};
 
 /// Settings of the pods. At the top they are every version's default; a version may override any of them.
 ///
@@ -89,7 +89,7 @@ pub struct PodSettings {
     pub pod_security_context: Option<Box<core::PodSecurityContext>>,
     /// ServiceAccount to run as. Default: one of the service's own, made by the operator, whose token is not mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    #[schemars(length(max = 253), extend("pattern" = OBJECT_NAME))]
     pub service_account_name: Option<String>,
     /// Whether the ServiceAccount's token is mounted. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]

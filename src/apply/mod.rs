@@ -18,9 +18,9 @@ use crate::{
     api::{MANAGER, RouteMarks, labels},
     observe::{
         Caches, ChildRef, Key, Source, Written,
-        caches::{adoptable, belongs},
         child::Child,
         facts::mark_of,
+        ownership::{adoptable, belongs},
     },
     plan::object::{Kind, Object},
     validate::Identity,

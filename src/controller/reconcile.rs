@@ -132,11 +132,12 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Microservice>>, context: Arc
     let started = Instant::now();
     let result = run(&object, &context).await;
     context.metrics.reconciled(started.elapsed(), &result.as_ref().map(|_| ()).map_err(ToString::to_string));
-    let key = Key::of(object.as_ref());
+    // What follows an error is the error policy's.
     if result.is_ok() {
+        let key = Key::of(object.as_ref());
         context.backoff.succeeded(&key);
+        context.forget_if_gone(&key);
     }
-    context.forget_if_gone(&key);
     result
 }
 

@@ -21,10 +21,11 @@ use crate::{
 };
 
 use super::{
-    ChildRef, DependencyState, Holder, Mesh, Observed, Shard,
+    ChildRef, DependencyState, Mesh, Observed, Shard,
     cache::{Cache, Key, Written},
-    child::{Child, Owner},
+    child::Child,
     facts::{Facts, typed},
+    ownership::{adoptable, belongs, holder, is_offered},
     views::{ActionView, Peer, PodView, host_term, owner_term},
 };
 
@@ -329,35 +330,6 @@ fn scheme_differs(has: crate::api::Protocol, wanted: crate::api::Protocol) -> bo
     use crate::api::Protocol::{Http, Http2};
     let plain = |protocol| matches!(protocol, Http | Http2);
     has != wanted && !(plain(has) && plain(wanted))
-}
-
-/// Whether the object is controlled by this very Microservice, not by an earlier one of the same name.
-pub fn belongs(child: &Child, identity: &Identity) -> bool {
-    matches!(&child.owner, Owner::Microservice { uid, .. } if *uid == identity.uid)
-}
-
-/// Whether the object may be taken over.
-pub fn adoptable(child: &Child, identity: &Identity) -> bool {
-    is_offered(child, identity) && !child.deleting
-}
-
-/// Whether the object's annotation hands it to this Microservice. An object has one controller at most.
-fn is_offered(child: &Child, identity: &Identity) -> bool {
-    let offered = child.owner == Owner::Nobody && child.adoptable_by.as_deref() == Some(identity.name.as_str());
-    offered && fits(child, identity)
-}
-
-/// Whether what cannot be changed of it is as this Microservice needs it.
-fn fits(child: &Child, identity: &Identity) -> bool {
-    child.kind != Kind::Deployment || child.selects.as_deref() == Some(identity.name.as_str())
-}
-
-fn holder(child: &Child, identity: &Identity) -> Holder {
-    match child.owner.controller() {
-        Some(controller) => Holder::Controller(controller),
-        None if fits(child, identity) => Holder::Nobody,
-        None => Holder::OtherPods,
-    }
 }
 
 fn note_child(observed: &mut Observed, key: &Key, child: &Child) {

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod deployments;
 pub mod facts;
 pub mod model;
+pub mod ownership;
 pub mod packed;
 pub mod pods;
 pub mod providers;

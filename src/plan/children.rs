@@ -1,9 +1,6 @@
 //! Which children there should be: builds the objects, and decides which of those that exist may go. Pure.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -203,10 +200,8 @@ fn history<'a>(decided: &Decided<'a>, wanted: impl Fn(&ChildRef) -> bool) -> BTr
     // Until the status names another one, this is the accepted spec.
     let accepted = observed.status.accepted_revision.as_deref();
     let needed = service.versions.iter().filter_map(|version| version.kept_in.as_deref());
-    let mut older: Vec<&ChildRef> =
-        observed.children.iter().filter(|child| child.kind == Kind::ControllerRevision && !wanted(child)).collect();
-    older.sort_by_key(|child| (Reverse(child.accepted), &child.name));
-    let latest = older.into_iter().take(service.history.unwrap_or_default()).map(|child| child.name.as_str());
+    let older = revisions::latest_first(observed).into_iter().filter(|child| !wanted(child));
+    let latest = older.take(service.history.unwrap_or_default()).map(|child| child.name.as_str());
     accepted.into_iter().chain(needed).chain(latest).collect()
 }
 

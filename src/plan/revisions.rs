@@ -8,11 +8,11 @@ use jiff::Timestamp;
 
 use crate::{
     api::{Microservice, MicroserviceSpec, MicroserviceStatus, RolloutState, RolloutStatus, VersionTraffic},
-    observe::{Acceptance, Observed, Weights},
+    observe::{Acceptance, ChildRef, Observed, Weights},
     validate::{Copies, Validated, Version, resolve::resolve},
 };
 
-use super::configuration::with_copies;
+use super::{configuration::with_copies, object::Kind};
 
 /// An accepted spec as a ControllerRevision keeps it.
 #[derive(Clone, Debug)]
@@ -46,11 +46,17 @@ pub fn with_older(
     service
 }
 
+/// The ControllerRevisions, the one whose spec was accepted last first.
+pub fn latest_first(observed: &Observed) -> Vec<&ChildRef> {
+    let mut kept: Vec<_> = observed.children.iter().filter(|child| child.kind == Kind::ControllerRevision).collect();
+    kept.sort_by_key(|child| (Reverse(child.accepted), &child.name));
+    kept
+}
+
 /// Number of the ControllerRevision with the name, which keeps the spec that was accepted last: greater than all others'.
 pub fn number(name: &str, observed: &Observed) -> i64 {
-    let kept = || observed.children.iter().filter_map(|child| Some((child, child.accepted?)));
-    let latest = kept().min_by_key(|(child, accepted)| (Reverse(*accepted), &child.name));
-    latest.map_or(1, |(child, accepted)| accepted.number.saturating_add(i64::from(child.name != name)).max(1))
+    let latest = latest_first(observed).into_iter().find_map(|child| Some((child, child.accepted?.number)));
+    latest.map_or(1, |(child, number)| number.saturating_add(i64::from(child.name != name)).max(1))
 }
 
 /// Names of the revisions that accepted specs make.
