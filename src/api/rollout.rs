@@ -52,7 +52,8 @@ pub struct RolloutPolicy {
     /// whole pods needs. Going back waits for pods as well, and the deadline counts from the latest raise. Serving counts
     /// more than saving: when a version cannot serve, the others take its requests at once and get all of their pods at
     /// once, beyond the limit. A version that a route leads to keeps all of its pods, and one that is removed from the
-    /// list those that it has. Only where a mesh carries the routes. Default: all versions keep all of their pods until
+    /// list those that it has. What steps send beside the weights (`match`, `mirror`, `sessionAffinity`) is not counted: a
+    /// step with `scale` gives pods for it. Only where a mesh carries the routes. Default: all versions keep all of their pods until
     /// the rollout is completed, so that going back is at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minimum" = 1, "maximum" = i32::MAX, "pattern" = PERCENTAGE))]

@@ -146,16 +146,22 @@ pub fn plan(
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
     let idle = match stage {
         Stage::Worker => Idle::Stops,
-        Stage::Plain if placement.pin.is_none() => Idle::Stops,
+        Stage::Plain | Stage::Barred if placement.pin.is_none() => Idle::Stops,
         // Until the mesh knows the routes, the Service alone shares the requests out.
         Stage::Entering if placement.pin.is_none() && placement.provider == Some(Provider::None) => Idle::Stops,
         Stage::Leaving if placement.pin.is_none() => Idle::Drains,
-        Stage::Plain | Stage::Entering | Stage::Leaving | Stage::Adopting | Stage::Mesh | Stage::Settling => Idle::Runs,
+        Stage::Plain
+        | Stage::Barred
+        | Stage::Entering
+        | Stage::Leaving
+        | Stage::Adopting
+        | Stage::Mesh
+        | Stage::Settling => Idle::Runs,
     };
     let decided = Decided { service, observed, rollout: &rollout, placement: &placement, idle, around: &around };
     let built = children::build(&decided, spec, &subsets, &templates, &settings.stamp);
     let removals = children::removals(&decided, &built);
-    let clashes = holds::clashes(&built.objects, observed);
+    let clashes = holds::clashes(&built.objects, &stage, service, observed);
     let blocked = blocked::deployments(service, observed, &clashes);
     let contested = scaling::contested(service, observed, now);
     let waits = waits(&rollout, &placement, service, &around);

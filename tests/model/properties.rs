@@ -231,12 +231,22 @@ impl Transition<'_> {
             ensure(ready, || format!("{name} was raised without a ready pod"))?;
             // By a limit of pods, the same plan may give it more, for what it is to carry next.
             let was_complete = self.limit().is_some() && self.was_complete(name);
-            let able = was_complete || self.complete(name) || self.others_fail(name);
+            let able = was_complete || self.complete(name) || self.others_fail(name) || self.has_back(name);
             ensure(able, || format!("{name} was raised, is not complete, and no other version had failed"))?;
             let known = self.was(name) > 0 || self.known(name);
             ensure(known, || format!("{name} was raised before the mesh had its subset for long enough"))?;
         }
         Ok(())
+    }
+
+    /// The rollout is given up, and the version had as much before it, of which its ready pods carry that part.
+    fn has_back(&self, version: &str) -> bool {
+        let Some(rollout) = &self.decision.plan.rollout else { return false };
+        let ready = self.pods_of(version).map_or(0, |runs| runs.ready);
+        let wanted = self.after.runs.get(version).map_or(0, |runs| runs.replicas);
+        rollout.state == RolloutState::Aborted
+            && rollout.meanwhile.is_empty()
+            && self.is(version) * wanted <= of(&rollout.stable, version) * ready
     }
 
     fn break_comes_last(&self) -> Result<(), String> {
@@ -363,6 +373,8 @@ impl Transition<'_> {
         let Some(old) = old.filter(|_| before.orders.is_empty() && !before.lag.unheard) else { return Ok(()) };
         let lasts = match old.state {
             RolloutState::Aborted => state == RolloutState::Aborted,
+            // The pause of a step is over where no mesh carries what the steps gave: they begin anew.
+            RolloutState::Paused if self.crosses() && old.message.is_none() => true,
             RolloutState::Paused => matches!(state, RolloutState::Paused | RolloutState::Aborted),
             RolloutState::Progressing | RolloutState::Completed => true,
         };

@@ -4,6 +4,7 @@ use microservice_operator::api::{RolloutState, Verb};
 
 use crate::{
     read::{rollout, service_of},
+    rollouts::promoting,
     world::{Pods, World},
 };
 
@@ -143,4 +144,22 @@ fn a_version_that_has_got_nothing_yet_gets_nothing_on_the_way_back() {
     world.now = world.now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
     world.reconcile();
     assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=100", RolloutState::Aborted));
+}
+
+/// It served with these pods before: the rest comes back with the last one.
+#[test]
+fn an_abort_goes_back_as_far_as_the_ready_pods_carry_it() {
+    for (ready, back) in [(2, "v1=66 v2=34"), (1, "v1=50 v2=50"), (3, "v1=100")] {
+        let mut world = promoting();
+        world.pass(60);
+        assert_eq!(world.routed(), "v1=50 v2=50");
+        world.pods.insert("v1".into(), Pods::Ready(ready));
+        world.ask(Verb::Abort).unwrap();
+        assert_eq!(world.routed(), back);
+        world.pass(3_600);
+        assert_eq!(world.routed(), back);
+        world.pods.insert("v1".into(), Pods::Healthy);
+        world.settle();
+        assert_eq!(world.routed(), "v1=100");
+    }
 }

@@ -178,3 +178,23 @@ fn a_version_that_serves_while_another_one_is_on_its_way_is_proven_too() {
         assert_eq!(told(&world, "VersionLost"), 0);
     }
 }
+
+/// As with a plain Deployment: the pods of before serve until those of the edit can.
+#[test]
+fn pods_of_an_edit_in_place_that_crash_take_nothing_from_those_of_before() {
+    let mut world = running();
+    world.edit(&two(90, 10).replace("1.4.2", "broken"));
+    world.pods.insert("v1".into(), Pods::Replacing);
+    world.settle();
+    for _ in 0..5 {
+        world.crashes.insert("v1".into(), world.now);
+        world.settle();
+        world.pass(60);
+    }
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    assert_eq!((told(&world, "VersionLost"), world.condition("Ready").0.as_str()), (0, "False"));
+    world.pods.insert("v1".into(), Pods::Ready(2));
+    world.crashes.insert("v1".into(), world.now);
+    world.settle();
+    assert_eq!(world.routed(), "v2=100", "without as many pods as are wanted, restarts count");
+}

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use microservice_operator::{api::Verb, plan::object::Kind};
+use serde_json::json;
 
 use crate::{
     read::{message, service_of},
@@ -233,4 +234,71 @@ fn a_version_without_weight_loses_its_pods_before_the_routes_go() {
     world.pass(10);
     assert!(!world.has(Kind::VirtualService, "order-service") && !world.has(Kind::DestinationRule, "order-service"));
     assert_eq!((world.pinned(), world.replicas("v1"), world.replicas("v3")), (None, 3, 0));
+}
+
+const NO_MESH: &str = "replicas: 3, traffic: {provider: None},";
+
+/// What it had is gone, so pauses that ran out meanwhile and analyses that passed are worth nothing.
+#[test]
+fn a_rollout_whose_mesh_comes_back_begins_with_its_first_step() {
+    let policy = "{steps: [{weight: 5}, {pause: {duration: 10m}}, {weight: 50}, {pause: {}}]}";
+    let mut world = World::new(&service_of("v1=100 v2=0", 3, policy));
+    world.settle();
+    world.pass(600);
+    let raised = service_of("v1=0 v2=100", 3, policy);
+    world.edit(&raised);
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    world.edit(&raised.replace("replicas: 3,", NO_MESH));
+    world.settle();
+    world.pass(900);
+    assert_eq!(world.pinned().as_deref(), Some("v1"));
+    world.edit(&raised);
+    world.settle();
+    world.pass(30);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    world.pass(590);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+}
+
+#[test]
+fn without_a_mesh_a_version_that_was_rolled_back_has_no_pods() {
+    let policy = "{steps: [{weight: 5}, {pause: {}}]}";
+    let mut world = World::new(&service_of("v1=60 v2=40 v3=0", 3, policy));
+    world.settle();
+    world.pass(600);
+    let raised = service_of("v1=50 v2=40 v3=10", 3, policy);
+    world.edit(&raised);
+    world.settle();
+    world.ask(Verb::Abort).unwrap();
+    world.edit(&raised.replace("replicas: 3,", NO_MESH));
+    world.settle();
+    world.pass(120);
+    assert_eq!((world.pinned(), world.replicas("v1"), world.replicas("v3")), (None, 3, 0));
+}
+
+/// Whoever is in the way may stay for good: until then nothing changes but what is told.
+#[test]
+fn a_foreign_object_in_the_way_into_the_mesh_stops_no_failover() {
+    for kind in [Kind::VirtualService, Kind::DestinationRule] {
+        let plain = two(100, 0).replace("replicas: 3,", NO_MESH);
+        let mut world = World::new(&plain);
+        world.settle();
+        world.pass(60);
+        world.put_foreign(kind, "order-service", json!({"metadata": {}, "spec": {"hosts": ["else"], "host": "else"}}));
+        world.edit(&two(100, 0));
+        world.settle();
+        world.pass(60);
+        assert_eq!(world.pinned().as_deref(), Some("v1"));
+        assert_eq!(world.condition("RoutesReady").1, "NameClash", "{}", message(&world));
+        world.pods.insert("v1".into(), Pods::Broken("Error"));
+        world.settle();
+        world.pass(60);
+        assert_eq!(world.pinned().as_deref(), Some("v2"), "{kind:?}");
+        world.remove(kind, "order-service");
+        world.pods.insert("v1".into(), Pods::Healthy);
+        world.settle();
+        world.pass(120);
+        assert_eq!((world.pinned(), world.routed().as_str()), (None, "v1=100"));
+    }
 }

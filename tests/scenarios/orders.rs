@@ -333,3 +333,15 @@ fn what_is_asked_beyond_the_room_of_the_status_is_answered_in_its_turn() {
     world.settle();
     assert_eq!((rollout(&world).handled.len(), answered(&world).len()), (6, 70));
 }
+
+/// After a rollback the spec is put right: what serves now is not another state to go back to.
+#[test]
+fn nothing_is_undone_that_is_in_force() {
+    let mut world = promoting();
+    world.ask(Verb::Abort).unwrap();
+    world.edit(&service("v1=100 v2=0", STEPS));
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.ask(Verb::Undo), Err("there was no rollout before that could be undone".into()));
+    assert_eq!(world.condition("Ready").0, "True");
+}

@@ -15,12 +15,14 @@ pub enum Pods {
     Broken(&'static str),
     /// The first so many were ready until then, the others are.
     Unready(i64, Timestamp),
+    /// All of before are ready, and the first one that is to replace them is not.
+    Replacing,
 }
 
 impl Pods {
     pub fn ready(&self, index: i64) -> bool {
         match self {
-            Self::Healthy => true,
+            Self::Healthy | Self::Replacing => true,
             Self::Ready(ready) => index < i64::from(*ready),
             Self::Broken(_) => false,
             Self::Unready(count, _) => index >= *count,

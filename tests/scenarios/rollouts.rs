@@ -97,6 +97,18 @@ fn a_rollout_begins_where_the_weights_are_though_a_version_gets_ready_late() {
     assert_eq!(world.routed(), "v1=90 v2=10", "it goes back to what the spec asked for before");
 }
 
+/// 5 % of the way to 10 % is half a percent: rounded to none, the step would try nothing, and its analysis find nothing.
+#[test]
+fn each_step_gives_some_requests_to_whoever_is_raised() {
+    let policy = "{steps: [{weight: 5}, {pause: {}}, {weight: 50}]}";
+    let mut world = World::new(&service("v1=100 v2=0 v3=0", policy));
+    world.settle();
+    world.pass(600);
+    world.edit(&service("v1=90 v2=9 v3=1", policy));
+    world.settle();
+    assert_eq!(world.routed(), "v1=98 v2=1 v3=1");
+}
+
 #[test]
 fn the_first_step_waits_for_all_pods() {
     let mut world = running();

@@ -399,13 +399,15 @@ impl World {
             let wanted = object["spec"]["replicas"].as_i64().unwrap();
             let mode = self.pods.get(&version).cloned().unwrap_or(Pods::Healthy);
             let ready = (0..wanted).filter(|index| mode.ready(*index)).count();
-            for index in 0..wanted {
-                let crash = self.crashes.get(&version).copied().filter(|_| index == 0);
-                let pod = pod_of(&version, index, &mode, crash);
-                self.caches.pods.take(&Event::Apply(pod), PodView::of);
+            let replaces = mode == Pods::Replacing;
+            let (all, updated) = if replaces { (wanted + 1, 1) } else { (wanted, wanted) };
+            for index in 0..all {
+                let crash = self.crashes.get(&version).copied().filter(|_| index == if replaces { wanted } else { 0 });
+                let mode = if index < wanted { &mode } else { &Pods::Ready(0) };
+                self.caches.pods.take(&Event::Apply(pod_of(&version, index, mode, crash)), PodView::of);
             }
             let status = json!({
-                "observedGeneration": object["metadata"]["generation"], "replicas": wanted, "updatedReplicas": wanted,
+                "observedGeneration": object["metadata"]["generation"], "replicas": all, "updatedReplicas": updated,
                 "readyReplicas": ready, "availableReplicas": ready,
             });
             if object["status"] != status {

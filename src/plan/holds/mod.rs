@@ -14,7 +14,7 @@ use super::{
     revisions,
     rollout::{Rollout, Standing},
     scaling::{self, Contested},
-    traffic::provider::Stage,
+    traffic::provider::{MESH, Stage},
 };
 
 /// One thing that keeps the service from its spec.
@@ -55,8 +55,12 @@ pub struct RoutesState {
 }
 
 /// Objects that would be applied, but whose names somebody else's objects have.
-pub fn clashes(objects: &[Object], observed: &Observed) -> Foreign {
-    let wanted = |(kind, name): &(Kind, String)| objects.iter().any(|it| it.kind == *kind && it.name == *name);
+pub fn clashes(objects: &[Object], stage: &Stage, service: &Validated, observed: &Observed) -> Foreign {
+    let awaited =
+        |kind: &Kind, name: &String| *stage == Stage::Barred && MESH.contains(kind) && *name == service.identity.name;
+    let wanted = |(kind, name): &(Kind, String)| {
+        awaited(kind, name) || objects.iter().any(|it| it.kind == *kind && it.name == *name)
+    };
     observed.foreign.iter().filter(|(name, _)| wanted(name)).map(|(name, by)| (name.clone(), by.clone())).collect()
 }
 
@@ -254,7 +258,8 @@ fn of_provider(stage: &Stage) -> Option<Hold> {
             "traffic is being handed from the Service to the mesh, step by step"
         }
         Stage::Leaving => "traffic is being handed from the mesh to the Service, step by step",
-        Stage::Worker | Stage::Mesh | Stage::Plain => return None,
+        // Whose name is in the way is told as a clash.
+        Stage::Worker | Stage::Mesh | Stage::Plain | Stage::Barred => return None,
     };
     Some(Hold { reason: reason::PROVIDER_CHANGING, message: message.to_owned(), severity: Severity::Progressing })
 }

@@ -108,8 +108,11 @@ pub fn advance<'a>(
         now: around.now,
         propagation: around.propagation,
     });
-    let walked =
-        situation.as_ref().and_then(|it| if frozen || !routed { walk::stay(it) } else { Some(walk::walk(it)) });
+    let walked = situation.as_ref().and_then(|it| match (frozen, routed) {
+        (true, _) => walk::stay(it),
+        (false, false) => walk::rest(it),
+        (false, true) => Some(walk::walk(it)),
+    });
     let current = current.clone().unwrap_or_else(|| first_weights(&standings, observed.adopting));
     if let Some(Walk { aims, .. }) = &walked {
         standings.iter_mut().for_each(|standing| standing.aim = weight_of(aims, standing.name));
@@ -120,8 +123,16 @@ pub fn advance<'a>(
             standing.scale(limited.or_else(|| situation.pods_of(standing.name, &walked.status)));
         }
     }
-    let candidates: Vec<Candidate> =
-        standings.iter().map(|standing| standing.candidate(standing.aim, weight_of(&current, standing.name))).collect();
+    // A version that is yet to come up for it gets all at once: until then those that served before do.
+    let goes_back = |status: &RolloutStatus| status.state == RolloutState::Aborted && status.meanwhile.is_empty();
+    if walked.as_ref().is_some_and(|walked| goes_back(&walked.status)) {
+        standings.iter_mut().for_each(Standing::give_back);
+    }
+    let candidate = |standing: &Standing<'_>| {
+        let candidate = standing.candidate(standing.aim, weight_of(&current, standing.name));
+        Candidate { carries: standing.carries, ..candidate }
+    };
+    let candidates: Vec<Candidate> = standings.iter().map(candidate).collect();
     let settled = settle(&candidates);
     let stranded = settled.is_none();
     let weights = match settled {

@@ -221,7 +221,11 @@ fn undo(status: &mut RolloutStatus, situation: &Situation<'_>, by: &str) -> Resu
     }
     let gone = status.previous.keys().find(|name| situation.party(name).is_none_or(|party| !party.exists));
     if let Some(gone) = gone {
-        return Err(format!("{gone} served before and is gone: put it back into the spec"));
+        let back = match situation.returns {
+            true => format!("kubectl ms undo {} --to-revision {gone} makes it anew", situation.service.identity.name),
+            false => "put it back into the spec".to_owned(),
+        };
+        return Err(format!("{gone} served before and is gone: {back}"));
     }
     status.state = RolloutState::Aborted;
     status.message = Some(format!("undone{by}"));

@@ -9,6 +9,8 @@ pub struct Candidate {
     pub current: i32,
     /// It may be raised to what is requested: complete, not held out, known to the mesh.
     pub admitted: bool,
+    /// Percent that it may have back without being admitted: it had as much before, and its ready pods carry it.
+    pub carries: i32,
     /// It answers requests: it has a ready pod and is not lost.
     pub serving: bool,
     /// It may take what a lost version cannot carry.
@@ -21,7 +23,7 @@ pub struct Candidate {
 
 /// The next weights, in the order of the candidates; they sum to 100. None when no candidate can serve.
 ///
-/// Promotion raises only admitted versions. What a version cannot take yet stays with those that carry it; what a
+/// Promotion raises only admitted versions, and going back those that were before as far as they carry it. What a version cannot take yet stays with those that carry it; what a
 /// lost version carried goes to the rescuers.
 pub fn settle(candidates: &[Candidate]) -> Option<Vec<i32>> {
     if !candidates.iter().any(|candidate| candidate.serving) {
@@ -49,7 +51,7 @@ pub fn settle(candidates: &[Candidate]) -> Option<Vec<i32>> {
 fn floor(candidate: &Candidate) -> i32 {
     match candidate {
         Candidate { serving: false, .. } => 0,
-        Candidate { requested, current, admitted: false, .. } => *requested.min(current),
+        Candidate { requested, current, admitted: false, carries, .. } => *requested.min(current.max(carries)),
         Candidate { requested, .. } => *requested,
     }
 }
@@ -105,7 +107,7 @@ pub fn share(total: i32, shares: &[i32]) -> Vec<i32> {
 mod tests {
     use super::*;
 
-    /// `requested/current` and letters: a(dmitted) s(erving) r(escuer) h(eld) c(omplete).
+    /// `requested/current` and letters: a(dmitted) s(erving) r(escuer) h(eld) c(omplete), b(ack to 60 at most).
     fn candidates(texts: &[&str]) -> Vec<Candidate> {
         texts
             .iter()
@@ -117,6 +119,7 @@ mod tests {
                     requested: requested.parse().unwrap(),
                     current: current.parse().unwrap(),
                     admitted: is('a'),
+                    carries: if is('b') { 60 } else { 0 },
                     serving: is('s'),
                     rescuer: is('r'),
                     held: is('h'),
@@ -155,6 +158,8 @@ mod tests {
                 Some(vec![0, 100]),
             ),
             ("the subset is too young to rescue", vec!["50/100 -", "50/0 s"], None),
+            ("going back as far as its pods carry it", vec!["100/50 bsr", "0/50 asrc"], Some(vec![60, 40])),
+            ("going back takes nothing from it", vec!["100/80 bsr", "0/20 asrc"], Some(vec![80, 20])),
             ("loss in mid-promotion", vec!["50/60 asrc", "50/40 -"], Some(vec![100, 0])),
         ] {
             let next = settle(&candidates(&given));

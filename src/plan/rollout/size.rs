@@ -27,7 +27,7 @@ pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, idle: Idle, drai
     let spec = standing.spec?;
     let effective = rollout.weight(standing.name);
     let stops = idle == Idle::Stops || (idle == Idle::Drains && drained);
-    if stops && effective == 0 && standing.target == 0 {
+    if stops && effective == 0 && (standing.target == 0 || standing.aim == 0) {
         return Some(0);
     }
     if standing.limited.is_some() {

@@ -52,6 +52,8 @@ pub struct Standing<'a> {
     pub target: i32,
     /// The weight to aim at now: what the policy's step gives it, else the target.
     pub aim: i32,
+    /// Of what a rollout that is given up goes back to: the weight that its ready pods carry while others are missing.
+    pub carries: i32,
     /// It is to have no pods, and others run: they take its weight first.
     pub parked: bool,
     /// The mesh has had its subset for the propagation time, or there is no mesh.
@@ -95,6 +97,8 @@ impl<'a> Standing<'a> {
         let restarted = restarted_pods(observed, counted_since);
         let pods = observed.map_or(0, |observed| observed.pods.len());
         let proven = is_proven(&memory, around.now);
+        // The pods of before serve on while those of an edit in place fail.
+        let replaces = deployment.is_some_and(|facts| !facts.complete && ready >= facts.replicas.max(1));
         Self {
             name,
             spec,
@@ -105,13 +109,14 @@ impl<'a> Standing<'a> {
             complete: fit && sized,
             part: None,
             limited: None,
-            restarting: !proven && restarted >= pods.div_ceil(10).max(1),
+            restarting: !proven && !replaces && restarted >= pods.div_ceil(10).max(1),
             restarted_at: last_restart(observed).filter(|at| counted_since.is_none_or(|since| *at > since)),
             relapsed_at: relapsed_at(observed, &memory),
             was_ready: memory.ready > 0 || last_unready(observed).is_some(),
             held,
             target: spec.map_or(0, |spec| spec.weight),
             aim: spec.map_or(0, |spec| spec.weight),
+            carries: 0,
             parked: false,
             routable: match (around.subsets, &memory.subset_since) {
                 (None, _) => true,
@@ -148,6 +153,13 @@ impl<'a> Standing<'a> {
     pub fn scale(&mut self, pods: Option<i32>) {
         self.part = pods;
         self.complete = self.fit && self.replicas >= self.wanted();
+    }
+
+    /// Lets it have back what its ready pods carry of the weight that is aimed at.
+    pub fn give_back(&mut self) {
+        if self.serving() && !self.held && self.routable {
+            self.carries = carried(self.aim, self.ready, self.wanted());
+        }
     }
 
     pub fn requested(&self) -> i32 {
@@ -198,6 +210,7 @@ impl<'a> Standing<'a> {
             requested,
             current,
             admitted: self.admitted(),
+            carries: 0,
             serving: self.serving(),
             rescuer: self.serving() && (self.routable || current > 0),
             held: self.held,
@@ -320,6 +333,12 @@ impl<'a> Standing<'a> {
             .and_then(|at| at.checked_add(hold_out_after(self.memory.losses)).ok());
         held.into_iter().chain(routable).chain(quiet).min()
     }
+}
+
+/// The part of a weight that the ready ones of so many pods carry, rounded down.
+fn carried(weight: i32, ready: i32, pods: i32) -> i32 {
+    let part = i64::from(weight) * i64::from(ready.min(pods)) / i64::from(pods.max(1));
+    i32::try_from(part).unwrap_or_default()
 }
 
 /// How long a version with so many losses is held out after a further one.

@@ -4,7 +4,7 @@
 //! after the propagation once more, weights move again. Leaving it goes the other way round; versions without weight lose
 //! their pods first, if the Service is to select all. A live Service that is taken over enters the mesh from the first
 //! version that it selects. Routes that somebody took away come back at once, unless their subsets went with them: these
-//! come first again.
+//! come first again. While somebody else's object has the name of one that the mesh needs, the Service stays in charge.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -21,6 +21,9 @@ use crate::{
 
 /// The API server cuts the time of a creation to the second.
 const CREATION_PRECISION: SignedDuration = SignedDuration::from_secs(1);
+
+/// What the mesh is told by, under the name of the service.
+pub const MESH: [Kind; 2] = [Kind::DestinationRule, Kind::VirtualService];
 
 /// What pods are given to end, once they are not wanted any more.
 const TO_END: SignedDuration = SignedDuration::from_secs(60);
@@ -40,6 +43,8 @@ pub enum Stage {
     Entering,
     /// From the mesh to the plain Service.
     Leaving,
+    /// The Service alone, as somebody else's object has a name that the mesh is to be told by.
+    Barred,
     /// The Service alone.
     Plain,
 }
@@ -55,7 +60,11 @@ impl Stage {
         if service.provider == Provider::None || observed.mesh == Mesh::Absent {
             return if routed && observed.mesh == Mesh::Installed { Self::Leaving } else { Self::Plain };
         }
+        let foreign = |kind| observed.foreign.contains_key(&(kind, service.identity.name.clone()));
+        let barred = MESH.into_iter().any(foreign);
+        let outside = |pinned: bool| pinned || observed.status.provider == Some(Provider::None);
         match &observed.service {
+            Some(live) if barred && outside(live.pinned.is_some()) => Self::Barred,
             None if observed.adopting => Self::Adopting,
             None => Self::Mesh,
             Some(live) if live.pinned.is_some() => Self::Entering,
@@ -72,13 +81,13 @@ impl Stage {
         match self {
             Self::Settling | Self::Entering => true,
             Self::Leaving => narrowed(),
-            Self::Worker | Self::Adopting | Self::Mesh | Self::Plain => false,
+            Self::Worker | Self::Adopting | Self::Mesh | Self::Plain | Self::Barred => false,
         }
     }
 
     /// The mesh's subsets decide which version can be routed to.
     pub fn uses_subsets(&self) -> bool {
-        !matches!(self, Self::Worker | Self::Adopting | Self::Plain)
+        !matches!(self, Self::Worker | Self::Adopting | Self::Plain | Self::Barred)
     }
 
     /// Header routes are to be carried.
@@ -117,7 +126,7 @@ pub fn place(
         Stage::Mesh | Stage::Settling => step.mesh(),
         Stage::Entering => step.enter(),
         Stage::Leaving => step.leave(),
-        Stage::Adopting | Stage::Plain => step.plain(step.only_version()),
+        Stage::Adopting | Stage::Plain | Stage::Barred => step.plain(step.only_version()),
     }
 }
 

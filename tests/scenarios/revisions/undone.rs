@@ -255,3 +255,14 @@ fn back_to_a_revision_that_is_not_ready_the_abandoned_one_loses_its_weight_at_on
         assert_eq!(world.routed(), format!("{one}=100"), "without steps; by a person: {by_person}");
     }
 }
+
+#[test]
+fn a_revision_that_is_gone_is_named_with_the_way_back_to_it() {
+    let (mut world, one, _) = promoting();
+    world.ask(Verb::PromoteFull).unwrap();
+    world.pass(120);
+    let told = world.ask(Verb::Undo).unwrap_err();
+    let way =
+        format!("{one} served before and is gone: kubectl ms undo order-service --to-revision {one} makes it anew");
+    assert_eq!(told, way);
+}

@@ -7,16 +7,20 @@ use jiff::Timestamp;
 use super::{Move, Rule, Step, Violation, state::millis};
 use crate::invariants::model::{Target, Weights};
 
-/// When a target lost its weight.
+/// What became of targets so far.
 #[derive(Default)]
 pub(super) struct Memory {
+    /// When they lost their weight.
     lost: BTreeMap<Target, Timestamp>,
+    /// The most that each ever had of a route.
+    most: BTreeMap<(String, Target), i64>,
 }
 
 impl Memory {
     /// What is made anew under the same name has lost nothing yet.
     pub(super) fn forget(&mut self) {
         self.lost.clear();
+        self.most.clear();
     }
 
     pub(super) fn check(&mut self, step: &Step<'_>, moves: &[Move<'_>]) -> Vec<Violation> {
@@ -24,11 +28,56 @@ impl Memory {
             return Vec::new();
         }
         let known = || moves.iter().filter(|it| it.before.is_some());
-        let found = known().flat_map(|it| raised(step, it).into_iter().chain(self.held_out(step, it))).collect();
+        let found = known().flat_map(|it| self.raised(step, it).into_iter().chain(self.held_out(step, it))).collect();
         for (target, _) in
             known().flat_map(Move::changes).filter(|(target, by)| *by < 0 && lost_all(step, target, moves))
         {
             self.lost.insert(target.clone(), step.state.now);
+        }
+        for it in moves {
+            for (target, weight) in it.before.iter().flatten().chain(&it.after) {
+                let most = self.most.entry((it.route.key.clone(), target.clone())).or_default();
+                *most = (*most).max(*weight);
+            }
+        }
+        found
+    }
+
+    /// It had as much before, and its ready pods carry that part of it.
+    fn has_back(&self, step: &Step<'_>, it: &Move<'_>, target: &Target) -> bool {
+        let most = self.most.get(&(it.route.key.clone(), target.clone())).copied().unwrap_or_default();
+        let (ready, wanted) = step.state.available(target);
+        wanted > 0 && it.weight(target) * wanted <= most * ready
+    }
+
+    /// A raise of what is not complete is at most what lost versions give up, or what it had and still carries.
+    fn raised(&self, step: &Step<'_>, it: &Move<'_>) -> Vec<Violation> {
+        let state = step.state;
+        let owner = step.after.and_then(|object| object.owner.as_deref());
+        if it.route.matched && owner.is_some_and(|owner| state.holds(owner, &it.route.key)) {
+            return Vec::new();
+        }
+        let incomplete: Vec<(&Target, i64)> = it
+            .raises()
+            .filter(|(target, _)| state.has_service(&target.service) && !state.is_complete(target))
+            .filter(|(target, _)| !self.has_back(step, it, target))
+            .collect();
+        let needed: i64 = incomplete.iter().map(|(_, by)| by).sum();
+        let given_up: i64 = it.changes().filter(|(target, by)| *by < 0 && state.lost(target)).map(|(_, by)| -by).sum();
+        let route = &it.route.key;
+        let mut found = Vec::new();
+        for (target, by) in incomplete {
+            let (rule, why) = if !state.answered(target) {
+                (Rule::RaisedSilent, "has no ready endpoint")
+            } else if needed > given_up {
+                (Rule::PromotedIncomplete, "is not complete, and no version lost as much")
+            } else {
+                continue;
+            };
+            let (before, after) = it.words();
+            let why =
+                format!("{target} was raised by {by} in the route {route}, but {why}: {}", state.describe(target));
+            found.push(step.violation(rule, before, after, why));
         }
         found
     }
@@ -63,34 +112,6 @@ impl Memory {
         }
         found
     }
-}
-
-/// A raise of what is not complete is at most what lost versions give up.
-fn raised(step: &Step<'_>, it: &Move<'_>) -> Vec<Violation> {
-    let state = step.state;
-    let owner = step.after.and_then(|object| object.owner.as_deref());
-    if it.route.matched && owner.is_some_and(|owner| state.holds(owner, &it.route.key)) {
-        return Vec::new();
-    }
-    let incomplete: Vec<(&Target, i64)> =
-        it.raises().filter(|(target, _)| state.has_service(&target.service) && !state.is_complete(target)).collect();
-    let needed: i64 = incomplete.iter().map(|(_, by)| by).sum();
-    let given_up: i64 = it.changes().filter(|(target, by)| *by < 0 && state.lost(target)).map(|(_, by)| -by).sum();
-    let route = &it.route.key;
-    let mut found = Vec::new();
-    for (target, by) in incomplete {
-        let (rule, why) = if !state.answered(target) {
-            (Rule::RaisedSilent, "has no ready endpoint")
-        } else if needed > given_up {
-            (Rule::PromotedIncomplete, "is not complete, and no version lost as much")
-        } else {
-            continue;
-        };
-        let (before, after) = it.words();
-        let why = format!("{target} was raised by {by} in the route {route}, but {why}: {}", state.describe(target));
-        found.push(step.violation(rule, before, after, why));
-    }
-    found
 }
 
 /// Whether nothing is left to a version because it cannot serve, and not because somebody wants it so. One that never did

@@ -323,6 +323,15 @@ impl State {
         })
     }
 
+    /// Pods of the target that its Deployments have available, and how many they should have.
+    pub fn available(&self, target: &Target) -> (i64, i64) {
+        let counts = self.deployments(target).map(|object| match &object.fields {
+            Fields::Deployment { available, replicas, .. } => (*available, *replicas),
+            _ => (0, 0),
+        });
+        counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1))
+    }
+
     /// How the workload of a target stands, in words.
     pub fn describe(&self, target: &Target) -> String {
         let deployments: Vec<String> = self.deployments(target).map(describe).collect();

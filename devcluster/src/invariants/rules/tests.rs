@@ -34,6 +34,20 @@ fn a_promotion_raises_what_is_complete() {
 }
 
 #[test]
+fn a_version_has_back_what_its_ready_pods_carry() {
+    let back = |weight: i64| {
+        let mut story = Story::settled();
+        story.routes(&[("v1", 50), ("v2", 50)]);
+        story.deployment("v1", 4, 3);
+        story.pass(1_000);
+        story.routes(&[("v1", weight), ("v2", 100 - weight)]);
+        story
+    };
+    back(75).holds();
+    back(76).broke(&[Rule::PromotedIncomplete]);
+}
+
+#[test]
 fn a_changed_deployment_is_not_complete_before_its_controller_says_so() {
     let mut story = Story::settled();
     story.deployment_at("v2", 1, 2, 2);

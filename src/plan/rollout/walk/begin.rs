@@ -70,7 +70,9 @@ impl Situation<'_> {
         }
         if current == requested {
             let previous = if old.state == RolloutState::Completed { &old.previous } else { &old.stable };
-            return RolloutStatus { previous: previous.clone(), ..completed() };
+            // What serves already is nothing to go back to.
+            let previous = Some(previous).filter(|before| **before != requested).cloned().unwrap_or_default();
+            return RolloutStatus { previous, ..completed() };
         }
         let promoted = old.state == RolloutState::Completed;
         let back = promoted && self.returns && requested == old.previous && requested.keys().all(exists);

@@ -19,7 +19,7 @@ mod steps;
 mod surge;
 mod window;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -135,7 +135,18 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
     Walk { sizes: situation.needed(&walk.status, &aims), aims, ..walk }
 }
 
-/// Keeps the rollout where it is, while no mesh carries the weights or it has only begun to. None when there is none.
+/// Without a mesh that carries weights, what was on its way has nothing: it begins with its first step once there is one
+/// again. None when there is no rollout.
+pub fn rest(situation: &Situation<'_>) -> Option<Walk> {
+    let mut walk = stay(situation)?;
+    if walk.status.state.is_under_way() {
+        walk.status = situation.at_first(walk.status);
+    }
+    Some(walk)
+}
+
+/// Keeps the rollout where it is, while the weights stay as they are: the mesh has only begun to carry them, or is to carry
+/// them no longer. None when there is no rollout.
 pub fn stay(situation: &Situation<'_>) -> Option<Walk> {
     let status = situation.old.filter(|old| old.target == situation.target())?.clone();
     let aims = if status.state == RolloutState::Completed { situation.requested() } else { status.stable.clone() };
@@ -194,6 +205,27 @@ impl Situation<'_> {
         let next = next.into_iter().flatten().min();
         let outlook = Outlook { pause_ends, waits_for, limited: None, inquiries, next };
         Walk { outlook, ..walk }
+    }
+
+    /// The rollout as if no step of it had begun. What a person or a failure paused stays paused.
+    fn at_first(&self, status: RolloutStatus) -> RolloutStatus {
+        let paused = status.state == RolloutState::Paused && status.message.is_some();
+        RolloutStatus {
+            state: if paused { RolloutState::Paused } else { RolloutState::Progressing },
+            step: 0,
+            progress: Some(format!("0/{}", self.steps())),
+            percent: Some(0),
+            from: status.stable.clone(),
+            kept: Weights::new(),
+            step_since: None,
+            progressed_at: None,
+            weights_since: None,
+            waits_for: None,
+            analysis: None,
+            step_analysis: None,
+            relapses: BTreeMap::new(),
+            ..status
+        }
     }
 
     /// Weights that the spec asks for.
