@@ -12,7 +12,7 @@ use crate::{
     observe::{DeploymentFacts, LiveRoutes, LiveService, Observed, ObservedVersion, PodFacts, Weights},
     offline::{self, Checker},
     plan::{Settings, children::templates, plan, rollout::requested_of},
-    validate::{Invalid, Problem, Validated, validate},
+    validate::{Invalid, Problem, Validated, syntax::printable, validate},
 };
 
 /// The objects of one Microservice, in the order in which they are applied.
@@ -65,7 +65,8 @@ pub enum Error {
 
 /// Every problem with its place, as lint writes it.
 fn a_line_each(origin: &str, invalid: &Invalid) -> String {
-    invalid.problems.iter().map(|problem| format!("{origin} {problem}")).collect::<Vec<_>>().join("\n")
+    let line = |problem: &Problem| printable(&format!("{origin} {problem}")).into_owned();
+    invalid.problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The objects of the Microservices among documents; `namespace` is that of documents without one.

@@ -18,7 +18,7 @@ pub struct Analysis {
     #[schemars(length(min = 1, max = 10))]
     pub metrics: Vec<Metric>,
     /// Time from one measurement to the next, and the length of time that each looks back on. At least 1s.
-    /// Default: 60s.
+    /// Default: 60s; in a rollout with `stepWeight`, its `interval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
     /// How many failed measurements of a metric are forgiven; one more, and the version has failed. Default: 0.

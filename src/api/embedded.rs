@@ -20,6 +20,9 @@ const LEFT_OUT: &[(&str, &str)] = &[
 /// The names of ConfigMaps, Secrets, claims and ServiceAccounts: a Deployment that refers to another one is refused.
 pub(super) const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
+/// A path that climbs nowhere and begins at no root.
+const INSIDE: &str = r"^([^/.][^/]*|\.[^/.][^/]*|\.\.[^/]+|\.)(/([^/.][^/]*|\.[^/.][^/]*|\.\.[^/]+|\.)?)*$";
+
 /// Limits, by the end of a field's path.
 fn limits() -> Vec<(&'static str, Value)> {
     let at_least = |least: i64| json!({"minimum": least});
@@ -27,6 +30,7 @@ fn limits() -> Vec<(&'static str, Value)> {
     let one_of = |values: &[&str]| json!({"enum": values});
     let matching = |pattern: &str| json!({"pattern": pattern});
     let name = || json!({"minLength": 1, "maxLength": 253, "pattern": OBJECT_NAME});
+    let key = || json!({"minLength": 1, "maxLength": 253, "pattern": r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"});
     let id = || between(0, 2_147_483_647);
     let mode = || between(0, 0o777);
     let selector = || one_of(&["In", "NotIn", "Exists", "DoesNotExist"]);
@@ -36,6 +40,11 @@ fn limits() -> Vec<(&'static str, Value)> {
         ("env.name", json!({"minLength": 1, "maxLength": 253, "pattern": "^[-._a-zA-Z][-._a-zA-Z0-9]*$"})),
         ("configMapKeyRef.name", name()),
         ("secretKeyRef.name", name()),
+        ("configMapKeyRef.key", key()),
+        ("secretKeyRef.key", key()),
+        ("envFrom.prefix", matching("^[ -<>-~]*$")),
+        ("items.key", json!({"minLength": 1})),
+        ("seccompProfile.localhostProfile", matching(INSIDE)),
         ("configMapRef.name", name()),
         ("secretRef.name", name()),
         ("configMap.name", name()),
@@ -45,10 +54,13 @@ fn limits() -> Vec<(&'static str, Value)> {
         (
             "env.valueFrom.fieldRef.fieldPath",
             matching(
-                r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$",
+                r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[-._/a-zA-Z0-9]+'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$",
             ),
         ),
-        ("items.fieldRef.fieldPath", matching(r"^metadata\.(name|namespace|uid|(labels|annotations)(\['[^']+'\])?)$")),
+        (
+            "items.fieldRef.fieldPath",
+            matching(r"^metadata\.(name|namespace|uid|(labels|annotations)(\['[-._/a-zA-Z0-9]+'\])?)$"),
+        ),
         ("resourceFieldRef.resource", matching(r"^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)$")),
         ("emptyDir.medium", matching(r"^(Memory|HugePages(-[0-9]+[KMGT]i)?)?$")),
         ("defaultMode", mode()),

@@ -116,7 +116,8 @@ pub struct PodSettings {
     /// Further annotations of the pods, outside the reserved prefixes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_annotations: BTreeMap<String, String>,
-    /// Change it to restart the pods one by one; the time itself means nothing.
+    /// Change it to restart the pods one by one; the time itself means nothing. Of a service with an `image` it makes a new
+    /// revision, which is rolled out as any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_at: Option<Time>,
 }

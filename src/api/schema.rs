@@ -119,10 +119,7 @@ pub fn provider_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut crd = serde_json::to_value(AnalysisProvider::crd())?;
     if let Some(root) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
         walk(root);
-        root["properties"]["metadata"] = json!({
-            "type": "object",
-            "properties": {"name": {"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}},
-        });
+        name_as_referred_to(root);
         list_map(root, "spec.headers", &["name"]);
         place(root, rules::provider());
     }
@@ -137,9 +134,18 @@ pub fn webhook_crd() -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut crd = serde_json::to_value(RolloutWebhook::crd())?;
     if let Some(root) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
         walk(root);
+        name_as_referred_to(root);
         place(root, rules::webhook());
     }
     serde_json::from_value(crd)
+}
+
+/// Lets an object of the cluster have no name that no rollout could give.
+fn name_as_referred_to(root: &mut Value) {
+    root["properties"]["metadata"] = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}},
+    });
 }
 
 /// All CustomResourceDefinitions, by the plural name of what they define.

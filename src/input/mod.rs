@@ -5,20 +5,24 @@
 mod files;
 
 use std::{
+    cell::LazyCell,
     fmt,
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use serde_yaml::{Location, Spanned};
+use serde_yaml::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 use thiserror::Error;
 
 use crate::{api::GROUP, offline::is_meant};
 
 /// Most bytes that one file may have; the API server takes no object of more than a tenth of it.
 const MAX_BYTES: usize = 16 << 20;
+
+/// Kinds of lists that may have manifests of this operator.
+const LISTS: [&str; 2] = ["List", "MicroserviceList"];
 
 /// Where a manifest was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -114,9 +118,51 @@ pub enum Fault {
     EmptyDirectory,
 }
 
-/// A YAML error without the lines that show the place.
+/// A YAML error without the lines that show the place, and without what only a program could set.
 fn one_line(error: &serde_yaml::Error) -> String {
-    error.without_snippet().to_string().lines().next().unwrap_or_default().to_owned()
+    let told = error.without_snippet().to_string();
+    let line = told.lines().next().unwrap_or_default();
+    line.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned()
+}
+
+/// How YAML is read: as kubectl does, so that 0644 is octal.
+fn options(duplicates: DuplicateKeyPolicy, not_finite: NonFiniteFloatPolicy) -> serde_yaml::Options {
+    serde_yaml::options! {
+        legacy_octal_numbers: true,
+        with_snippet: false,
+        duplicate_keys: duplicates,
+        non_finite_float_policy: not_finite,
+        // What a file of the greatest size can hold: a list may have every service of a cluster.
+        budget: serde_yaml::budget! { max_nodes: MAX_BYTES, max_events: MAX_BYTES },
+    }
+}
+
+/// What tells whose a manifest is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    api_version: String,
+    kind: String,
+}
+
+impl Head {
+    /// Neither of this operator, nor meant to be, nor a list that may have some that are.
+    fn is_foreign(&self) -> bool {
+        let group = self.api_version.split('/').next().unwrap_or_default();
+        let lists = self.api_version == "v1" && LISTS.contains(&self.kind.as_str());
+        group != GROUP && !lists && !is_meant(group, &self.kind)
+    }
+}
+
+/// The heads of all documents, as far as they have one.
+fn heads(bytes: &[u8]) -> Vec<Option<Head>> {
+    let mut cursor = io::Cursor::new(bytes);
+    serde_yaml::read_with_options::<_, Head>(
+        &mut cursor,
+        options(DuplicateKeyPolicy::LastWins, NonFiniteFloatPolicy::PassThrough),
+    )
+    .map(Result::ok)
+    .collect()
 }
 
 /// Reads all manifests of the given files and directories; `-` is standard input.
@@ -167,21 +213,23 @@ impl Input {
     }
 
     fn parse(&mut self, name: &str, bytes: &[u8]) {
-        let options = serde_yaml::options! {
-            // As kubectl reads YAML: 0644 is octal.
-            legacy_octal_numbers: true,
-            with_snippet: false,
-            // What a file of the greatest size can hold: a list may have every service of a cluster.
-            budget: serde_yaml::budget! { max_nodes: MAX_BYTES, max_events: MAX_BYTES },
-        };
         let mut cursor = io::Cursor::new(bytes);
-        for (index, parsed) in serde_yaml::read_with_options::<_, Spanned<Value>>(&mut cursor, options).enumerate() {
+        let read = serde_yaml::read_with_options::<_, Spanned<Value>>(
+            &mut cursor,
+            options(DuplicateKeyPolicy::Error, NonFiniteFloatPolicy::Reject),
+        );
+        let heads = LazyCell::new(|| heads(bytes));
+        for (index, parsed) in read.enumerate() {
             let origin = |place: Location| {
                 let line = (place != Location::UNKNOWN).then_some(place.line());
                 Origin { document: index + 1, line, ..Origin::file(name) }
             };
             match parsed {
                 Ok(Spanned { value, defined, .. }) => self.sort(origin(defined), value),
+                // Nobody looks at what others' manifests have: kubectl takes more than what is taken here.
+                Err(_) if heads.get(index).is_some_and(|head| head.as_ref().is_some_and(Head::is_foreign)) => {
+                    self.passed_over += 1;
+                }
                 Err(source) => {
                     let place = source.location().unwrap_or(Location::UNKNOWN);
                     self.fail(origin(place), Fault::Syntax(Box::new(source)));
@@ -199,7 +247,7 @@ impl Input {
         let group = api_version.split('/').next().unwrap_or_default();
         let ours = group == GROUP;
         match kind {
-            "List" | "MicroserviceList" if ours || api_version == "v1" => {
+            _ if LISTS.contains(&kind) && (ours || api_version == "v1") => {
                 let items = value.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
                 for (index, item) in items.into_iter().enumerate() {
                     self.sort(Origin { item: Some(index + 1), ..origin.clone() }, item);

@@ -45,6 +45,20 @@ fn one_bad_document_hides_no_other() {
 }
 
 #[test]
+fn what_others_manifests_have_is_theirs() {
+    let foreign = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  labels: {app: a, app: b}\n";
+    let odd = "apiVersion: example.com/v1\nkind: Odd\nspec:\n  size: .nan\n  ? [a, b]\n  : c\n";
+    let input = from_stdin(&format!("{ONE}---\n{foreign}---\n{odd}---\n{ONE}"));
+    let errors: Vec<_> = input.errors.iter().map(ToString::to_string).collect();
+    assert_eq!((input.documents.len(), input.passed_over, errors), (2, 2, vec![]));
+    let input =
+        from_stdin(&format!("{foreign}---\n{ONE}spec: {{a: 1, a: 2}}\n---\napiVersion: v1\nkind: List\nkind: List\n"));
+    let errors: Vec<_> = input.errors.iter().map(ToString::to_string).collect();
+    assert_eq!(errors[0], "<stdin>:9: not valid YAML: duplicate mapping key: a");
+    assert_eq!((input.passed_over, errors.len()), (1, 2), "{errors:?}");
+}
+
+#[test]
 fn walks_directories_in_order_without_hidden_files() {
     let root = std::env::temp_dir().join(format!("input-{}", std::process::id()));
     fs::create_dir_all(root.join("sub")).unwrap();

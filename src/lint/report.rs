@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     input::{InputError, Origin},
-    validate::Problem,
+    validate::{Problem, syntax::printable},
 };
 
 /// How bad a finding is.
@@ -108,7 +108,8 @@ impl Report {
             let place = [finding.origin.to_string(), finding.object.clone(), finding.path.clone()];
             let place = place.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
             let rule = paint("2", &format!("[{}]", finding.rule));
-            writeln!(out, "{severity}: {}: {} {rule}", paint("1", &place), finding.message)?;
+            let (place, message) = (printable(&place), printable(&finding.message));
+            writeln!(out, "{severity}: {}: {message} {rule}", paint("1", &place))?;
         }
         writeln!(out, "{}", self.summary())
     }

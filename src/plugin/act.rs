@@ -26,6 +26,7 @@ use super::{
     cluster::{ACTIONS, Cluster},
     output::{Out, Tone, tame},
     revisions,
+    view::is_current,
 };
 
 /// After this time nobody carries the action out any more.
@@ -147,6 +148,12 @@ pub fn possible(microservice: &Microservice, verb: Verb, to_revision: bool) -> R
             format!("the operator has not begun with its rollout policy: kubectl ms why {name} says where it stands")
         });
     };
+    // Not to a rollout that was completed before the spec was changed.
+    if !is_current(microservice) && !to_revision {
+        return Err(format!(
+            "the operator has not seen the newest spec yet: ask again in a moment; if that lasts, kubectl ms why {name}"
+        ));
+    }
     // To a revision one goes back from wherever the rollout is.
     objection(verb, rollout.state).filter(|_| !to_revision).map_or(Ok(()), |why| Err(why.to_owned()))
 }
@@ -266,10 +273,11 @@ mod tests {
 
     fn with(state: Option<&str>, policy: bool) -> Microservice {
         let rollout = if policy { json!({"steps": [{"weight": 5}]}) } else { json!(null) };
-        let status = state.map(|state| json!({"rollout": {"state": state, "target": "abc", "step": 1}}));
+        let status = state
+            .map(|state| json!({"observedGeneration": 2, "rollout": {"state": state, "target": "abc", "step": 1}}));
         serde_json::from_value(json!({
             "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
-            "metadata": {"name": "a", "namespace": "shop", "uid": "u-1"},
+            "metadata": {"name": "a", "namespace": "shop", "uid": "u-1", "generation": 2},
             "spec": {"versions": [{"name": "v1", "image": "x"}], "rollout": rollout}, "status": status,
         }))
         .unwrap()
@@ -302,6 +310,11 @@ mod tests {
         let mut plain = with(None, true);
         plain.status = Some(serde_json::from_value(json!({"provider": "None"})).unwrap());
         assert!(possible(&plain, Verb::Promote, false).unwrap_err().starts_with("no mesh carries its weights"));
+        let mut edited = with(Some("Completed"), true);
+        edited.metadata.generation = Some(3);
+        let why = possible(&edited, Verb::Abort, false).unwrap_err();
+        assert!(why.starts_with("the operator has not seen the newest spec yet"), "{why}");
+        assert_eq!(possible(&edited, Verb::Undo, true), Ok(()));
         for (state, verb) in [("Paused", Verb::Promote), ("Completed", Verb::Undo), ("Aborted", Verb::Retry)] {
             assert_eq!(possible(&with(Some("Aborted"), true), Verb::Undo, true), Ok(()));
             assert_eq!(possible(&with(Some(state), true), verb, false), Ok(()));

@@ -14,7 +14,7 @@ use kube::{
     Api, Client, Config, Resource, ResourceExt,
     api::{ListParams, PostParams},
     client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{KubeConfigOptions, Kubeconfig},
     core::Status,
 };
 use serde::de::DeserializeOwned;
@@ -24,7 +24,7 @@ use crate::{
     observe::Clock,
 };
 
-use super::{Error, cli::GlobalArgs};
+use super::{Error, cli::GlobalArgs, kubeconfig};
 
 pub const MICROSERVICES: &str = "microservices.microservice-operator.dev";
 pub const ACTIONS: &str = "microserviceactions.microservice-operator.dev";
@@ -53,12 +53,10 @@ impl Cluster {
         let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
         let mut config = match &args.kubeconfig {
             Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
-            None => match Config::from_kubeconfig(&options).await {
-                Ok(config) => config,
+            None => match kubeconfig::read() {
+                Ok(found) => Config::from_custom_kubeconfig(found, &options).await?,
                 // A context is one of a kubeconfig, and whoever names it does not mean the cluster that this runs in.
-                Err(missing @ (KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath))
-                    if args.context.is_none() =>
-                {
+                Err(missing) if args.context.is_none() && kubeconfig::is_absent(&missing) => {
                     Config::incluster().map_err(|outside| Error::NoCluster(missing, outside))?
                 }
                 Err(error) => return Err(error.into()),

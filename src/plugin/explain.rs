@@ -144,7 +144,7 @@ fn warnings(view: &View, events: &[Event], now: Timestamp) -> Vec<Warning> {
             event.involved_object.kind.as_deref().unwrap_or_default(),
             event.involved_object.name.as_deref().unwrap_or_default()
         ),
-        reason: event.reason.clone().unwrap_or_default(),
+        reason: tame(event.reason.as_deref().unwrap_or_default()),
         message: tame(event.message.as_deref().unwrap_or_default()),
         count: event.series.as_ref().and_then(|series| series.count).or(event.count).unwrap_or(1),
         last: when(event),

@@ -17,6 +17,7 @@ pub mod error;
 pub mod explain;
 pub mod get;
 pub mod history;
+mod kubeconfig;
 pub mod measurements;
 pub mod output;
 pub mod relapses;

@@ -223,7 +223,7 @@ fn progress(rollout: &RolloutStatus, policy: Option<&Policy>) -> Progress {
         steps: steps
             .iter()
             .enumerate()
-            .map(|(index, step)| Step { step: steps::name(step), state: state(index) })
+            .map(|(index, step)| Step { step: tame(&steps::name(step)), state: state(index) })
             .collect(),
         since: rollout.step_since.as_ref().filter(|_| rollout.waits_for.is_none()).map(|since| since.0),
         waits_for: rollout.waits_for.as_deref().map(tame).filter(|_| rollout.state == RolloutState::Progressing),

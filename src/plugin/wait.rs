@@ -1,6 +1,6 @@
 //! `kubectl ms wait`: until a Microservice is healthy, degraded, or the time is over.
 
-use std::{pin::pin, time::Duration};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use futures::StreamExt;
 use kube::runtime::{WatchStreamExt, watcher::watch_object};
@@ -19,6 +19,8 @@ use super::{
 
 /// Trouble that lasts for so long is no passing one.
 const LASTS: Duration = Duration::from_secs(60);
+/// How often the cluster is asked while it cannot be watched.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, 
 /// Watches until there is a verdict; tells people on the way what it waits for.
 async fn watch(cluster: &Cluster, out: Out, args: &WaitArgs, last: &mut Microservice) -> Result<Verdict, Error> {
     let mut seen = pin!(watch_object(cluster.api::<Microservice>(), &args.name).default_backoff());
-    let mut told = String::new();
+    let (mut told, mut warned) = (String::new(), BTreeSet::new());
     let mut troubled: Option<Instant> = None;
     loop {
         match verdict(last, args.goal) {
@@ -93,9 +95,27 @@ async fn watch(cluster: &Cluster, out: Out, args: &WaitArgs, last: &mut Microser
         match change {
             Some(Ok(Some(microservice))) => *last = microservice,
             Some(Ok(None)) => return Err(cluster.absent(&args.name).await),
-            Some(Err(error)) => eprintln!("warning: the cluster does not answer: {error}"),
+            Some(Err(error)) => {
+                warn(&error.to_string(), &mut warned);
+                // Who may not watch may get it, and who may do neither is told so.
+                tokio::time::sleep(AGAIN).await;
+                match cluster.microservice(&args.name).await {
+                    Ok(microservice) => *last = microservice,
+                    Err(error @ (Error::Unreachable { .. } | Error::Api { .. } | Error::Refused { .. })) => {
+                        warn(&error.to_string(), &mut warned);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
             None => {}
         }
+    }
+}
+
+/// Tells what the cluster answers instead, once.
+fn warn(answer: &str, warned: &mut BTreeSet<String>) {
+    if warned.insert(answer.to_owned()) {
+        eprintln!("warning: the cluster cannot be watched: {answer}");
     }
 }
 

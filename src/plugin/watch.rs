@@ -137,7 +137,7 @@ impl Screen<'_> {
         if trees.is_empty() {
             trees.push("there is no Microservice\n".to_owned());
         }
-        trees.extend(self.trouble.as_ref().map(|trouble| format!("the cluster does not answer: {trouble}\n")));
+        trees.extend(self.trouble.as_ref().map(|trouble| format!("the cluster cannot be watched: {trouble}\n")));
         let text = trees.join("\n");
         if text == self.shown {
             return Ok(());
@@ -152,7 +152,7 @@ impl Screen<'_> {
     /// Writes what changed.
     fn log(&mut self, views: &[View]) -> Result<(), Error> {
         if let Some(trouble) = self.trouble.take() {
-            eprintln!("warning: the cluster does not answer: {trouble}");
+            eprintln!("warning: the cluster cannot be watched: {trouble}");
         }
         let key = |view: &View| (view.namespace.clone(), view.name.clone());
         for view in views {

@@ -158,3 +158,29 @@ fn says_what_other_controllers_fields_are_here() {
         assert!(found.contains(&expected), "{expected}: {found:#?}");
     }
 }
+
+/// What looks like a line of its own, or steers a terminal or the log of a pipeline, is part of somebody's manifest.
+#[test]
+fn no_manifest_forges_what_is_told() {
+    let report = report(&manifest("a", "  \"bad\\n::error::x\\e[2J\": 1\n  versions: [{name: v1, image: a}]"));
+    let mut text = Vec::new();
+    report.write_text(&mut text, false).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains(r"bad\n::error::x\u{1b}[2J"), "{text}");
+    assert!(!text.contains('\u{1b}') && text.lines().all(|line| !line.starts_with("::")), "{text}");
+}
+
+#[test]
+fn a_webhook_has_a_name_that_rollouts_can_give() {
+    let hook = |name: &str| {
+        report(&format!(
+            "apiVersion: microservice-operator.dev/v1alpha1\nkind: RolloutWebhook\nmetadata: {{name: {name}}}\n\
+             spec: {{url: 'https://hooks.example/gate'}}\n"
+        ))
+    };
+    assert_eq!(hook("my-hook").errors(), 0, "{:?}", hook("my-hook").findings);
+    for name in ["My_Hook", &"a".repeat(64)] {
+        let found = hook(name).findings;
+        assert!(matches!(&found[..], [one] if one.path == "metadata.name"), "{found:?}");
+    }
+}

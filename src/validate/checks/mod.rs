@@ -38,6 +38,7 @@ const CHECKS: &[Check] = &[
     storage::mount_paths_differ,
     storage::sub_paths_stay_inside,
     storage::file_paths_stay_inside,
+    storage::projected_paths_differ,
     storage::volume_sizes_are_quantities,
     containers::names_differ,
     containers::resources_are_quantities,

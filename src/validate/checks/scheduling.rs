@@ -116,6 +116,7 @@ pub(super) fn selectors_are_selectors(spec: &MicroserviceSpec, resolved: &Valida
             let path = scope.path(is_own, format_args!("topologySpreadConstraints[{index}]"));
             let mut reasons = constraint.label_selector.as_ref().map(selector).unwrap_or_default();
             reasons.extend(topology(&constraint.topology_key));
+            reasons.extend(label_keys("matchLabelKeys", constraint.match_label_keys.as_deref()));
             let keys = constraint.match_label_keys.iter().flatten();
             let selected = constraint.label_selector.as_ref();
             let twice = keys.filter(|key| selected.is_some_and(|it| selects_by(it, key)));
@@ -164,6 +165,7 @@ fn pod_terms(affinity: &Affinity) -> impl Iterator<Item = &PodAffinityTerm> {
 fn pod_term(term: &PodAffinityTerm) -> Vec<String> {
     let selectors = [&term.label_selector, &term.namespace_selector];
     let keys = [("matchLabelKeys", &term.match_label_keys), ("mismatchLabelKeys", &term.mismatch_label_keys)];
+    let wrong = keys.into_iter().flat_map(|(field, keys)| label_keys(field, keys.as_deref()));
     let given = keys.into_iter().filter(|(_, keys)| keys.as_ref().is_some_and(|keys| !keys.is_empty()));
     let alone = given
         .filter(|_| term.label_selector.is_none())
@@ -173,7 +175,14 @@ fn pod_term(term: &PodAffinityTerm) -> Vec<String> {
         Some(format!("{name:?} is no namespace: its name {reason}"))
     });
     let places = topology(&term.topology_key).into_iter().chain(namespaces);
-    selectors.into_iter().flatten().flat_map(selector).chain(alone).chain(places).collect()
+    selectors.into_iter().flatten().flat_map(selector).chain(alone).chain(wrong).chain(places).collect()
+}
+
+fn label_keys<'a>(field: &'a str, keys: Option<&'a [String]>) -> impl Iterator<Item = String> + use<'a> {
+    keys.into_iter().flatten().filter_map(move |key| {
+        let reason = syntax::label_key(key).err()?;
+        Some(format!("{key:?} in {field} is not the key of a label: {reason}"))
+    })
 }
 
 fn topology(key: &str) -> Option<String> {

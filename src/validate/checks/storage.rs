@@ -1,6 +1,6 @@
 //! Volumes and where they appear.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::VolumeProjection;
 
@@ -97,6 +97,20 @@ pub(super) fn file_paths_stay_inside(spec: &MicroserviceSpec, resolved: &Validat
             }
         }
         problems
+    })
+}
+
+/// The sources of a projected volume share a directory.
+pub(super) fn projected_paths_differ(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        let twice = |volume: Placed<'_, Volume>| {
+            let sources = volume.value.projected.iter().flat_map(|source| source.sources.iter().flatten());
+            let mut paths = BTreeSet::new();
+            let path = sources.flat_map(projected).find(|path| !paths.insert(segments(path)))?;
+            let message = format!("{path} is the path of two files: give one of them another");
+            Some(Problem::new(format!("{}.projected.sources", volume.path), message))
+        };
+        volumes(scope).into_iter().filter_map(twice).collect()
     })
 }
 
