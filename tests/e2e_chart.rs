@@ -71,6 +71,17 @@ async fn the_charts_rights_are_enough() {
     drop(running);
     assert_eq!(refused(&cluster).await, Vec::<String>::new());
 
+    // Pods of before keep their leases when their number changes.
+    for shards in ["shards=2", "shards=1"] {
+        helm(&cluster, &[&install[..], &["--set", "replicas=2", "--set", shards]].concat());
+        let role = ["get", "role", "microservice-operator-lease", "--namespace", NAMESPACE];
+        let leases = kubectl(&cluster, &[&role[..], &["--output=jsonpath={.rules[*].resourceNames[*]}"]].concat());
+        let mut leases: Vec<_> = leases.split_whitespace().collect();
+        leases.sort_unstable();
+        let all = ["microservice-operator", "microservice-operator-1-of-2", "microservice-operator-2-of-2"];
+        assert_eq!(leases, all, "{shards}");
+    }
+
     // The same, for one namespace.
     helm(&cluster, &[&install[..], &["--set", "watchNamespaces={shop}"]].concat());
     let roles = kubectl(

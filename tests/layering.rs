@@ -127,3 +127,21 @@ fn the_search_finds_what_it_looks_for() {
     assert!(!found("src/controller", IMPURE).is_empty());
     assert!(!found("src/apply", &["crate::plan"]).is_empty());
 }
+
+/// Cargo reads the manifests of all members, and looks for what each of them builds.
+#[test]
+fn the_image_is_built_from_all_members() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let (manifest, context) = (read("Cargo.toml"), read(".dockerignore"));
+    let members = manifest.lines().find_map(|line| line.strip_prefix("members = [")).unwrap().trim_end_matches(']');
+    let members: Vec<&str> = members.split(", ").map(|member| member.trim_matches('"')).collect();
+    assert!(members.len() > 1 && members[0] == ".", "{members:?}");
+    let prefixes = members.iter().map(|member| if *member == "." { String::new() } else { format!("{member}/") });
+    for prefix in prefixes {
+        for part in ["Cargo.toml", "src"] {
+            let line = format!("!{prefix}{part}");
+            assert!(context.lines().any(|it| it == line), "{line} is not in .dockerignore");
+        }
+    }
+}

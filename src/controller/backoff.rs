@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use crate::observe::Key;
 
 /// The first wait after what may pass by itself.
@@ -21,14 +23,24 @@ const MAX: Duration = Duration::from_secs(60);
 pub struct Backoff {
     failures: Mutex<HashMap<Key, (Duration, u32)>>,
     random: RandomState,
+    /// How many Microservices wait after an error.
+    failing: Gauge,
 }
 
 impl Backoff {
+    /// One that counts who waits in this gauge, which others may count in, too.
+    pub fn counted_in(failing: Gauge) -> Self {
+        Self { failing, ..Self::default() }
+    }
+
     /// Counts an error and tells how long to wait, when it is `first` after the first one of its sort. What may pass by itself
     /// is not kept waiting by what a person was waited for before.
     pub fn failed(&self, key: &Key, first: Duration) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sort, count) = failures.entry(key.clone()).or_insert((first, 0));
+        let (sort, count) = failures.entry(key.clone()).or_insert_with(|| {
+            self.failing.inc();
+            (first, 0)
+        });
         if *sort != first {
             (*sort, *count) = (first, 0);
         }
@@ -40,7 +52,9 @@ impl Backoff {
 
     /// Forgets the errors of a Microservice.
     pub fn succeeded(&self, key: &Key) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key).is_some() {
+            self.failing.dec();
+        }
     }
 }
 
@@ -50,13 +64,17 @@ mod tests {
 
     #[test]
     fn grows_to_the_cap_and_starts_again() {
-        let backoff = Backoff::default();
+        let failing = Gauge::default();
+        let backoff = Backoff::counted_in(failing.clone());
         let key = Key::new("shop", "order-service");
         let waits: Vec<Duration> = (0..20).map(|_| backoff.failed(&key, PASSING)).collect();
         assert!(waits[0] < Duration::from_millis(400), "{:?}", waits[0]);
         assert!(waits[5] > waits[0] * 8);
         assert!(waits.iter().all(|wait| *wait <= MAX.mul_f64(1.25)));
+        assert_eq!(failing.get(), 1);
         backoff.succeeded(&key);
+        backoff.succeeded(&key);
+        assert_eq!(failing.get(), 0);
         assert!(backoff.failed(&key, PASSING) < Duration::from_millis(400));
         assert!(backoff.failed(&Key::new("shop", "other"), REFUSED) > PASSING * 10);
         let refused = (0..20).map(|_| backoff.failed(&key, REFUSED)).max();

@@ -5,6 +5,7 @@ pub mod actions;
 pub mod backoff;
 pub mod configuration;
 pub mod follow;
+mod mesh;
 pub mod pace;
 pub mod reconcile;
 pub mod watches;
@@ -71,7 +72,7 @@ pub async fn run(
     let (replied, known) = (trigger.clone(), caches.clone());
     let desk = Desk::new(options.office.clone(), move |key| replied.reply(&known, key));
     let context = Arc::new(Context::new(client, caches, desk, &options));
-    let memory = context.clone();
+    let (memory, metrics) = (context.clone(), options.metrics.clone());
     let stream = follow::follow(api, follow::listing())
         // Who wrote which field takes more memory than all the rest.
         .modify(|microservice| microservice.managed_fields_mut().clear())
@@ -90,6 +91,7 @@ pub async fn run(
                 let changes = peers.microservices.take(event, Peer::of);
                 for change in &changes {
                     trigger.peer(&peers, change);
+                    metrics.serves(i64::from(change.after.is_some()) - i64::from(change.before.is_some()));
                     if change.after.is_none() {
                         memory.forget(&change.key);
                     }

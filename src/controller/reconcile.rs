@@ -77,7 +77,7 @@ impl Context {
             settings: options.settings.clone(),
             metrics: options.metrics.clone(),
             clock: options.clock.clone(),
-            backoff: Backoff::default(),
+            backoff: Backoff::counted_in(options.metrics.failing()),
             pace: Pace::default(),
             written: Mutex::default(),
             herald: Herald::new(options.office.clone()),
@@ -344,6 +344,7 @@ fn after_error(key: &Key, error: &Error, context: &Context) -> Action {
     match error {
         Error::Unreadable(why) => {
             tracing::error!(microservice = %key, "cannot be read, its children stay as they are: {why}");
+            context.backoff.failed(key, REFUSED);
             Action::await_change()
         }
         Error::Apply { error, .. } if error.passes() => {

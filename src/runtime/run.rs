@@ -5,10 +5,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::http::{HeaderValue, header::USER_AGENT};
 use futures::{FutureExt, future};
 use jiff::SignedDuration;
-use kube::{Client, Config, client::ClientBuilder};
+use kube::{
+    Client, Config,
+    client::{ClientBuilder, retry::RetryPolicy},
+};
 use thiserror::Error;
 use tokio::{sync::watch, task::JoinSet};
-use tower::timeout::TimeoutLayer;
+use tower::{ServiceBuilder, buffer::BufferLayer, retry::RetryLayer, timeout::TimeoutLayer};
 
 use crate::{
     api::Provider,
@@ -35,6 +38,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// How long an answer that has begun may say nothing more. The API server sends a bookmark to each watch once a minute, so
 /// that whoever says nothing for longer has lost its power, or the connection.
 const SILENCE: Duration = Duration::from_secs(75);
+
+/// Requests that may wait for the client to be free.
+const ASKED: usize = 1024;
 
 /// How long it is until the election is joined again where that failed.
 const REJOIN: Duration = Duration::from_secs(2);
@@ -267,9 +273,13 @@ fn client_of(
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     config.read_timeout = Some(silence);
     config.reset_reader_on_write = true;
+    // The client's own are within what is counted, and so hide what the API server refuses.
+    config.default_retry = false;
+    let again =
+        ServiceBuilder::new().layer(RetryLayer::new(RetryPolicy::server_retry())).layer(BufferLayer::new(ASKED));
     let patient = TimeoutLayer::new(answer);
     let stack = ClientBuilder::try_from(config)?.with_layer(&metrics.layer()).with_layer(&clock.layer());
-    Ok(stack.with_layer(fence).with_layer(&patient).build())
+    Ok(stack.with_layer(&again.into_inner()).with_layer(fence).with_layer(&patient).build())
 }
 
 /// Empty caches for what is watched: all namespaces, or those that are named and in the shard.
@@ -329,6 +339,23 @@ mod tests {
             let asked = client.request_text(Request::get("/api").body(Vec::new()).unwrap());
             let given_up = tokio::time::timeout(Duration::from_secs(20), asked).await;
             assert!(given_up.is_ok_and(|answer| answer.is_err()), "{about}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_or_not_answered_is_counted_each_time() {
+        let busy = "HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        for (said, counted) in [(busy, "code=\"429\""), ("", "code=\"<error>\"")] {
+            let config = Config::new(format!("http://{}", saying(said).await).parse().unwrap());
+            let metrics = Metrics::default();
+            let around = (&metrics, &Clock::default(), &Fence::open());
+            let client = client_of(config, (Duration::from_millis(300), Duration::from_secs(5)), around).unwrap();
+            let asked = client.request_text(Request::get("/api").body(Vec::new()).unwrap()).await;
+            assert!(asked.is_err(), "{counted}");
+            let text = metrics.text().unwrap();
+            let line = text.lines().find(|line| line.contains(counted)).unwrap_or_else(|| panic!("{counted}: {text}"));
+            let count: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+            assert!(if said.is_empty() { count == 1 } else { count > 2 }, "{line}");
         }
     }
 }

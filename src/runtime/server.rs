@@ -40,6 +40,7 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
 
 async fn text(State(shared): State<Shared>) -> impl IntoResponse {
     let kind = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    shared.metrics.is_ready((shared.ready)().is_ok());
     match shared.metrics.text() {
         Ok(text) => (StatusCode::OK, kind, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, kind, error.to_string()),

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use thiserror::Error;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::lines::Lines;
 
@@ -22,7 +22,14 @@ pub enum LogFormat {
 )]
 pub struct LevelError {
     level: String,
-    source: tracing_subscriber::filter::ParseError,
+}
+
+/// The filter that a level, or several with what they are for, make. A misspelt level would be the name of what is logged,
+/// alone.
+fn filter(level: &str) -> Option<EnvFilter> {
+    let is_level = |part: &str| part.trim().parse::<LevelFilter>().is_ok();
+    let known = level.contains('[') || level.split(',').all(|part| part.contains('=') || is_level(part));
+    if known { EnvFilter::try_new(level).ok() } else { None }
 }
 
 /// Sends the process's logs to standard error.
@@ -30,7 +37,7 @@ pub struct LevelError {
 /// # Errors
 /// When `level` is no filter.
 pub fn init(format: LogFormat, level: &str) -> Result<(), LevelError> {
-    let filter = EnvFilter::try_new(level).map_err(|source| LevelError { level: level.to_owned(), source })?;
+    let filter = filter(level).ok_or_else(|| LevelError { level: level.to_owned() })?;
     let registry = tracing_subscriber::registry().with(filter);
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = Lines { open: std::io::stderr, coloured: colours && format == LogFormat::Text };
@@ -41,4 +48,19 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), LevelError> {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_one_that_exists() {
+        for level in ["info", "WARN", "off", "info,kube=debug", "info,kube[span]=trace"] {
+            assert!(filter(level).is_some(), "{level}");
+        }
+        for level in ["warning", "inf", "info,loud", "kube", "chatty=loud"] {
+            assert!(filter(level).is_none(), "{level}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, StatusCode};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
@@ -43,7 +43,10 @@ pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     seconds: Histogram,
     leader: Gauge,
+    ready: Gauge,
     shards: Gauge,
+    microservices: Gauge,
+    failing: Gauge,
     requests: Family<RequestLabels, Counter>,
     inquiries: Family<InquiryLabels, Counter>,
     event_calls: Family<EventCallLabels, Counter>,
@@ -78,6 +81,24 @@ impl Default for Metrics {
             event_calls.clone(),
         );
         registry.register("leader_election_master_status", "1 while this process leads", leader.clone());
+        let ready = Gauge::default();
+        registry.register(
+            "microservice_operator_ready",
+            "1 while this process can do its part, as its readiness says",
+            ready.clone(),
+        );
+        let microservices = Gauge::default();
+        registry.register(
+            "microservice_operator_microservices",
+            "Microservices that this process serves",
+            microservices.clone(),
+        );
+        let failing = Gauge::default();
+        registry.register(
+            "microservice_operator_failing_microservices",
+            "Microservices among them whose last reconciliation ended in an error",
+            failing.clone(),
+        );
         let shards = Gauge::default();
         registry.register(
             "microservice_operator_shards",
@@ -86,7 +107,19 @@ impl Default for Metrics {
         );
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("microservice_operator_build", "Version of the operator", Info::new(version));
-        Self { registry, reconciles, seconds, leader, shards, requests, inquiries, event_calls }
+        Self {
+            registry,
+            reconciles,
+            seconds,
+            leader,
+            ready,
+            shards,
+            microservices,
+            failing,
+            requests,
+            inquiries,
+            event_calls,
+        }
     }
 }
 
@@ -121,6 +154,21 @@ impl Metrics {
     /// Notes whether this process leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// Notes whether this process is ready.
+    pub fn is_ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
+    /// Notes that so many Microservices came, or went.
+    pub fn serves(&self, more: i64) {
+        self.microservices.inc_by(more);
+    }
+
+    /// The gauge of the Microservices whose last reconciliation ended in an error.
+    pub fn failing(&self) -> Gauge {
+        self.failing.clone()
     }
 
     /// Notes how many parts all namespaces are divided into.
@@ -182,12 +230,34 @@ where
         let method = request.method().to_string();
         let requests = self.requests.clone();
         let answer = self.inner.call(request);
+        let mut asked = Asked { requests, method, code: NO_ANSWER.to_owned() };
         Box::pin(async move {
-            let answer = answer.await;
-            let code =
-                answer.as_ref().map_or_else(|_| "<error>".to_owned(), |answer| answer.status().as_str().to_owned());
-            requests.get_or_create(&RequestLabels { code, method }).inc();
-            answer
+            let answer = answer.await?;
+            asked.answered(answer.status());
+            Ok(answer)
         })
+    }
+}
+
+/// The code of a request that has no answer, or is given up before.
+const NO_ANSWER: &str = "<error>";
+
+/// A request under way, which counts when it ends in whatever way.
+struct Asked {
+    requests: Family<RequestLabels, Counter>,
+    method: String,
+    code: String,
+}
+
+impl Asked {
+    fn answered(&mut self, status: StatusCode) {
+        status.as_str().clone_into(&mut self.code);
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let labels = RequestLabels { code: std::mem::take(&mut self.code), method: std::mem::take(&mut self.method) };
+        self.requests.get_or_create(&labels).inc();
     }
 }

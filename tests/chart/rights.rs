@@ -124,6 +124,10 @@ fn each_shard_has_a_lease() {
     assert_eq!(strings(&role["rules"][1]["resourceNames"]), leases);
     let args = strings(&ours(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]);
     assert!(args.contains(&"--shards=3"), "{args:?}");
+    let objects = template(&["shards=2", "previousShards=1", "replicas=2"]);
+    let role = find(&objects, &format!("Role {NAMESPACE}/microservice-operator-lease"));
+    let leases = ["microservice-operator-1-of-2", "microservice-operator-2-of-2", "microservice-operator"];
+    assert_eq!(strings(&role["rules"][1]["resourceNames"]), leases);
     assert!(!helm_template(&["shards=2", "leaderElection.enabled=false", "replicas=2"]).status.success());
 }
 

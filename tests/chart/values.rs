@@ -27,6 +27,8 @@ fn wrong_values_are_refused() {
         ("concurrency=0", &["/concurrency", "minimum"]),
         ("shards=4", &["shards is 4 and replicas is 1", "set replicas to 4 or more"]),
         ("shards=0", &["/shards", "minimum"]),
+        ("previousShards=0", &["/previousShards", "minimum"]),
+        ("log.level=warning", &["/log/level", "does not match pattern"]),
         ("replicas=two", &["/replicas", "integer"]),
         ("watchNamespaces=shop", &["/watchNamespaces", "array"]),
         ("watchNamespaces={Shop}", &["/watchNamespaces/0", "pattern"]),
