@@ -189,7 +189,14 @@ fn an_action_says_what_was_seen_and_who_asked() {
         let space = Space::unwatched(cluster(), "asked").await;
         let made = space.apply("a", STEPS).await;
         ms(&space, &["promote", "a"]).expect(1, &["the operator has not begun with its rollout policy"]);
-        let seen = json!({"status": {"rollout": {"state": "Paused", "target": "abc", "step": 1}}});
+        let seen = |generation: Option<i64>| {
+            json!({"status": {
+                "observedGeneration": generation, "rollout": {"state": "Paused", "target": "abc", "step": 1},
+            }})
+        };
+        space.microservices().patch_status("a", &PatchParams::default(), &Patch::Merge(&seen(Some(0)))).await.unwrap();
+        ms(&space, &["promote", "a"]).expect(1, &["the operator has not seen the newest spec yet"]);
+        let seen = seen(made.metadata.generation);
         space.microservices().patch_status("a", &PatchParams::default(), &Patch::Merge(&seen)).await.unwrap();
 
         ms(&space, &["promote", "a", "--no-wait"]).expect(0, &["a: promote asked (a-promote-"]);

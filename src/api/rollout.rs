@@ -46,15 +46,15 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<Duration>,
     /// How many pods the versions of a rollout have together beyond those that the weights before or after it need: a
-    /// number of 1 or more, or a percentage such as `25%`, rounded up. One that is lowered shrinks with its weight, once the
-    /// mesh has had time to learn of that; those that are raised get its pods, and a step whose weight these cannot carry
-    /// is walked in several raises. The limit is widened to one pod a version that is raised, and by what rounding to
-    /// whole pods needs. Going back waits for pods as well, and the deadline counts from the latest raise. Serving counts
-    /// more than saving: when a version cannot serve, the others take its requests at once and get all of their pods at
-    /// once, beyond the limit. A version that a route leads to keeps all of its pods, and one that is removed from the
-    /// list those that it has. What steps send beside the weights (`match`, `mirror`, `sessionAffinity`) is not counted: a
-    /// step with `scale` gives pods for it. Only where a mesh carries the routes. Default: all versions keep all of their pods until
-    /// the rollout is completed, so that going back is at once.
+    /// number of 1 or more, or a percentage such as `25%`, rounded up. One that is lowered shrinks with its weight,
+    /// once the mesh has had time to learn of that; those that are raised get its pods, and a step whose weight these
+    /// cannot carry is walked in several raises. The limit is widened to one pod a version that is raised, and by what
+    /// rounding to whole pods needs. Going back waits for pods as well, and the deadline counts from the latest raise.
+    /// Serving counts more than saving: when a version cannot serve, the others take its requests at once and get all
+    /// of their pods at once, beyond the limit. A version that a route leads to keeps all of its pods, and one that is
+    /// removed from the list those that it has. What steps send beside the weights (`match`, `mirror`,
+    /// `sessionAffinity`) is not counted: a step with `scale` gives pods for it. Only where a mesh carries the routes.
+    /// Default: all versions keep all of their pods until the rollout is completed, so that going back is at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minimum" = 1, "maximum" = i32::MAX, "pattern" = PERCENTAGE))]
     pub max_surge: Option<IntOrString>,

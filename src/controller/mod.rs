@@ -91,7 +91,9 @@ pub async fn run(
                 let changes = peers.microservices.take(event, Peer::of);
                 for change in &changes {
                     trigger.peer(&peers, change);
-                    metrics.serves(i64::from(change.after.is_some()) - i64::from(change.before.is_some()));
+                    if shard.has(&change.key.namespace) {
+                        metrics.serves(i64::from(change.after.is_some()) - i64::from(change.before.is_some()));
+                    }
                     if change.after.is_none() {
                         memory.forget(&change.key);
                     }

@@ -105,6 +105,28 @@ fn warns_of_mesh_settings_without_a_mesh() {
 }
 
 #[test]
+fn warns_of_policies_that_guard_less_than_they_seem_to() {
+    let metrics = "metrics: [{name: success-rate, kind: SuccessRate, min: 99}]";
+    let analysis = |steps: &str| with("a", &format!("rollout: {{analysis: {{{metrics}}}, steps: [{steps}]}}"));
+    for steps in ["", "{pause: {}}", "{weight: 100}", "{match: [{method: {exact: GET}}]}, {pause: {}}"] {
+        let text = only(&analysis(steps));
+        assert!(text.starts_with("shop/a spec.rollout.analysis [unmeasured-rollout] no step gives"), "{text}");
+    }
+    assert_eq!(found(&analysis("{weight: 5}")), Vec::<String>::new());
+    let surge = |steps: &str| with("a", &format!("rollout: {{maxSurge: 1, steps: [{steps}]}}"));
+    for (steps, index) in [("{mirror: {percent: 50}}", 0), ("{weight: 5}, {match: [{method: {exact: GET}}]}", 1)] {
+        let text = only(&surge(steps));
+        let at = format!("shop/a spec.rollout.steps[{index}] [surge-without-scale] with maxSurge");
+        assert!(text.starts_with(&at), "{text}");
+    }
+    for fine in
+        ["{weight: 5}", "{scale: {percent: 25}}, {mirror: {percent: 50}}", "{weight: 5}, {mirror: {percent: 0}}"]
+    {
+        assert_eq!(found(&surge(fine)), Vec::<String>::new(), "{fine}");
+    }
+}
+
+#[test]
 fn warns_of_routes_that_are_never_reached() {
     let routes = |first: &str, second: &str| {
         with(

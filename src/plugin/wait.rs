@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use futures::StreamExt;
-use kube::runtime::{WatchStreamExt, watcher::watch_object};
+use kube::runtime::watcher::watch_object;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
@@ -71,7 +71,7 @@ pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, 
 
 /// Watches until there is a verdict; tells people on the way what it waits for.
 async fn watch(cluster: &Cluster, out: Out, args: &WaitArgs, last: &mut Microservice) -> Result<Verdict, Error> {
-    let mut seen = pin!(watch_object(cluster.api::<Microservice>(), &args.name).default_backoff());
+    let mut seen = pin!(watch_object(cluster.api::<Microservice>(), &args.name));
     let (mut told, mut warned) = (String::new(), BTreeSet::new());
     let mut troubled: Option<Instant> = None;
     loop {

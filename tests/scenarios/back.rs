@@ -163,3 +163,17 @@ fn an_abort_goes_back_as_far_as_the_ready_pods_carry_it() {
         assert_eq!(world.routed(), "v1=100");
     }
 }
+
+#[test]
+fn the_way_back_by_steps_goes_as_far_as_the_ready_pods_carry_it() {
+    let mut world = failing();
+    world.pods.insert("v1".into(), Pods::Ready(3));
+    world.pass(60);
+    assert_eq!(rollout(&world).state, RolloutState::Aborted);
+    world.pass(600);
+    assert_eq!(world.routed(), "v1=75 v2=25", "three pods of four");
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=100");
+}

@@ -158,7 +158,7 @@ fn what_is_asked_of_a_rollout_that_lost_its_mesh_is_refused() {
     assert_eq!(world.ask(Verb::Promote).unwrap_err(), "no mesh carries the weights of the service");
     assert_eq!(
         message(&world),
-        "the rollout stands still, as no mesh carries the weights of the service: give it one again, or take out \
+        "the rollout is back before its first step, as no mesh carries the weights of the service: give it one again, or take out \
          spec.rollout to give the versions their weights at once; traffic stays at v1 100"
     );
     world.edit(&two(0, 100).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));

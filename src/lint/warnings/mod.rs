@@ -6,6 +6,7 @@ mod graph;
 mod names;
 mod pods;
 mod references;
+mod rollouts;
 mod traffic;
 
 use crate::validate::Problem;
@@ -28,6 +29,8 @@ const ALONE: &[(&str, Alone)] = &[
     ("outlier-ejects-nothing", traffic::outlier_ejects_nothing),
     ("needs-mesh", traffic::needs_mesh),
     ("unreachable-route", traffic::unreachable_route),
+    ("unmeasured-rollout", rollouts::unmeasured_rollout),
+    ("surge-without-scale", rollouts::surge_without_scale),
 ];
 
 const BESIDE: &[(&str, Beside)] =

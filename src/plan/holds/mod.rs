@@ -165,6 +165,8 @@ fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
         return None;
     }
     let weights = weights_in_words(rollout);
+    // Without a mesh, what the rollout is yet to raise has no pods.
+    let stopped = standing.exists && standing.replicas == 0 && standing.aim == 0;
     let (reason, state, severity) = match limited {
         Some(LimitedBy::HeldOut) => (
             reason::VERSION_HELD_OUT,
@@ -185,7 +187,7 @@ fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
             format!("{} is ready; the mesh is given time to learn of it", standing.name),
             Severity::Progressing,
         ),
-        Some(LimitedBy::OtherVersion | LimitedBy::Rollout) if standing.complete => return None,
+        Some(LimitedBy::OtherVersion | LimitedBy::Rollout) if standing.complete || stopped => return None,
         _ => {
             let severity = if standing.trouble.is_some()
                 || standing.restarting

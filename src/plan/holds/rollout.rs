@@ -20,8 +20,8 @@ pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>, stage: &Sta
     let weights = weights_in_words(rollout);
     if status.state.is_under_way() && !stage.routes() {
         let message = format!(
-            "the rollout stands still, as no mesh carries the weights of the service: give it one again, or take out \
-             spec.rollout to give the versions their weights at once; {weights}"
+            "the rollout is back before its first step, as no mesh carries the weights of the service: give it one again, \
+             or take out spec.rollout to give the versions their weights at once; {weights}"
         );
         return Some(Hold { reason: reason::ROLLOUT_PROGRESSING, message, severity: Severity::Progressing });
     }

@@ -125,8 +125,8 @@ pub fn advance<'a>(
     }
     // A version that is yet to come up for it gets all at once: until then those that served before do.
     let goes_back = |status: &RolloutStatus| status.state == RolloutState::Aborted && status.meanwhile.is_empty();
-    if walked.as_ref().is_some_and(|walked| goes_back(&walked.status)) {
-        standings.iter_mut().for_each(Standing::give_back);
+    if let Some(Walk { status, .. }) = walked.as_ref().filter(|walked| goes_back(&walked.status)) {
+        standings.iter_mut().for_each(|standing| standing.give_back(weight_of(&status.stable, standing.name)));
     }
     let candidate = |standing: &Standing<'_>| {
         let candidate = standing.candidate(standing.aim, weight_of(&current, standing.name));

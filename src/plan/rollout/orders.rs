@@ -216,7 +216,7 @@ fn undo_to(status: &mut RolloutStatus, revision: &str, situation: &Situation<'_>
 
 /// Back to the weights before the rollout that was completed last.
 fn undo(status: &mut RolloutStatus, situation: &Situation<'_>, by: &str) -> Result<String, String> {
-    if status.previous.is_empty() {
+    if status.previous.is_empty() || status.previous == status.stable {
         return Err("there was no rollout before that could be undone".to_owned());
     }
     let gone = status.previous.keys().find(|name| situation.party(name).is_none_or(|party| !party.exists));

@@ -23,8 +23,8 @@ pub struct Candidate {
 
 /// The next weights, in the order of the candidates; they sum to 100. None when no candidate can serve.
 ///
-/// Promotion raises only admitted versions, and going back those that were before as far as they carry it. What a version cannot take yet stays with those that carry it; what a
-/// lost version carried goes to the rescuers.
+/// Promotion raises only admitted versions, and going back those of before as far as they carry it. What a version cannot
+/// take yet stays with those that carry it; what a lost version carried goes to the rescuers.
 pub fn settle(candidates: &[Candidate]) -> Option<Vec<i32>> {
     if !candidates.iter().any(|candidate| candidate.serving) {
         return None;

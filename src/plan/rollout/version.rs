@@ -155,10 +155,12 @@ impl<'a> Standing<'a> {
         self.complete = self.fit && self.replicas >= self.wanted();
     }
 
-    /// Lets it have back what its ready pods carry of the weight that is aimed at.
-    pub fn give_back(&mut self) {
+    /// Lets it have back what is aimed at, as far as its ready pods carry it: of the weight `before` the rollout they are all
+    /// of its pods, but for those that a limit gives it for what is aimed at.
+    pub fn give_back(&mut self, before: i32) {
         if self.serving() && !self.held && self.routable {
-            self.carries = carried(self.aim, self.ready, self.wanted());
+            let whole = if self.limited.is_some() { self.aim } else { before };
+            self.carries = carried(whole, self.ready, self.wanted()).min(self.aim);
         }
     }
 

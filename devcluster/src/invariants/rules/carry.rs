@@ -43,8 +43,13 @@ impl Memory {
         found
     }
 
-    /// It had as much before, and its ready pods carry that part of it.
+    /// It had as much before, its ready pods carry that part of it, and there is a rollout that may be given up: the status
+    /// that says so follows the route.
     fn has_back(&self, step: &Step<'_>, it: &Move<'_>, target: &Target) -> bool {
+        let owner = step.after.and_then(|object| object.owner.as_deref());
+        if !owner.is_some_and(|owner| step.state.walks(owner)) {
+            return false;
+        }
         let most = self.most.get(&(it.route.key.clone(), target.clone())).copied().unwrap_or_default();
         let (ready, wanted) = step.state.available(target);
         wanted > 0 && it.weight(target) * wanted <= most * ready

@@ -177,6 +177,11 @@ impl State {
         matches!(self.owner(owner), Some(Fields::Owner { held, .. }) if held.contains(name))
     }
 
+    /// Whether this owner's status tells of a rollout.
+    pub fn walks(&self, owner: &str) -> bool {
+        matches!(self.owner(owner), Some(Fields::Owner { leads_to, .. }) if !leads_to.is_empty())
+    }
+
     fn owner(&self, uid: &str) -> Option<&Fields> {
         self.of(Kind::Owner).find(|it| it.uid == uid).map(|it| &it.fields)
     }

@@ -35,16 +35,18 @@ fn a_promotion_raises_what_is_complete() {
 
 #[test]
 fn a_version_has_back_what_its_ready_pods_carry() {
-    let back = |weight: i64| {
+    let back = |weight: i64, to: &str| {
         let mut story = Story::settled();
+        story.leads(1, "Progressing", to, "");
         story.routes(&[("v1", 50), ("v2", 50)]);
         story.deployment("v1", 4, 3);
         story.pass(1_000);
         story.routes(&[("v1", weight), ("v2", 100 - weight)]);
         story
     };
-    back(75).holds();
-    back(76).broke(&[Rule::PromotedIncomplete]);
+    back(75, "x").holds();
+    back(76, "x").broke(&[Rule::PromotedIncomplete]);
+    back(75, "").broke(&[Rule::PromotedIncomplete]);
 }
 
 #[test]

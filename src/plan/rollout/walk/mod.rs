@@ -210,7 +210,10 @@ impl Situation<'_> {
     /// The rollout as if no step of it had begun. What a person or a failure paused stays paused.
     fn at_first(&self, status: RolloutStatus) -> RolloutStatus {
         let paused = status.state == RolloutState::Paused && status.message.is_some();
+        // Webhooks are asked anew, and relapses of before count no more.
+        let walked = status.step > 0 || status.step_since.is_some();
         RolloutStatus {
+            began: if walked { Some(time(self.now)) } else { status.began.clone() },
             state: if paused { RolloutState::Paused } else { RolloutState::Progressing },
             step: 0,
             progress: Some(format!("0/{}", self.steps())),
