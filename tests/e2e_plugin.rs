@@ -194,10 +194,11 @@ fn an_action_says_what_was_seen_and_who_asked() {
                 "observedGeneration": generation, "rollout": {"state": "Paused", "target": "abc", "step": 1},
             }})
         };
-        space.microservices().patch_status("a", &PatchParams::default(), &Patch::Merge(&seen(Some(0)))).await.unwrap();
+        let (older, newest) = (seen(Some(0)), seen(made.metadata.generation));
+        let (microservices, merge) = (space.microservices(), PatchParams::default());
+        microservices.patch_status("a", &merge, &Patch::Merge(&older)).await.unwrap();
         ms(&space, &["promote", "a"]).expect(1, &["the operator has not seen the newest spec yet"]);
-        let seen = seen(made.metadata.generation);
-        space.microservices().patch_status("a", &PatchParams::default(), &Patch::Merge(&seen)).await.unwrap();
+        microservices.patch_status("a", &merge, &Patch::Merge(&newest)).await.unwrap();
 
         ms(&space, &["promote", "a", "--no-wait"]).expect(0, &["a: promote asked (a-promote-"]);
         let action = actions(&space).await.remove(0);
@@ -214,8 +215,10 @@ fn an_action_says_what_was_seen_and_who_asked() {
 
         ms(&space, &["abort", "a", "--timeout=1s"])
             .expect(2, &["abort not answered: no answer within 1s: the operator may not run"]);
+        microservices.patch_status("a", &merge, &Patch::Merge(&older)).await.unwrap();
         ms(&space, &["why", "a"]).expect(0, &["see whether the operator runs"]);
         ms(&space, &["wait", "a", "--timeout=1s"]).expect(2, &["it may not run, or not watch this namespace"]);
+        microservices.patch_status("a", &merge, &Patch::Merge(&newest)).await.unwrap();
 
         let asking = command(&mia(), &["pause", "a", "-n", &space.name]).stderr(Stdio::piped()).spawn().unwrap();
         let action = eventually(|| async { actions(&space).await.into_iter().find(|it| it.spec.verb == Verb::Pause) });
