@@ -22,8 +22,8 @@ const ATOMIC: &[&str] = &["http", "tcp", "subsets", "hosts", "command", "args", 
 /// Kinds whose spec admits no foreign fields: each could change where requests go.
 const EXACT_SPECS: &[&str] = &["VirtualService", "DestinationRule"];
 
-/// Maps that admit no foreign entries.
-const EXACT: &[&str] = &["selector", "matchLabels"];
+/// Maps that admit no foreign entries: they would change what is selected, or go with the next write all the same.
+const EXACT: &[&str] = &["selector", "matchLabels", "nodeSelector"];
 
 /// Objects whose live form still differed right after they were applied: the cluster rewrites them (an admission
 /// webhook, a default), and to apply them again would never end.
@@ -152,8 +152,21 @@ fn additions(live: &Value, desired: &Value) -> Option<Value> {
     (!added.is_empty()).then_some(Value::Object(added))
 }
 
-/// Ports of containers that have a name of ours and another number or protocol, as a strategic merge patch that takes them
-/// away. What is applied is merged by these, so that there would be two of one name, which the API server refuses.
+/// Fields of which an object may have one alone.
+const ONE_OF: [[&str; 2]; 2] = [["value", "valueFrom"], ["minAvailable", "maxUnavailable"]];
+
+/// Of fields that exclude each other, those that are not ours. What is applied would not take them away.
+fn excluded(live: &Map<String, Value>, desired: &Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
+    let others = ONE_OF.into_iter().flat_map(|[one, other]| [(one, other), (other, one)]);
+    let others = others.filter(|(ours, other)| {
+        let has = |fields: &Map<String, Value>, key: &str| fields.get(key).is_some_and(|value| !value.is_null());
+        has(desired, ours) && !has(desired, other) && has(live, other)
+    });
+    others.map(|(_, other)| (other.to_owned(), Value::Null))
+}
+
+/// Ports of containers that have a name of ours and another number or protocol, and fields that exclude ours, as a strategic
+/// merge patch that takes them away. What is applied is merged with these, which the API server refuses.
 pub fn namesakes(live: &Value, desired: &Value) -> Option<Value> {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
@@ -161,7 +174,7 @@ pub fn namesakes(live: &Value, desired: &Value) -> Option<Value> {
                 ("ports", Value::Array(live), Value::Array(wanted)) => Some((key.clone(), displaced(live, wanted)?)),
                 (_, live, wanted) => Some((key.clone(), namesakes(live, wanted)?)),
             });
-            let fields: Map<_, _> = fields.collect();
+            let fields: Map<_, _> = fields.chain(excluded(live, desired)).collect();
             (!fields.is_empty()).then_some(Value::Object(fields))
         }
         (Value::Array(live), Value::Array(desired)) => {
@@ -354,6 +367,23 @@ mod tests {
     }
 
     #[test]
+    fn what_excludes_a_field_of_ours_is_taken_away_first() {
+        let pods =
+            |env: Value| json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [env]}]}}}});
+        let (text, other) =
+            (json!({"name": "A", "value": "x"}), json!({"name": "A", "valueFrom": {"secretKeyRef": {}}}));
+        for (live, ours, gone) in [(&text, &other, "value"), (&other, &text, "valueFrom")] {
+            let strip = pods(json!({"name": "A", gone: null}));
+            assert_eq!(namesakes(&pods(live.clone()), &pods(ours.clone())), Some(strip));
+            assert!(!covers(&pods(live.clone()), &pods(ours.clone()), ""));
+        }
+        assert_eq!(namesakes(&pods(text.clone()), &pods(text)), None);
+        let budget = |field: &str| json!({"spec": {field: 1}});
+        let strip = json!({"spec": {"minAvailable": null}});
+        assert_eq!(namesakes(&budget("minAvailable"), &budget("maxUnavailable")), Some(strip));
+    }
+
+    #[test]
     fn routes_and_selectors_admit_nothing_foreign() {
         let desired =
             json!({"spec": {"selector": {"a": "b"}, "http": [{"name": "default", "route": [{"weight": 90}]}]}});
@@ -361,6 +391,8 @@ mod tests {
         let mut live = desired.clone();
         live["spec"]["selector"]["c"] = json!("d");
         assert!(!covers(&live, &desired, ""));
+        let nodes = |nodes: Value| json!({"spec": {"nodeSelector": nodes}});
+        assert!(!covers(&nodes(json!({"disk": "ssd", "zone": "a"})), &nodes(json!({"disk": "ssd"})), ""));
         let mut live = desired.clone();
         live["spec"]["http"][0]["fault"] = json!({"abort": {}});
         assert!(!covers(&live, &desired, ""));

@@ -72,6 +72,16 @@ pub fn spares_routes(
     }
 }
 
+/// Whether a child goes although these were refused. That is decided by what is seen, and what is in the way of others may be
+/// just what is to go, as with a quota. No older spec goes, with its configuration, before the newest one is kept.
+pub fn spares_removal(refused: &[Error], child: Kind) -> bool {
+    let keeps = |kind: Kind| match kind {
+        Kind::ControllerRevision => matches!(child, Kind::ControllerRevision | Kind::ConfigMap),
+        kind => kind.guards_traffic(),
+    };
+    !refused.iter().filter_map(Error::kind).any(keeps)
+}
+
 /// Whether the routes lead to nothing but subsets that the live DestinationRule has as they are planned.
 fn leads_within(routes: &Value, planned: &Value, live: &Value) -> bool {
     let mut named = BTreeSet::new();

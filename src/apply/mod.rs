@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub use error::Error;
-pub use failure::{Failure, spares_routes};
+pub use failure::{Failure, spares_removal, spares_routes};
 
 /// What was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Applier {
     /// Applies the objects in their order, then deletes the removals in theirs. Answers what was written, and what was not.
     /// An object that is refused for itself leaves the others to be written, or a refused Deployment would stop a failover;
     /// one that says where requests go does if the routes can do without. After any other error nothing more is written.
-    /// Nothing is deleted after an error. `seen` is the version of the Microservice that was decided on.
+    /// What is not deleted after an error, see [`spares_removal`]. `seen` is the version of the Microservice that was decided on.
     pub async fn apply(
         &self,
         (identity, seen): (&Identity, &str),
@@ -102,17 +102,19 @@ impl Applier {
         }
         let of = Key::new(&identity.namespace, &identity.name);
         self.settled.keep(&of, |(kind, name)| objects.iter().any(|it| it.kind == *kind && it.name == *name));
-        for child in removals.iter().filter(|_| refused.is_empty()) {
+        let removals: Vec<_> = removals.iter().filter(|child| spares_removal(&refused, child.kind)).collect();
+        for child in removals {
             let confirmed = self.confirmed.confirm(&self.client, (identity, seen), false, &mut asked).await;
             let removed = match confirmed {
                 Ok(()) => self.remove(identity, child).await,
-                refused => refused,
+                unconfirmed => unconfirmed,
             };
             match removed {
                 Ok(()) => applied.removed.push((child.kind, child.name.clone())),
                 // What is planned is written by now, but routes that stay lead where they did.
                 Err(error) if error.is_of_one() && !child.kind.guards_traffic() => {
-                    return (applied, Failure::beside(vec![error]));
+                    refused.push(error);
+                    return (applied, Failure::beside(refused));
                 }
                 Err(error) => return (applied, Some(Failure::stopped(error))),
             }

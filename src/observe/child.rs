@@ -119,7 +119,7 @@ impl Child {
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             hosts: if kind == Kind::VirtualService { mesh_hosts(&object.data, &namespace) } else { Vec::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
-            version: object.labels().get(labels::VERSION).filter(|_| ours).cloned(),
+            version: version_of(kind, object).filter(|_| ours),
             object: Packed::of(&content),
             namespace,
             owner,
@@ -135,6 +135,14 @@ fn owner_of(object: &DynamicObject) -> Owner {
         return Owner::Microservice { name: owner.name.clone(), uid: owner.uid.clone() };
     }
     Owner::Other(Controller { kind: owner.kind.clone(), name: owner.name.clone() })
+}
+
+/// The version whose pods it makes: by what it selects, as nobody can change that, while its labels are anybody's.
+fn version_of(kind: Kind, object: &DynamicObject) -> Option<String> {
+    let selected =
+        object.data.pointer("/spec/selector/matchLabels").and_then(|labels| labels.get(labels::VERSION)?.as_str());
+    let selected = selected.filter(|_| kind == Kind::Deployment).map(str::to_owned);
+    selected.or_else(|| object.labels().get(labels::VERSION).cloned())
 }
 
 fn selects(object: &DynamicObject) -> Option<String> {

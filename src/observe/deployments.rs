@@ -27,6 +27,7 @@ pub fn facts(object: &Value, scaled_by: Option<String>) -> Option<DeploymentFact
     let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
     Some(DeploymentFacts {
         replicas,
+        available: status.available_replicas.unwrap_or(0),
         complete: is_complete(generation, replicas, &status),
         template: template.map(str::to_owned),
         trouble: trouble(&status),

@@ -115,6 +115,8 @@ impl ObservedVersion {
 pub struct DeploymentFacts {
     /// Wanted pods, as the Deployment has it.
     pub replicas: i32,
+    /// Pods that are available, as its controller has seen them: ready, and for `minReadySeconds`.
+    pub available: i32,
     /// Its controller has seen the newest template and size, and all pods are of it and available.
     pub complete: bool,
     /// Its template annotation: `<set of defaults>-<digest>`.

@@ -1,6 +1,10 @@
 //! Answering one inquiry: which provider it goes to, and whether it may.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -23,17 +27,37 @@ use super::{
     webhook::{Fault, Webhook, Webhooks},
 };
 
-/// Measurements under way at once, and as many calls: a webhook may take minutes, for which no measurement waits.
-const SLOTS: usize = 32;
+/// Measurements that one provider is asked for at once, and calls of one webhook: it may take minutes, for which nobody waits
+/// who asks another one.
+const SLOTS: usize = 8;
 /// Time before a webhook is called a second time.
 const PAUSE: Duration = Duration::from_secs(1);
 const DATADOG_SITE: &str = "datadoghq.com";
 
+/// The slots of each name that somebody asks for. A name costs nothing once nobody does.
+#[derive(Default)]
+struct Slots {
+    of: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+impl Slots {
+    fn of(&self, name: &str) -> Arc<Semaphore> {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slots) = of.get(name).and_then(Weak::upgrade) {
+            return slots;
+        }
+        of.retain(|_, slots| slots.strong_count() > 0);
+        let slots = Arc::new(Semaphore::new(SLOTS));
+        of.insert(name.to_owned(), Arc::downgrade(&slots));
+        slots
+    }
+}
+
 /// What all desks of the process share.
 pub struct Office {
     http: Http,
-    measurements: Semaphore,
-    calls: Semaphore,
+    measurements: Slots,
+    calls: Slots,
     providers: Arc<Providers>,
     secrets: Arc<dyn Secrets>,
     metrics: Arc<Metrics>,
@@ -48,8 +72,8 @@ impl Office {
     pub fn new(providers: Arc<Providers>, secrets: Arc<dyn Secrets>, metrics: Arc<Metrics>) -> Self {
         Self {
             http: Http::default(),
-            measurements: Semaphore::new(SLOTS),
-            calls: Semaphore::new(SLOTS),
+            measurements: Slots::default(),
+            calls: Slots::default(),
             providers,
             secrets,
             metrics,
@@ -72,8 +96,8 @@ impl Office {
     /// Asks, once there is a free slot. An error is a reply, too.
     pub async fn answer(&self, inquiry: &Inquiry) -> Reply {
         let slots = match &inquiry.question {
-            Question::Measure(_) => &self.measurements,
-            Question::Call(_) => &self.calls,
+            Question::Measure(asked) => self.measurements.of(&asked.provider),
+            Question::Call(call) => self.calls.of(&call.webhook),
         };
         // A semaphore is never closed.
         let _slot = slots.acquire().await;
@@ -169,4 +193,22 @@ fn allowed(spec: &AnalysisProviderSpec, asked: &Measure) -> Result<(), Error> {
         return Err(Error::OwnQueryDenied(name()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_who_asks_another_one() {
+        let slots = Slots::default();
+        let slow = slots.of("slow");
+        let all: Vec<_> = (0..SLOTS).map(|_| slow.try_acquire().unwrap()).collect();
+        assert!(slots.of("slow").try_acquire().is_err());
+        assert!(slots.of("other").try_acquire().is_ok());
+        drop(all);
+        drop(slow);
+        assert!(slots.of("third").try_acquire().is_ok());
+        assert_eq!(slots.of.lock().unwrap().len(), 1, "names that nobody asks for are forgotten");
+    }
 }

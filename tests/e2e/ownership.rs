@@ -37,11 +37,16 @@ fn drift_on_every_kind_of_child_is_put_back() {
             (Kind::VirtualService, "a", json!({"spec": {"gateways": ["istio-system/gateway"], "exportTo": ["."]}})),
             (Kind::DestinationRule, "a", json!({"spec": {"trafficPolicy": {"tls": {"mode": "DISABLE"}}}})),
             (Kind::PodDisruptionBudget, "a-v1", json!({"spec": {"maxUnavailable": 2}})),
+            (Kind::PodDisruptionBudget, "a-v1", json!({"spec": {"maxUnavailable": null, "minAvailable": 1}})),
             (Kind::ServiceAccount, "a", json!({"automountServiceAccountToken": true})),
         ];
-        for (kind, name, drift) in drifts {
+        let env =
+            json!({"name": "SERVICE_NAME", "value": null, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}});
+        let env = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [env]}]}}}});
+        let drifts = drifts.map(|(kind, name, drift)| (kind, name, Patch::Merge(drift)));
+        for (kind, name, drift) in drifts.into_iter().chain([(Kind::Deployment, "a-v1", Patch::Strategic(env))]) {
             let params = PatchParams { field_manager: Some("meddler".into()), ..PatchParams::default() };
-            space.children(kind).patch(name, &params, &Patch::Merge(&drift)).await.unwrap();
+            space.children(kind).patch(name, &params, &drift).await.unwrap();
             let key = format!("{kind:?}/{name}");
             let back =
                 support::eventually(|| async { (space.snapshot().await.get(&key) == clean.get(&key)).then_some(()) })

@@ -219,6 +219,7 @@ impl State {
 fn deployment_of(runs: &Runs) -> DeploymentFacts {
     DeploymentFacts {
         replicas: runs.replicas,
+        available: runs.ready,
         complete: runs.complete(),
         template: Some(runs.template.clone()),
         ..DeploymentFacts::default()

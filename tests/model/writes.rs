@@ -66,8 +66,7 @@ impl State {
         Written { changed, routed: written, told: last >= Last::Unheard }
     }
 
-    /// Writes and removes children as the operator does: what spares the routes does not hold up the others, and nothing is
-    /// removed after an error.
+    /// Writes and removes children as the operator does: what spares the routes does not hold up the others.
     fn apply(&mut self, decision: &Decision, last: Last) -> (bool, Option<apply::Failure>) {
         let (mut changed, mut refused) = (false, Vec::new());
         for object in decision.plan.objects.iter().filter(|object| Last::of(object.kind) <= last) {
@@ -84,7 +83,8 @@ impl State {
             }
             changed |= written;
         }
-        for gone in decision.plan.removals.iter().filter(|_| last >= Last::Removals && refused.is_empty()) {
+        let goes = |kind| last >= Last::Removals && apply::spares_removal(&refused, kind);
+        for gone in decision.plan.removals.iter().filter(|gone| goes(gone.kind)) {
             changed = true;
             self.children.remove(&(gone.kind, gone.name.clone()));
             match gone.kind {

@@ -6,7 +6,7 @@ use crate::{
     running, two,
     world::{Pods, World},
 };
-use microservice_operator::api::Verb;
+use microservice_operator::{api::Verb, plan::object::Kind};
 
 #[test]
 fn a_hold_out_begins_with_the_write_that_took_the_weight() {
@@ -197,4 +197,23 @@ fn pods_of_an_edit_in_place_that_crash_take_nothing_from_those_of_before() {
     world.crashes.insert("v1".into(), world.now);
     world.settle();
     assert_eq!(world.routed(), "v2=100", "without as many pods as are wanted, restarts count");
+}
+
+#[test]
+fn a_label_that_somebody_changes_takes_no_pods_from_a_version_that_was_removed() {
+    for label in ["v2", "2024"] {
+        let mut world = running();
+        world.pods.insert("v2".into(), Pods::Broken("Error"));
+        world.settle();
+        world.edit("{ports: [{name: http, port: 80}], replicas: 3, versions: [{name: v2, image: 'x:2'}]}");
+        world.settle();
+        assert_eq!(world.routed(), "v1=100");
+        world.meddle(Kind::Deployment, "order-service-v1", |object| {
+            object["metadata"]["labels"]["version"] = label.into();
+            true
+        });
+        world.settle();
+        world.pass(600);
+        assert_eq!((world.routed().as_str(), world.replicas("v1")), ("v1=100", 3), "{label}");
+    }
 }

@@ -3,7 +3,7 @@
 use microservice_operator::plan::object::Kind;
 
 use crate::{
-    running, two,
+    one, running, two,
     world::{Pods, World},
 };
 
@@ -116,4 +116,21 @@ fn what_is_enforced_beside_a_refused_child_is_accepted() {
     world.pods.insert("v1".into(), Pods::Broken("Error"));
     world.settle();
     assert_eq!(world.routed(), "v2=100", "failover goes on beside an invalid edit");
+}
+
+/// What is in the way of others, as with a quota, may be just what is to go.
+#[test]
+fn what_has_drained_goes_though_something_else_is_refused() {
+    for kind in [Kind::Deployment, Kind::ControllerRevision] {
+        let mut world = running();
+        world.edit(&two(100, 0));
+        world.settle();
+        world.pass(5);
+        world.refused = vec![kind];
+        world.edit(&one("v1"));
+        world.settle();
+        world.pass(120);
+        assert_eq!(reason(&world, "Stalled"), is("True", "ApplyFailed"), "{kind:?}");
+        assert!(!world.has(Kind::Deployment, "order-service-v2"), "{kind:?}");
+    }
 }

@@ -12,7 +12,7 @@ use kube::{
 };
 use microservice_operator::{
     api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb},
-    apply::{self, Applied, Failure, spares_routes},
+    apply::{self, Applied, Failure, spares_removal, spares_routes},
     controller::accept::{Accepted, accept, settle},
     observe::{Caches, Key, Mesh, Observed, child::Child, facts::mark_of, views::PodView},
     plan::{
@@ -346,7 +346,7 @@ impl World {
                 _ => {}
             }
         }
-        for child in planned.removals.iter().filter(|_| refused.is_empty()) {
+        for child in planned.removals.iter().filter(|child| spares_removal(&refused, child.kind)) {
             self.remove(child.kind, &child.name);
             applied.removed.push((child.kind, child.name.clone()));
         }

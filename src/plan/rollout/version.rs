@@ -31,6 +31,8 @@ pub struct Standing<'a> {
     pub ready: i32,
     /// Pods that the Deployment has been told to run.
     pub replicas: i32,
+    /// Ready pods, as far as the Deployment has them available.
+    pub available: i32,
     /// All pods that the Deployment has been told to run are of the wanted template and available.
     pub fit: bool,
     /// It is fit, and has as many pods as it should.
@@ -52,7 +54,7 @@ pub struct Standing<'a> {
     pub target: i32,
     /// The weight to aim at now: what the policy's step gives it, else the target.
     pub aim: i32,
-    /// Of what a rollout that is given up goes back to: the weight that its ready pods carry while others are missing.
+    /// Of what a rollout that is given up goes back to: the weight that its available pods carry while others are missing.
     pub carries: i32,
     /// It is to have no pods, and others run: they take its weight first.
     pub parked: bool,
@@ -105,6 +107,7 @@ impl<'a> Standing<'a> {
             exists: deployment.is_some(),
             ready,
             replicas: deployment.map_or(0, |facts| facts.replicas),
+            available: deployment.map_or(0, |facts| facts.available.min(ready)),
             fit,
             complete: fit && sized,
             part: None,
@@ -155,12 +158,12 @@ impl<'a> Standing<'a> {
         self.complete = self.fit && self.replicas >= self.wanted();
     }
 
-    /// Lets it have back what is aimed at, as far as its ready pods carry it: of the weight `before` the rollout they are all
+    /// Lets it have back what is aimed at, as far as its available pods carry it: of the weight `before` the rollout they are all
     /// of its pods, but for those that a limit gives it for what is aimed at.
     pub fn give_back(&mut self, before: i32) {
         if self.serving() && !self.held && self.routable {
             let whole = if self.limited.is_some() { self.aim } else { before };
-            self.carries = carried(whole, self.ready, self.wanted()).min(self.aim);
+            self.carries = carried(whole, self.available, self.wanted()).min(self.aim);
         }
     }
 
@@ -337,9 +340,9 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// The part of a weight that the ready ones of so many pods carry, rounded down.
-fn carried(weight: i32, ready: i32, pods: i32) -> i32 {
-    let part = i64::from(weight) * i64::from(ready.min(pods)) / i64::from(pods.max(1));
+/// The part of a weight that some of so many pods carry, rounded down.
+fn carried(weight: i32, some: i32, pods: i32) -> i32 {
+    let part = i64::from(weight) * i64::from(some.min(pods)) / i64::from(pods.max(1));
     i32::try_from(part).unwrap_or_default()
 }
 
