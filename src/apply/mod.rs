@@ -266,7 +266,11 @@ impl Strip {
     /// The patch, of just the object with this metadata.
     fn on(mut self, metadata: &Value) -> Patch<Value> {
         let (Self::Merge(patch) | Self::Strategic(patch)) = &mut self;
-        patch["metadata"] = json!({"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]});
+        patch["metadata"] = json!({"uid": metadata["uid"]});
+        // None at all is not the same as null, which budgets refuse.
+        if let Some(version) = metadata.get("resourceVersion").filter(|version| !version.is_null()) {
+            patch["metadata"]["resourceVersion"] = version.clone();
+        }
         match self {
             Self::Merge(patch) => Patch::Merge(patch),
             Self::Strategic(patch) => Patch::Strategic(patch),

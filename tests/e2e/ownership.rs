@@ -51,7 +51,8 @@ fn drift_on_every_kind_of_child_is_put_back() {
             let back =
                 support::eventually(|| async { (space.snapshot().await.get(&key) == clean.get(&key)).then_some(()) })
                     .await;
-            assert!(back.is_some(), "{key} was not put back: {:#}", space.snapshot().await[&key]);
+            let told = support::message(&space.microservices().get("a").await.unwrap()).to_owned();
+            assert!(back.is_some(), "{key} was not put back ({told}): {:#}", space.snapshot().await[&key]);
         }
         for (kind, name) in [
             (Kind::Deployment, "a-v2"),
