@@ -145,12 +145,25 @@ struct Head {
     kind: String,
 }
 
+/// Whether a manifest may be a list that has some of this operator's.
+fn is_list(api_version: &str, kind: &str) -> bool {
+    LISTS.contains(&kind) && (group_of(api_version) == GROUP || api_version == "v1")
+}
+
+/// Whether a manifest is of this operator, or was meant to be.
+fn is_ours(api_version: &str, kind: &str) -> bool {
+    let group = group_of(api_version);
+    group == GROUP || is_meant(group, kind)
+}
+
+fn group_of(api_version: &str) -> &str {
+    api_version.split('/').next().unwrap_or_default()
+}
+
 impl Head {
-    /// Neither of this operator, nor meant to be, nor a list that may have some that are.
+    /// Nobody looks at it.
     fn is_foreign(&self) -> bool {
-        let group = self.api_version.split('/').next().unwrap_or_default();
-        let lists = self.api_version == "v1" && LISTS.contains(&self.kind.as_str());
-        group != GROUP && !lists && !is_meant(group, &self.kind)
+        !is_list(&self.api_version, &self.kind) && !is_ours(&self.api_version, &self.kind)
     }
 }
 
@@ -244,18 +257,16 @@ impl Input {
         let (Some(api_version), Some(kind)) = (text("apiVersion"), text("kind")) else {
             return self.fail(origin, Fault::NotAManifest);
         };
-        let group = api_version.split('/').next().unwrap_or_default();
-        let ours = group == GROUP;
         match kind {
-            _ if LISTS.contains(&kind) && (ours || api_version == "v1") => {
+            _ if is_list(api_version, kind) => {
                 let items = value.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
                 for (index, item) in items.into_iter().enumerate() {
                     self.sort(Origin { item: Some(index + 1), ..origin.clone() }, item);
                 }
             }
             // It is checked by the API server alone: it is created once, and kept in no file.
-            "MicroserviceAction" if ours => self.passed_over += 1,
-            _ if ours || is_meant(group, kind) => self.documents.push(Document { origin, value }),
+            "MicroserviceAction" if group_of(api_version) == GROUP => self.passed_over += 1,
+            _ if is_ours(api_version, kind) => self.documents.push(Document { origin, value }),
             _ => self.passed_over += 1,
         }
     }

@@ -14,7 +14,7 @@ use super::{
     revisions,
     rollout::{Rollout, Standing},
     scaling::{self, Contested},
-    traffic::provider::{MESH, Stage},
+    traffic::provider::{Stage, tells_the_mesh},
 };
 
 /// One thing that keeps the service from its spec.
@@ -56,10 +56,9 @@ pub struct RoutesState {
 
 /// Objects that would be applied, but whose names somebody else's objects have.
 pub fn clashes(objects: &[Object], stage: &Stage, service: &Validated, observed: &Observed) -> Foreign {
-    let awaited =
-        |kind: &Kind, name: &String| *stage == Stage::Barred && MESH.contains(kind) && *name == service.identity.name;
     let wanted = |(kind, name): &(Kind, String)| {
-        awaited(kind, name) || objects.iter().any(|it| it.kind == *kind && it.name == *name)
+        let awaited = *stage == Stage::Barred && tells_the_mesh(service, *kind, name);
+        awaited || objects.iter().any(|it| it.kind == *kind && it.name == *name)
     };
     observed.foreign.iter().filter(|(name, _)| wanted(name)).map(|(name, by)| (name.clone(), by.clone())).collect()
 }

@@ -128,11 +128,8 @@ pub fn advance<'a>(
     if let Some(Walk { status, .. }) = walked.as_ref().filter(|walked| goes_back(&walked.status)) {
         standings.iter_mut().for_each(|standing| standing.give_back(weight_of(&status.stable, standing.name)));
     }
-    let candidate = |standing: &Standing<'_>| {
-        let candidate = standing.candidate(standing.aim, weight_of(&current, standing.name));
-        Candidate { carries: standing.carries, ..candidate }
-    };
-    let candidates: Vec<Candidate> = standings.iter().map(candidate).collect();
+    let candidates: Vec<Candidate> =
+        standings.iter().map(|standing| standing.candidate(standing.aim, weight_of(&current, standing.name))).collect();
     let settled = settle(&candidates);
     let stranded = settled.is_none();
     let weights = match settled {
@@ -292,6 +289,7 @@ fn route_weights(
             let current = live.map_or(0, |live| weight_of(live, standing.name));
             let candidate = standing.candidate(weight_of(&requested, standing.name), current);
             Candidate {
+                carries: 0,
                 serving: candidate.serving && !standing.parked,
                 rescuer: candidate.rescuer && !standing.parked && (live.is_some() || candidate.admitted),
                 ..candidate

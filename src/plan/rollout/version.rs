@@ -215,7 +215,7 @@ impl<'a> Standing<'a> {
             requested,
             current,
             admitted: self.admitted(),
-            carries: 0,
+            carries: self.carries,
             serving: self.serving(),
             rescuer: self.serving() && (self.routable || current > 0),
             held: self.held,

@@ -22,9 +22,6 @@ use crate::{
 /// The API server cuts the time of a creation to the second.
 const CREATION_PRECISION: SignedDuration = SignedDuration::from_secs(1);
 
-/// What the mesh is told by, under the name of the service.
-pub const MESH: [Kind; 2] = [Kind::DestinationRule, Kind::VirtualService];
-
 /// What pods are given to end, once they are not wanted any more.
 const TO_END: SignedDuration = SignedDuration::from_secs(60);
 
@@ -60,8 +57,7 @@ impl Stage {
         if service.provider == Provider::None || observed.mesh == Mesh::Absent {
             return if routed && observed.mesh == Mesh::Installed { Self::Leaving } else { Self::Plain };
         }
-        let foreign = |kind| observed.foreign.contains_key(&(kind, service.identity.name.clone()));
-        let barred = MESH.into_iter().any(foreign);
+        let barred = observed.foreign.keys().any(|(kind, name)| tells_the_mesh(service, *kind, name));
         let outside = |pinned: bool| pinned || observed.status.provider == Some(Provider::None);
         match &observed.service {
             Some(live) if barred && outside(live.pinned.is_some()) => Self::Barred,
@@ -94,6 +90,11 @@ impl Stage {
     pub fn routes(&self) -> bool {
         matches!(self, Self::Mesh | Self::Settling | Self::Entering)
     }
+}
+
+/// Whether the mesh is told of the service by the object of that kind and name.
+pub fn tells_the_mesh(service: &Validated, kind: Kind, name: &str) -> bool {
+    kind.of_mesh() && name == service.identity.name
 }
 
 /// What is to exist, and what the Service selects.
