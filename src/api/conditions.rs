@@ -35,6 +35,7 @@ pub mod reason {
     pub const ADOPTION_PENDING: &str = "AdoptionPending";
     pub const APPLY_FAILED: &str = "ApplyFailed";
     pub const CONFIG_MAP_MISSING: &str = "ConfigMapMissing";
+    pub const CONFIG_MAP_CHANGING: &str = "ConfigMapChanging";
     pub const VERSIONS_READY: &str = "VersionsReady";
     pub const NO_READY_VERSION: &str = "NoReadyVersion";
     pub const SCALED_TO_ZERO: &str = "ScaledToZero";

@@ -6,21 +6,18 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::{api::labels, observe::Key, plan::object::Kind};
 
-use super::applied_mark;
+use super::{applied_mark, rivals::foreign_fields};
 
 /// Fields by which the entries of a list are told apart, in the order in which they are tried.
 const IDENTITIES: &[&str] = &["uid", "mountPath", "containerPort", "topologyKey", "name", "port"];
 
 /// Lists whose order and whole content mean something: they are replaced, never merged.
 const ATOMIC: &[&str] = &["http", "tcp", "subsets", "hosts", "command", "args", "envFrom", "tolerations", "items"];
-
-/// Kinds whose spec admits no foreign fields: each could change where requests go.
-const EXACT_SPECS: &[&str] = &["VirtualService", "DestinationRule"];
 
 /// Maps that admit no foreign entries: they would change what is selected, or go with the next write all the same.
 const EXACT: &[&str] = &["selector", "matchLabels", "nodeSelector"];
@@ -101,101 +98,8 @@ pub fn digest(value: &Value) -> u64 {
     hash.iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte))
 }
 
-fn is_as(live: &Value, desired: &Value) -> bool {
+pub fn is_as(live: &Value, desired: &Value) -> bool {
     covers(live, desired, "") && foreign_fields(live, desired).is_none()
-}
-
-/// What somebody else put into a spec that does not admit it, as a merge patch that takes it away.
-pub fn foreign_fields(live: &Value, desired: &Value) -> Option<Value> {
-    let kind = desired.get("kind")?.as_str()?;
-    let (live, desired) = (live.get("spec")?, desired.get("spec")?);
-    match kind {
-        "Service" => foreign_ports(live, desired),
-        _ if EXACT_SPECS.contains(&kind) => additions(live, desired),
-        _ => None,
-    }
-}
-
-/// The ports of a Service without those that took a name of ours, with ours instead. What is applied is merged by number
-/// and protocol, so that there would be two of one name, which the API server refuses; and it refuses a Service without any.
-fn foreign_ports(live: &Value, desired: &Value) -> Option<Value> {
-    let (live, ours) = (live.get("ports")?.as_array()?, desired.get("ports")?.as_array()?);
-    let took = |port: &Value| took_a_name(port, ours, "port");
-    if !live.iter().any(took) {
-        return None;
-    }
-    let is_ours = |port: &Value| ours.iter().any(|wanted| same_port(port, wanted, "port"));
-    let others = live.iter().filter(|port| !took(port) && !is_ours(port));
-    Some(json!({"ports": ours.iter().chain(others).collect::<Vec<_>>()}))
-}
-
-/// Whether a port has a name of ours, and another number or protocol.
-fn took_a_name(port: &Value, ours: &[Value], number: &str) -> bool {
-    let namesake = ours.iter().find(|wanted| !wanted["name"].is_null() && wanted["name"] == port["name"]);
-    namesake.is_some_and(|wanted| !same_port(port, wanted, number))
-}
-
-fn same_port(one: &Value, other: &Value, number: &str) -> bool {
-    let protocol = |port: &Value| port["protocol"].as_str().unwrap_or("TCP").to_owned();
-    one[number] == other[number] && protocol(one) == protocol(other)
-}
-
-fn additions(live: &Value, desired: &Value) -> Option<Value> {
-    let (Value::Object(live), Value::Object(desired)) = (live, desired) else { return None };
-    let added: Map<_, _> = live
-        .iter()
-        .filter_map(|(key, value)| match desired.get(key) {
-            Some(wanted) => Some((key.clone(), additions(value, wanted)?)),
-            None => Some((key.clone(), Value::Null)),
-        })
-        .collect();
-    (!added.is_empty()).then_some(Value::Object(added))
-}
-
-/// Fields of which an object may have one alone.
-const ONE_OF: [[&str; 2]; 2] = [["value", "valueFrom"], ["minAvailable", "maxUnavailable"]];
-
-/// Of fields that exclude each other, those that are not ours. What is applied would not take them away.
-fn excluded(live: &Map<String, Value>, desired: &Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
-    let others = ONE_OF.into_iter().flat_map(|[one, other]| [(one, other), (other, one)]);
-    let others = others.filter(|(ours, other)| {
-        let has = |fields: &Map<String, Value>, key: &str| fields.get(key).is_some_and(|value| !value.is_null());
-        has(desired, ours) && !has(desired, other) && has(live, other)
-    });
-    others.map(|(_, other)| (other.to_owned(), Value::Null))
-}
-
-/// Ports of containers that have a name of ours and another number or protocol, and fields that exclude ours, as a strategic
-/// merge patch that takes them away. What is applied is merged with these, which the API server refuses.
-pub fn namesakes(live: &Value, desired: &Value) -> Option<Value> {
-    match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => {
-            let fields = desired.iter().filter_map(|(key, wanted)| match (key.as_str(), live.get(key)?, wanted) {
-                ("ports", Value::Array(live), Value::Array(wanted)) => Some((key.clone(), displaced(live, wanted)?)),
-                (_, live, wanted) => Some((key.clone(), namesakes(live, wanted)?)),
-            });
-            let fields: Map<_, _> = fields.chain(excluded(live, desired)).collect();
-            (!fields.is_empty()).then_some(Value::Object(fields))
-        }
-        (Value::Array(live), Value::Array(desired)) => {
-            let identity = identity_of(desired)?;
-            let entries = desired.iter().filter_map(|wanted| {
-                let mut patch = namesakes(counterpart(live, wanted, Some(identity))?, wanted)?;
-                patch[identity] = wanted[identity].clone();
-                Some(patch)
-            });
-            let entries: Vec<_> = entries.collect();
-            (!entries.is_empty()).then_some(Value::Array(entries))
-        }
-        _ => None,
-    }
-}
-
-fn displaced(live: &[Value], ours: &[Value]) -> Option<Value> {
-    let taken = live.iter().filter(|port| took_a_name(port, ours, "containerPort"));
-    let patches: Vec<_> =
-        taken.map(|port| json!({"containerPort": port["containerPort"], "$patch": "delete"})).collect();
-    (!patches.is_empty()).then_some(Value::Array(patches))
 }
 
 /// Whether everything in `desired` is in `live`. `name` is the field's name.
@@ -273,11 +177,11 @@ fn same(live: &Value, desired: &Value) -> bool {
     }
 }
 
-fn identity_of(list: &[Value]) -> Option<&'static str> {
+pub fn identity_of(list: &[Value]) -> Option<&'static str> {
     IDENTITIES.iter().copied().find(|key| !list.is_empty() && list.iter().all(|entry| entry.get(key).is_some()))
 }
 
-fn counterpart<'a>(live: &'a [Value], wanted: &Value, identity: Option<&str>) -> Option<&'a Value> {
+pub fn counterpart<'a>(live: &'a [Value], wanted: &Value, identity: Option<&str>) -> Option<&'a Value> {
     let key = identity?;
     live.iter().find(|entry| entry.get(key) == wanted.get(key))
 }
@@ -302,6 +206,8 @@ fn project(live: &Value, desired: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn stamped(object: &Value) -> Value {
@@ -333,54 +239,6 @@ mod tests {
             *live.pointer_mut(pointer).unwrap() = value;
             assert!(!covers(&live, &desired, ""), "{pointer}");
         }
-    }
-
-    #[test]
-    fn a_port_of_a_service_that_took_a_name_of_ours_gives_way() {
-        let service = |ports: Value| json!({"kind": "Service", "spec": {"ports": ports}});
-        let ours = service(json!([{"name": "http", "port": 80}]));
-        let theirs = json!({"name": "theirs", "port": 82});
-        let strip = |ports: Value| Some(json!({"ports": ports}));
-        for (live, expected) in [
-            (json!([{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 80}]), None),
-            (json!([{"name": "http", "port": 80}, theirs]), None),
-            (json!([{"name": "http", "port": 81, "protocol": "TCP"}]), strip(json!([{"name": "http", "port": 80}]))),
-            (json!([{"name": "http", "port": 80, "protocol": "UDP"}]), strip(json!([{"name": "http", "port": 80}]))),
-            (json!([{"name": "http", "port": 81}, theirs]), strip(json!([{"name": "http", "port": 80}, theirs]))),
-        ] {
-            let live = service(live);
-            assert_eq!(foreign_fields(&live, &ours), expected, "{live}");
-            assert_eq!(is_as(&live, &ours), expected.is_none(), "{live}");
-        }
-    }
-
-    #[test]
-    fn a_port_of_a_container_that_took_a_name_of_ours_is_taken_away() {
-        let pods = |port: i32| {
-            let app = json!({"name": "app", "image": "a", "ports": [{"name": "http", "containerPort": port}]});
-            json!({"kind": "Deployment", "spec": {"template": {"spec": {"containers": [app]}}}})
-        };
-        let app = json!([{"name": "app", "ports": [{"containerPort": 81, "$patch": "delete"}]}]);
-        let strip = json!({"spec": {"template": {"spec": {"containers": app}}}});
-        assert_eq!(namesakes(&pods(81), &pods(80)), Some(strip));
-        assert_eq!(namesakes(&pods(80), &pods(80)), None);
-    }
-
-    #[test]
-    fn what_excludes_a_field_of_ours_is_taken_away_first() {
-        let pods =
-            |env: Value| json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [env]}]}}}});
-        let (text, other) =
-            (json!({"name": "A", "value": "x"}), json!({"name": "A", "valueFrom": {"secretKeyRef": {}}}));
-        for (live, ours, gone) in [(&text, &other, "value"), (&other, &text, "valueFrom")] {
-            let strip = pods(json!({"name": "A", gone: null}));
-            assert_eq!(namesakes(&pods(live.clone()), &pods(ours.clone())), Some(strip));
-            assert!(!covers(&pods(live.clone()), &pods(ours.clone()), ""));
-        }
-        assert_eq!(namesakes(&pods(text.clone()), &pods(text)), None);
-        let budget = |field: &str| json!({"spec": {field: 1}});
-        let strip = json!({"spec": {"minAvailable": null}});
-        assert_eq!(namesakes(&budget("minAvailable"), &budget("maxUnavailable")), Some(strip));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod confirm;
 pub mod diff;
 pub mod error;
 mod failure;
+mod rivals;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -258,8 +259,8 @@ enum Strip {
 }
 
 fn strip(live: &Value, desired: &Value) -> Option<Strip> {
-    let foreign = || diff::foreign_fields(live, desired).map(|spec| Strip::Merge(json!({"spec": spec})));
-    foreign().or_else(|| diff::namesakes(live, desired).map(Strip::Strategic))
+    let foreign = || rivals::foreign_fields(live, desired).map(|spec| Strip::Merge(json!({"spec": spec})));
+    foreign().or_else(|| rivals::namesakes(live, desired).map(Strip::Strategic))
 }
 
 impl Strip {

@@ -8,17 +8,23 @@ use std::collections::BTreeMap;
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use serde_json::{Value, json};
 
-use crate::validate::{
-    Copies, Identity, Invalid, Problem, Validated, Version,
-    digest::digest,
-    references::{Reference, references, renamed},
-    template_hash,
+use crate::{
+    api::MicroserviceStatus,
+    validate::{
+        Behind, Copies, Identity, Invalid, Problem, Validated, Version,
+        digest::digest,
+        references::{Reference, references, renamed},
+        template_hash,
+    },
 };
 
 /// Digits of the digest in a copy's name.
 const HASH_LENGTH: usize = 10;
 /// Longest name of a ConfigMap.
 const MAX_NAME: usize = 253;
+/// As many older revisions may be on their way out when a changed ConfigMap makes one more. They keep their pods for the
+/// drain time, and the newest one needs time to start.
+const MOST_LEAVING: usize = 3;
 
 /// What a ConfigMap holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +71,8 @@ pub fn needed(service: &Validated, runs: impl FnOnce(&str) -> bool) -> BTreeMap<
 }
 
 /// Makes the newest revision use copies of the ConfigMaps as they are now. One that is gone or cannot be read is used as
-/// it is kept in `last`, the copies of the last accepted spec.
+/// it is kept in `last`, the copies of the last accepted spec; and so are all of them for as long as many older revisions
+/// drain, if nothing but ConfigMaps makes the new one.
 ///
 /// # Errors
 /// ConfigMaps without which pods cannot start, and of which there is no copy.
@@ -74,6 +81,7 @@ pub fn settle(
     needed: &BTreeMap<String, Reference>,
     sources: &Sources,
     last: &Copies,
+    status: &MicroserviceStatus,
 ) -> Result<Validated, Invalid> {
     let mut copies = Copies::new();
     let mut problems = Vec::new();
@@ -94,9 +102,8 @@ pub fn settle(
         };
         if let Some(copy) = last.get(name).filter(|copy| **copy != nothing) {
             copies.insert(name.clone(), copy.clone());
-            service
-                .configuration
-                .push(format!("the ConfigMap {name} {what}: its last copy {copy} stays in use; {cure}"));
+            let told = format!("the ConfigMap {name} {what}: its last copy {copy} stays in use; {cure}");
+            service.configuration.push(Behind::Missing(told));
         } else {
             problems.push(Problem::new(&reference.place, format!("the ConfigMap {name} {what}: {cure}")));
         }
@@ -104,11 +111,48 @@ pub fn settle(
     if !problems.is_empty() {
         return Err(Invalid { problems, waits: true });
     }
-    let identity = service.identity.clone();
     if let Some(newest) = service.versions.first_mut() {
-        *newest = with_copies(newest.clone(), copies, &identity);
+        let (revision, behind) = in_turn(newest, &copies, last, status, &service.identity);
+        *newest = revision;
+        service.configuration.extend(behind);
     }
     Ok(service)
+}
+
+/// The newest revision with the copies that it should have, or with its last ones while it would be one too many.
+fn in_turn(
+    newest: &Version,
+    copies: &Copies,
+    last: &Copies,
+    status: &MicroserviceStatus,
+    identity: &Identity,
+) -> (Version, Option<Behind>) {
+    let [wanted, standing] = [copies, last].map(|copies| with_copies(newest.clone(), copies.clone(), identity));
+    let leaving = leaving(status, &standing.name);
+    if leaving < MOST_LEAVING || !is_known(status, &standing.name) || is_known(status, &wanted.name) {
+        return (wanted, None);
+    }
+    let changed: Vec<_> = copies.iter().filter(|(of, copy)| last.get(*of) != Some(copy)).map(|(of, _)| &**of).collect();
+    let behind = format!(
+        "ConfigMaps changed again ({}) while {leaving} older revisions drain: {} keeps what it has until one of them is gone",
+        changed.join(", "),
+        standing.name
+    );
+    (standing, Some(Behind::Changing(behind)))
+}
+
+/// Whether a revision is one of those that are known already.
+fn is_known(status: &MicroserviceStatus, revision: &str) -> bool {
+    status.of_version(revision).is_some()
+}
+
+/// How many revisions other than `newest` have no requests, and are not kept to go back to.
+fn leaving(status: &MicroserviceStatus, newest: &str) -> usize {
+    let kept = |name: &String| {
+        status.rollout.as_ref().is_some_and(|it| it.stable.contains_key(name) || it.previous.contains_key(name))
+    };
+    let others = status.traffic.iter().filter(|memory| memory.version != newest && memory.effective == 0);
+    others.filter(|memory| !kept(&memory.version)).count()
 }
 
 /// The revision whose pods use copies, which gives it another name.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     api::conditions::reason,
     observe::{ChildRef, Observed},
-    validate::Validated,
+    validate::{Behind, Validated},
 };
 
 use super::{
@@ -36,7 +36,12 @@ pub fn stays(copy: &ChildRef, history: &BTreeSet<&str>, observed: &Observed) -> 
 
 /// What keeps revisions from their configuration.
 pub fn holds(service: &Validated, observed: &Observed) -> Vec<Hold> {
-    let degraded = |message| Hold { reason: reason::CONFIG_MAP_MISSING, message, severity: Severity::Degraded };
+    let hold = |behind| match behind {
+        Behind::Missing(message) => Hold { reason: reason::CONFIG_MAP_MISSING, message, severity: Severity::Degraded },
+        Behind::Changing(message) => {
+            Hold { reason: reason::CONFIG_MAP_CHANGING, message, severity: Severity::Progressing }
+        }
+    };
     let gone = |copy: &str| {
         let leaving = observed.leaving.contains_key(&(Kind::ConfigMap, copy.to_owned()));
         let foreign = observed.foreign.contains_key(&(Kind::ConfigMap, copy.to_owned()));
@@ -45,12 +50,12 @@ pub fn holds(service: &Validated, observed: &Observed) -> Vec<Hold> {
     let never_there = |copy: &str, of: &str| copy == copy_name(&service.identity, of, None);
     let lost = used(service).into_iter().filter(|(copy, of)| gone(copy) && !never_there(copy, of));
     let lost = lost.map(|(copy, of)| {
-        format!(
+        Behind::Missing(format!(
             "{copy}, the copy of the ConfigMap {of} that pods use, was deleted, and {of} has another content by now: no \
              further pod of the revision can start; put the content back, or make a new revision"
-        )
+        ))
     });
-    service.configuration.iter().cloned().chain(lost).map(degraded).collect()
+    service.configuration.iter().cloned().chain(lost).map(hold).collect()
 }
 
 /// All copies that the revisions use, with the ConfigMaps that they are of.

@@ -19,7 +19,9 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::api::{Microservice, Provider};
-pub use model::{Affinity, Analysis, Copies, Dependency, Identity, Policy, PortPolicy, Size, Step, Validated, Version};
+pub use model::{
+    Affinity, Analysis, Behind, Copies, Dependency, Identity, Policy, PortPolicy, Size, Step, Validated, Version,
+};
 pub use template::template_hash;
 pub use window::Window;
 

@@ -57,8 +57,17 @@ pub struct Validated {
     pub history: Option<usize>,
     /// Whether ConfigMaps are a part of its revisions; None for those that were not made without already.
     pub config_revisions: Option<bool>,
-    /// Why its newest configuration is not taken up, in sentences.
-    pub configuration: Vec<String>,
+    /// Why its newest configuration is not taken up.
+    pub configuration: Vec<Behind>,
+}
+
+/// Why pods do not have what a ConfigMap holds now, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// There is nothing to have.
+    Missing(String),
+    /// It changes faster than revisions can go.
+    Changing(String),
 }
 
 impl Validated {

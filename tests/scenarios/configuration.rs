@@ -1,6 +1,6 @@
 //! ConfigMaps as a part of the revisions of an image: changed, missing, kept, and given back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::world::World;
 use microservice_operator::{
@@ -273,4 +273,33 @@ fn versions_use_the_config_maps_themselves() {
     put(&mut world, "settings", "two");
     assert_eq!(digest(world.object(Kind::Deployment, "order-service-v1"), 10), before);
     assert_eq!((copies(&world), world.status().revision.clone()), (Vec::new(), None));
+}
+
+#[test]
+fn one_that_changes_every_second_fills_no_cluster_and_still_goes_live() {
+    let (mut world, one) = running("");
+    let mut live = BTreeSet::new();
+    for second in 0..90 {
+        put(&mut world, "settings", &format!("tick {second}"));
+        world.pass(1);
+        live.insert(world.routed());
+        let deployments = world.caches.of(Kind::Deployment).unwrap().find("shop/order-service");
+        assert!(deployments.len() <= 6, "{second} s: {} Deployments", deployments.len());
+    }
+    assert!(live.iter().any(|routed| !routed.contains(&one)), "nothing ever went live: {live:?}");
+    let (ready, reason, message) = world.condition("Ready");
+    assert_eq!((ready.as_str(), reason.as_str()), ("False", "ConfigMapChanging"), "{message}");
+
+    let before = newest(&world);
+    world.edit(&service("2", ""));
+    world.settle();
+    let edited = newest(&world);
+    assert_ne!(edited, before, "an edit of the spec is not held back");
+    assert_eq!(content(&world, &edited), "tick 89");
+    put(&mut world, "settings", "last");
+    world.pass(120);
+    let last = newest(&world);
+    assert_eq!(content(&world, &last), "last");
+    assert_eq!(world.routed(), format!("{last}=100"));
+    assert_eq!(world.condition("Ready").0, "True", "{:?}", world.status());
 }
