@@ -3,6 +3,9 @@
 
 mod support;
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::PostParams;
+use serde_json::json;
 use support::{Operator, Space, cluster, run};
 
 const ONE: &str = "{ports: [{name: http, port: 80}], versions: [{name: v1, image: 'registry.example/a:1'}]}";
@@ -39,6 +42,26 @@ fn one_leads_and_the_other_takes_over_when_it_ends() {
         {
             assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
         }
+    });
+}
+
+#[test]
+fn a_dead_leader_is_followed_whatever_time_it_had() {
+    run(async {
+        let space = Space::new(cluster(), "ahead").await;
+        let dead = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "microservice-operator"},
+            "spec": {"holderIdentity": "dead", "leaseDurationSeconds": 15, "renewTime": "2099-01-01T00:00:00.000000Z"},
+        });
+        let dead: Lease = serde_json::from_value(dead).unwrap();
+        space.api::<Lease>().create(&PostParams::default(), &dead).await.unwrap();
+        let operator = start(&space);
+        operator.says("leading").await;
+        let lease = space.api::<Lease>().get("microservice-operator").await.unwrap().spec.unwrap();
+        assert_ne!(lease.holder_identity.as_deref(), Some("dead"));
+        assert_eq!(lease.lease_transitions, Some(1));
+        assert!(operator.terminate().await);
+        assert_eq!(space.leader().await, None, "it is given back");
     });
 }
 

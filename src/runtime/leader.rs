@@ -1,18 +1,24 @@
 //! Leadership by Leases: of several processes one writes for each shard.
 //!
-//! A process takes one shard, the first that it finds without a holder, and keeps it to its end. Which namespaces a shard
-//! has depends on how many there are, so processes that were started with another number of shards wait until none of these
-//! leases is held: each takes its own lease first and looks for theirs then, so that of two that begin at the same time at
-//! least one sees the other.
+//! A process takes one shard, the first that it finds without a holder, and keeps it to its end. A lease is held until nobody
+//! has renewed it for as long as it is good, by the clock of whoever looks at it: what time its holder wrote is for people.
+//! It is written only as it was read. Which namespaces a shard has depends on how many there are, so processes that were
+//! started with another number of shards wait until none of these leases is held: each takes its own lease first and looks
+//! for theirs then, so that of two that begin at the same time at least one sees the other.
+
+mod sightings;
 
 use std::{num::NonZeroU16, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, Client, ResourceExt, api::ListParams};
-use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
+use jiff::Timestamp;
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
 use thiserror::Error;
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     api::MANAGER,
@@ -20,10 +26,16 @@ use crate::{
     validate::digest::digest,
 };
 
+use super::fence::Fence;
+use sightings::{Sightings, holder};
+
 /// How long a lease is good for without being renewed.
 pub const DURATION: Duration = Duration::from_secs(15);
-/// How long before its end it is renewed: enough to ask twice.
-const GRACE: Duration = Duration::from_secs(8);
+/// How often it is renewed.
+const RENEWAL: Duration = Duration::from_secs(7);
+/// How long until a renewal that failed is tried again, and how long each may take: there is time for two that hang.
+const AGAIN: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the leases are looked at by a process that has none.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -40,107 +52,215 @@ pub struct Election {
     pub identity: String,
 }
 
-/// A place in the election. Dropping `state` gives the lease back; `done` then ends.
-pub struct Candidacy {
-    /// Whether this process leads.
-    pub state: watch::Receiver<bool>,
-    pub done: JoinHandle<Result<LeaseManager, LeaseManagerError>>,
-}
-
-impl Candidacy {
-    /// Gives the lease back.
-    pub async fn withdraw(self) {
-        drop(self.state);
-        let _released = self.done.await;
-    }
-}
-
 /// Why a lease cannot be used.
 #[derive(Debug, Error)]
 pub enum LeaseError {
     #[error(transparent)]
-    Manager(#[from] LeaseManagerError),
-    #[error(transparent)]
-    List(#[from] kube::Error),
+    Api(#[from] kube::Error),
+    #[error("the API server did not answer within {} s", PATIENCE.as_secs())]
+    Silence,
 }
 
 impl LeaseError {
     /// Whether trying again may succeed without anybody's doing: the API server was not reached, or could not answer.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Manager(LeaseManagerError::KubeError(error)) | Self::List(error) => match error {
-                kube::Error::Api(status) => status.code == 429 || status.code >= 500,
-                _ => true,
-            },
-            Self::Manager(_) => false,
+            Self::Api(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
+            Self::Api(_) | Self::Silence => true,
         }
     }
 }
 
-impl Election {
-    /// Waits until this process leads a shard. `seat` has its candidacy, also while it is not won yet; `reached` is called
-    /// once the leases were read.
+/// Why a process does not lead any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Somebody else holds its lease.
+    Taken,
+    /// Somebody leads who divides the namespaces otherwise.
+    Divided,
+    /// The lease ended before it was renewed.
+    Ended,
+}
+
+/// What came of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    Renewed,
+    /// Somebody wrote the lease in between.
+    Again,
+    Lost(Lost),
+}
+
+/// A process in the election.
+pub struct Candidate {
+    election: Election,
+    api: Api<Lease>,
+    clock: Clock,
+    /// Opens while this process leads.
+    fence: Fence,
+    sightings: Sightings,
+}
+
+impl Candidate {
+    /// A process that writes behind the fence. The client is not behind it.
+    pub fn new(election: Election, client: Client, clock: Clock, fence: Fence) -> Self {
+        let api = Api::namespaced(client, &election.namespace);
+        Self { election, api, clock, fence, sightings: Sightings::default() }
+    }
+
+    /// Waits until this process leads a shard. `reached` is called once the leases were read.
     ///
     /// # Errors
     /// When the leases can be neither read nor made.
-    pub async fn win(
-        &self,
-        (client, clock): (&Client, &Clock),
-        seat: &mut Option<Candidacy>,
-        reached: impl Fn(),
-    ) -> Result<Shard, LeaseError> {
+    pub async fn win(&mut self, reached: impl Fn()) -> Result<Shard, LeaseError> {
         loop {
-            if let Some(left) = seat.take() {
-                left.withdraw().await;
-            }
-            let leases = self.leases(client).await?;
+            let leases = self.look().await?;
             reached();
-            if let Some(shard) = self.choice(&leases, clock.now()) {
-                let candidacy = seat.insert(self.join(client, shard).await?);
-                if self.wins((client, clock), candidacy, shard).await? {
-                    return Ok(shard);
-                }
-                if let Some(lost) = seat.take() {
-                    lost.withdraw().await;
-                }
+            if let Some(shard) = self.choice(&leases)
+                && self.takes(&leases, shard).await?
+            {
+                return Ok(shard);
             }
-            sleep(LOOK + self.turn()).await;
+            sleep(LOOK + self.election.turn()).await;
         }
     }
 
+    /// Renews the lease of a shard that was won until that fails for good.
+    pub async fn keep(&mut self, shard: Shard) -> Lost {
+        loop {
+            sleep(RENEWAL).await;
+            loop {
+                match timeout(PATIENCE, self.renew(shard)).await.unwrap_or(Err(LeaseError::Silence)) {
+                    Ok(Renewal::Renewed) => break,
+                    Ok(Renewal::Lost(why)) => return why,
+                    Ok(Renewal::Again) => {}
+                    Err(error) => tracing::warn!(%error, "the lease was not renewed; it is tried again"),
+                }
+                sleep(AGAIN).await;
+            }
+        }
+    }
+
+    /// Gives back what this process holds.
+    ///
+    /// # Errors
+    /// The lease ends by itself then.
+    pub async fn give_back(&mut self) -> Result<(), LeaseError> {
+        self.fence.shut();
+        for lease in self.look().await? {
+            let ours = self.election.shards_by(&lease.name_any()).is_some();
+            if ours && holder(&lease) == Some(&self.election.identity) {
+                self.write(&lease, json!({"holderIdentity": null})).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self) -> Result<Vec<Lease>, LeaseError> {
+        let leases = self.api.list(&ListParams::default()).await?.items;
+        self.sightings.note(&leases, Instant::now());
+        Ok(leases)
+    }
+
+    /// The shard to ask for; none while all have a holder, or while any of another number of shards has one.
+    fn choice(&self, leases: &[Lease]) -> Option<Shard> {
+        if self.others_lead(leases) {
+            return None;
+        }
+        let now = Instant::now();
+        let free = |shard: &Shard| {
+            let name = self.election.lease_of(*shard);
+            // One that is its own already was taken by a write whose answer was lost.
+            let lost = |lease: &Lease| holder(lease) != Some(&self.election.identity);
+            !leases.iter().any(|lease| lease.name_any() == name && lost(lease) && self.sightings.is_held(lease, now))
+        };
+        self.election.in_turn().find(free)
+    }
+
+    /// Whether a lease is held by a process that divides the namespaces otherwise.
+    fn others_lead(&self, leases: &[Lease]) -> bool {
+        let now = Instant::now();
+        leases.iter().any(|lease| {
+            let of = self.election.shards_by(&lease.name_any());
+            of.is_some_and(|of| of != self.election.shards.get()) && self.sightings.is_held(lease, now)
+        })
+    }
+
+    /// Takes a lease, and answers whether this process may work then: not if another one was faster, nor beside processes
+    /// that divide the namespaces otherwise.
+    async fn takes(&mut self, leases: &[Lease], shard: Shard) -> Result<bool, LeaseError> {
+        let asked = Instant::now();
+        if !self.claim(leases, shard).await? {
+            return Ok(false);
+        }
+        let leases = self.look().await?;
+        if self.others_lead(&leases) {
+            self.give_back().await?;
+            return Ok(false);
+        }
+        // What took longer is asked for anew.
+        let taken = asked.elapsed() < PATIENCE;
+        if taken {
+            self.fence.opens(asked + DURATION);
+        }
+        Ok(taken)
+    }
+
+    async fn renew(&mut self, shard: Shard) -> Result<Renewal, LeaseError> {
+        let leases = self.look().await?;
+        let name = self.election.lease_of(shard);
+        let own = leases.iter().find(|lease| lease.name_any() == name);
+        if own.is_some_and(|lease| holder(lease) != Some(&self.election.identity)) {
+            return Ok(Renewal::Lost(Lost::Taken));
+        }
+        if self.others_lead(&leases) {
+            return Ok(Renewal::Lost(Lost::Divided));
+        }
+        let asked = Instant::now();
+        if !self.claim(&leases, shard).await? {
+            return Ok(Renewal::Again);
+        }
+        let extended = self.fence.extends(asked + DURATION);
+        Ok(if extended { Renewal::Renewed } else { Renewal::Lost(Lost::Ended) })
+    }
+
+    /// Writes this process into the lease as it was read, and answers whether it still was so.
+    async fn claim(&self, leases: &[Lease], shard: Shard) -> Result<bool, LeaseError> {
+        let (name, now) = (self.election.lease_of(shard), self.clock.now());
+        match leases.iter().find(|lease| lease.name_any() == name) {
+            Some(lease) => self.write(lease, self.election.term(Some(lease), now)).await,
+            None => {
+                let lease = json!({"metadata": {"name": name}, "spec": self.election.term(None, now)});
+                let lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
+                let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+                unless_changed(self.api.create(&params, &lease).await)
+            }
+        }
+    }
+
+    async fn write(&self, lease: &Lease, spec: Value) -> Result<bool, LeaseError> {
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = json!({"metadata": {"resourceVersion": lease.resource_version()}, "spec": spec});
+        unless_changed(self.api.patch(&lease.name_any(), &params, &Patch::Merge(&patch)).await)
+    }
+}
+
+/// Whether it was written; not if it is another one by now, or gone.
+fn unless_changed<T>(written: Result<T, kube::Error>) -> Result<bool, LeaseError> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Election {
     /// Name of a shard's lease.
     fn lease_of(&self, shard: Shard) -> String {
         match shard.place() {
             (_, 1) => self.name.clone(),
             (number, of) => format!("{}-{number}-of-{of}", self.name),
         }
-    }
-
-    async fn leases(&self, client: &Client) -> Result<Vec<Lease>, kube::Error> {
-        let api: Api<Lease> = Api::namespaced(client.clone(), &self.namespace);
-        Ok(api.list(&ListParams::default()).await?.items)
-    }
-
-    /// The shard to ask for; none while all have a holder, or while any of another number of shards has one.
-    fn choice(&self, leases: &[Lease], now: Timestamp) -> Option<Shard> {
-        if self.others_lead(leases, now) {
-            return None;
-        }
-        let free = |shard: &Shard| {
-            let name = self.lease_of(*shard);
-            !leases.iter().any(|lease| lease.name_any() == name && is_held(lease, now))
-        };
-        // Processes that begin together do not all ask for the same one.
-        let first = self.number() % usize::from(self.shards.get());
-        Shard::all(self.shards).skip(first).chain(Shard::all(self.shards).take(first)).find(free)
-    }
-
-    /// Whether a lease is held by a process that divides the namespaces otherwise.
-    fn others_lead(&self, leases: &[Lease], now: Timestamp) -> bool {
-        leases.iter().any(|lease| {
-            let of = self.shards_by(&lease.name_any());
-            of.is_some_and(|of| of != self.shards.get()) && is_held(lease, now)
-        })
     }
 
     /// How many shards there are by the name of a lease; None for leases of others.
@@ -153,46 +273,25 @@ impl Election {
         number.parse::<u16>().ok().and(of.parse().ok())
     }
 
-    async fn join(&self, client: &Client, shard: Shard) -> Result<Candidacy, LeaseManagerError> {
-        let manager = LeaseManagerBuilder::new(client.clone(), self.lease_of(shard))
-            .with_namespace(&self.namespace)
-            .with_identity(&self.identity)
-            .with_duration(DURATION.as_secs())
-            .with_grace(GRACE.as_secs())
-            // Two that take a lease at once are told apart by nothing else.
-            .with_field_manager(format!("{MANAGER}-{}", digest(&self.identity.as_str().into(), 8)))
-            .build()
-            .await?;
-        let (state, done) = manager.watch().await;
-        Ok(Candidacy { state, done })
+    /// All shards; processes that begin together do not all begin with the same one.
+    fn in_turn(&self) -> impl Iterator<Item = Shard> {
+        let first = self.number() % usize::from(self.shards.get());
+        Shard::all(self.shards).skip(first).chain(Shard::all(self.shards).take(first))
     }
 
-    /// Waits until the lease is this process' own, and answers whether it may work then: not if another one was faster,
-    /// nor beside processes that divide the namespaces otherwise.
-    async fn wins(
-        &self,
-        (client, clock): (&Client, &Clock),
-        candidacy: &mut Candidacy,
-        shard: Shard,
-    ) -> Result<bool, LeaseError> {
-        let name = self.lease_of(shard);
-        loop {
-            let won = tokio::select! {
-                led = candidacy.state.wait_for(|leads| *leads) => led.is_ok(),
-                () = sleep(LOOK) => false,
-            };
-            let (leases, now) = (self.leases(client).await?, clock.now());
-            if won {
-                return Ok(!self.others_lead(&leases, now));
-            }
-            let lost = |lease: &Lease| {
-                let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref());
-                lease.name_any() == name && holder != Some(&self.identity) && is_held(lease, now)
-            };
-            if leases.iter().any(lost) || candidacy.done.is_finished() {
-                return Ok(false);
-            }
+    /// What a lease says while this process holds it, after another one or after itself.
+    fn term(&self, lease: Option<&Lease>, now: Timestamp) -> Value {
+        let mut spec = json!({
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": DURATION.as_secs(),
+            "renewTime": MicroTime(now),
+        });
+        if lease.is_none_or(|lease| holder(lease) != Some(&self.identity)) {
+            let before = |lease: &Lease| lease.spec.as_ref()?.lease_transitions;
+            spec["acquireTime"] = json!(MicroTime(now));
+            spec["leaseTransitions"] = lease.map_or(0, |it| before(it).unwrap_or(0).saturating_add(1)).into();
         }
+        spec
     }
 
     /// A time below a second that tells processes apart.
@@ -205,84 +304,5 @@ impl Election {
     }
 }
 
-/// Whether somebody holds the lease at a time, as far as the holder's clock agrees with that.
-fn is_held(lease: &Lease, now: Timestamp) -> bool {
-    let Some(spec) = &lease.spec else { return false };
-    let held = spec.holder_identity.as_ref().is_some_and(|holder| !holder.is_empty());
-    let (Some(renewed), Some(seconds)) = (&spec.renew_time, spec.lease_duration_seconds) else { return false };
-    held && now.duration_since(renewed.0) < SignedDuration::from_secs(seconds.into())
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const NOW: &str = "2026-01-01T00:00:00Z";
-
-    fn election(shards: u16) -> Election {
-        let shards = NonZeroU16::new(shards).unwrap();
-        Election { namespace: "home".into(), name: "operator".into(), shards, identity: "me".into() }
-    }
-
-    /// A lease that was renewed so many seconds before now.
-    fn lease(name: &str, holder: Option<&str>, age: i64) -> Lease {
-        let renewed = NOW.parse::<Timestamp>().unwrap() - SignedDuration::from_secs(age);
-        let renewed = format!("{renewed:.6}");
-        serde_json::from_value(json!({
-            "metadata": {"name": name},
-            "spec": {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 15},
-        }))
-        .unwrap()
-    }
-
-    fn choice(shards: u16, leases: &[Lease]) -> Option<(u16, u16)> {
-        election(shards).choice(leases, NOW.parse().unwrap()).map(Shard::place)
-    }
-
-    #[test]
-    fn a_lease_is_asked_for_that_nobody_holds() {
-        let all = ["operator-1-of-3", "operator-2-of-3", "operator-3-of-3"];
-        for free in 0..3_usize {
-            let with = |age, holder| {
-                let held = all.iter().enumerate().map(|(index, name)| {
-                    if index == free { lease(name, holder, age) } else { lease(name, Some("other"), 3) }
-                });
-                held.collect::<Vec<_>>()
-            };
-            let expected = Some((u16::try_from(free).unwrap() + 1, 3));
-            assert_eq!(choice(3, &with(3, None)), expected, "given back");
-            assert_eq!(choice(3, &with(3, Some(""))), expected, "given back");
-            assert_eq!(choice(3, &with(15, Some("dead"))), expected, "ended");
-            assert_eq!(choice(3, &with(14, Some("slow"))), None, "still good");
-        }
-        assert!(choice(3, &[]).is_some());
-        assert_eq!(choice(1, &[lease("operator", Some("other"), 3)]), None);
-        assert_eq!(choice(1, &[]), Some((1, 1)));
-    }
-
-    #[test]
-    fn nothing_is_asked_for_while_others_divide_the_namespaces_otherwise() {
-        for (shards, theirs) in
-            [(1, "operator-2-of-4"), (2, "operator-2-of-4"), (4, "operator-1-of-2"), (4, "operator")]
-        {
-            assert_eq!(choice(shards, &[lease(theirs, Some("other"), 3)]), None, "{shards} beside {theirs}");
-            assert!(choice(shards, &[lease(theirs, Some("other"), 20)]).is_some(), "{shards} after {theirs}");
-            assert!(choice(shards, &[lease(theirs, None, 3)]).is_some(), "{shards} after {theirs}");
-        }
-        for name in ["another", "operator-b", "operator-b-1-of-4", "operators", "operator-x-of-4", "operator-1-of-x"] {
-            assert!(choice(2, &[lease(name, Some("other"), 3)]).is_some(), "{name} is somebody else's");
-        }
-    }
-
-    #[test]
-    fn processes_that_begin_together_ask_for_different_ones() {
-        let chosen = |identity: String| {
-            let election = Election { identity, ..election(4) };
-            election.choice(&[], NOW.parse().unwrap()).unwrap().place()
-        };
-        let chosen: std::collections::BTreeSet<_> = (0..40).map(|pod| chosen(format!("operator-{pod}"))).collect();
-        assert_eq!(chosen.len(), 4);
-    }
-}
+mod tests;

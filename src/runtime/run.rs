@@ -10,7 +10,11 @@ use kube::{
     client::{ClientBuilder, retry::RetryPolicy},
 };
 use thiserror::Error;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tower::{ServiceBuilder, buffer::BufferLayer, retry::RetryLayer, timeout::TimeoutLayer};
 
 use crate::{
@@ -24,7 +28,7 @@ use crate::{
 
 use super::{
     fence::Fence,
-    leader::{self, Candidacy, Election, LeaseError},
+    leader::{Candidate, Election, LeaseError, Lost},
     server,
 };
 
@@ -44,6 +48,10 @@ const ASKED: usize = 1024;
 
 /// How long it is until the election is joined again where that failed.
 const REJOIN: Duration = Duration::from_secs(2);
+
+/// How long after a signal what is under way may take, and how long giving the lease back: less than a pod is given by default.
+const FINISH: Duration = Duration::from_secs(20);
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What `run` needs to know.
 #[derive(Clone, Debug)]
@@ -75,12 +83,13 @@ pub enum Error {
     #[error("the client cannot be made: {0}")]
     Client(#[from] kube::Error),
     #[error(
-        "the lease {namespace}/{name} cannot be used: {source}; the operator needs list, create, get and patch on leases \
-         there"
+        "the lease {namespace}/{name} cannot be used: {source}; the operator needs list, create and patch on leases there"
     )]
     Lease { namespace: String, name: String, source: LeaseError },
     #[error("leadership was lost; another process has taken over")]
     LeadershipLost,
+    #[error("leadership was lost: a process that was started with another number of shards leads, too")]
+    Divided,
     #[error(
         "the lease ended without having been renewed: the API server did not answer in time, or this process stood still; \
          another process may lead by now"
@@ -100,23 +109,29 @@ pub async fn run(options: RunOptions) -> Result<(), Error> {
     let metrics = Arc::new(Metrics::default());
     metrics.shares(options.election.as_ref().map_or(1, |election| election.shards.get()));
     let clock = Clock::default();
-    let fence = match &options.election {
-        Some(election) => Fence::of(&election.namespace, &election.name, leader::DURATION),
-        None => Fence::open(),
+    let fence = if options.election.is_some() { Fence::closed() } else { Fence::open() };
+    let config = Config::infer().await?;
+    let client = |fence: &Fence| client_of(config.clone(), (ANSWER, SILENCE), (&metrics, &clock, fence));
+    let behind = client(&fence)?;
+    let mut seat = match &options.election {
+        Some(election) => Some(Candidate::new(election.clone(), client(&Fence::open())?, clock.clone(), fence.clone())),
+        None => None,
     };
-    let client = client(&metrics, &clock, &fence).await?;
-    let (mut seat, standing) = (None, watch::Sender::new(Standing::Unreached));
+    let standing = watch::Sender::new(Standing::Unreached);
     let serving = server::serve(options.listen, readiness(standing.subscribe()), metrics.clone());
-    let working = lead(client, &options, (&mut seat, standing, fence), (metrics, clock));
-    tokio::select! {
-        ended = serving => ended.map_err(|source| Error::Serve { address: options.listen, source })?,
-        ended = working => ended?,
+    let working = lead(behind, &options, (seat.as_mut(), standing, fence), (metrics, clock));
+    let ended = tokio::select! {
+        ended = serving => ended.map_err(|source| Error::Serve { address: options.listen, source }),
+        ended = working => ended,
+    };
+    if let Some(seat) = &mut seat {
+        match timeout(FAREWELL, seat.give_back()).await {
+            Ok(Ok(())) => tracing::info!("the lease is given back"),
+            Ok(Err(error)) => tracing::warn!(%error, "the lease was not given back: it ends by itself"),
+            Err(_) => tracing::warn!("the lease was not given back in time: it ends by itself"),
+        }
     }
-    if let Some(candidacy) = seat {
-        candidacy.withdraw().await;
-        tracing::info!("the lease is given back");
-    }
-    Ok(())
+    ended
 }
 
 /// How far a process has come.
@@ -134,37 +149,41 @@ enum Standing {
 async fn lead(
     client: Client,
     options: &RunOptions,
-    (seat, standing, fence): (&mut Option<Candidacy>, watch::Sender<Standing>, Fence),
+    (mut seat, standing, fence): (Option<&mut Candidate>, watch::Sender<Standing>, Fence),
     telling: (Arc<Metrics>, Clock),
 ) -> Result<(), Error> {
     let signalled = signal().map_err(Error::Signals)?;
     futures::pin_mut!(signalled);
     let shard = tokio::select! {
         () = &mut signalled => return Ok(()),
-        shard = won((&client, &telling.1), options, (seat, &standing)) => shard?,
+        shard = won(options, (seat.as_deref_mut(), &standing)) => shard?,
     };
     tracing::info!(%shard, "leading");
     let caches = scopes(&options.namespaces, shard).map(Arc::new).collect::<Vec<_>>();
     standing.send_replace(Standing::Leading(caches.clone()));
-    let leads = seat.as_ref().map(|candidacy| candidacy.state.clone());
-    work(client, caches, options, (leads, fence, signalled), telling).await
+    let lost = async {
+        match seat {
+            Some(seat) => seat.keep(shard).await,
+            None => future::pending().await,
+        }
+    };
+    work(client, caches, options, (lost, fence, signalled), telling).await
 }
 
 /// Waits for a shard to lead, however long the API server cannot be reached: a process that ended instead would be started
 /// anew later and later.
 async fn won(
-    at: (&Client, &Clock),
     options: &RunOptions,
-    (seat, standing): (&mut Option<Candidacy>, &watch::Sender<Standing>),
+    (seat, standing): (Option<&mut Candidate>, &watch::Sender<Standing>),
 ) -> Result<Shard, Error> {
-    let Some(election) = &options.election else { return Ok(Shard::default()) };
+    let (Some(election), Some(seat)) = (&options.election, seat) else { return Ok(Shard::default()) };
     loop {
         let reached = || drop(standing.send_replace(Standing::By));
-        match election.win(at, seat, reached).await {
+        match seat.win(reached).await {
             Ok(shard) => return Ok(shard),
             Err(source) if source.may_pass() => {
                 tracing::warn!(error = %source, "the lease cannot be read yet: tried again");
-                tokio::time::sleep(REJOIN).await;
+                sleep(REJOIN).await;
             }
             Err(source) => {
                 let (namespace, name) = (election.namespace.clone(), election.name.clone());
@@ -179,7 +198,7 @@ async fn work(
     client: Client,
     caches: Vec<Arc<Caches>>,
     options: &RunOptions,
-    (leads, fence, signalled): (Option<watch::Receiver<bool>>, Fence, impl Future<Output = ()>),
+    (lost, fence, signalled): (impl Future<Output = Lost>, Fence, impl Future<Output = ()>),
     (metrics, clock): (Arc<Metrics>, Clock),
 ) -> Result<(), Error> {
     metrics.leads(true);
@@ -212,18 +231,30 @@ async fn work(
         // None of the namespaces that are watched may be in the shard.
         .chain([ends(stopping.clone()).boxed()]);
     let controllers = future::join_all(controllers);
-    futures::pin_mut!(controllers, signalled);
+    // Once the signal was given, what is under way is finished, and nothing begun.
+    let finished = async {
+        signalled.await;
+        tracing::info!("shutting down: what is under way is finished");
+        let _nobody_waits = stop.send(true);
+        sleep(FINISH).await;
+        tracing::warn!("what is under way takes too long: the next leader finishes it");
+    };
     tokio::select! {
-        _ = &mut controllers => {}
-        () = lost(leads) => return Err(Error::LeadershipLost),
-        () = fence.closes() => return Err(Error::LeaseEnded),
-        () = &mut signalled => {
-            tracing::info!("shutting down: what is under way is finished");
-            let _nobody_waits = stop.send(true);
-            controllers.await;
+        _ = controllers => Ok(()),
+        () = finished => Ok(()),
+        why = lost => Err(why.into()),
+        () = fence.closes() => Err(Error::LeaseEnded),
+    }
+}
+
+impl From<Lost> for Error {
+    fn from(why: Lost) -> Self {
+        match why {
+            Lost::Taken => Self::LeadershipLost,
+            Lost::Divided => Self::Divided,
+            Lost::Ended => Self::LeaseEnded,
         }
     }
-    Ok(())
 }
 
 fn providers(watched: bool) -> Providers {
@@ -240,13 +271,6 @@ async fn ends(mut stopping: watch::Receiver<bool>) {
     let _closed = stopping.wait_for(|stop| *stop).await;
 }
 
-async fn lost(leads: Option<watch::Receiver<bool>>) {
-    match leads {
-        Some(mut leads) => drop(leads.wait_for(|leads| !*leads).await),
-        None => future::pending().await,
-    }
-}
-
 /// Resolves at SIGTERM or SIGINT.
 fn signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -258,10 +282,6 @@ fn signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
-}
-
-async fn client(metrics: &Metrics, clock: &Clock, fence: &Fence) -> Result<Client, Error> {
-    client_of(Config::infer().await?, (ANSWER, SILENCE), (metrics, clock, fence))
 }
 
 /// A client that waits so long for the beginning of an answer, and for more of it.
@@ -295,6 +315,10 @@ fn readiness(standing: watch::Receiver<Standing>) -> server::Readiness {
         Standing::Unreached => Err("the API server was not reached yet; if this lasts, see the log".to_owned()),
         Standing::Leading(caches) if !caches.iter().all(|caches| caches.served()) => {
             Err("the caches are being filled; if this lasts, see the log for kinds that cannot be watched".to_owned())
+        }
+        Standing::Leading(caches) if caches.iter().any(|caches| caches.is_lost()) => {
+            Err("a kind can no longer be watched, and what is known of it grows old: see the log for which, and why"
+                .to_owned())
         }
         Standing::By | Standing::Leading(_) => Ok(()),
     })

@@ -96,7 +96,7 @@ fn rights_are_the_least() {
     allow(operator, &["events.k8s.io/events"], &["create"]);
     allow(operator, &[istio], &["list", "watch"]);
     allow(lease, &["coordination.k8s.io/leases"], &["create", "list"]);
-    allow(lease, &["coordination.k8s.io/leases[microservice-operator]"], &["get", "patch"]);
+    allow(lease, &["coordination.k8s.io/leases[microservice-operator]"], &["patch"]);
     let peoples = |right: &String| right.contains("operator-view:") || right.contains("operator-edit:");
     let given: BTreeSet<_> = rights(&template(&[])).into_iter().filter(|right| !peoples(right)).collect();
     assert_eq!(given, expected);
