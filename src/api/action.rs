@@ -57,7 +57,7 @@ pub struct MicroserviceActionSpec {
     pub expires: Option<Time>,
     /// Who asks; an admission policy of the chart sees to it that it is the user who creates the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 512))]
     pub actor: Option<String>,
 }
 

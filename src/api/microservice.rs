@@ -60,7 +60,7 @@ pub struct MicroserviceSpec {
     #[schemars(length(min = 1, max = 512), pattern(r"^\S+$"))]
     pub image: Option<String>,
     /// How many older accepted specs are kept as ControllerRevisions, of a service with an `image`, beside those of
-    /// the revisions that still run. Default: 10.
+    /// the revisions that still run; fewer if they have more than 1 MiB together. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub revision_history_limit: Option<i32>,

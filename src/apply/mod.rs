@@ -319,7 +319,7 @@ mod tests {
 
     async fn removed(kind: Kind, code: u16, reason: &'static str) -> (Option<Failure>, Arc<Caches>) {
         let caches = Arc::new(Caches::new(None));
-        let child = ChildRef { kind, name: "a-v1".into(), uid: "1".into(), version: None, accepted: None };
+        let child = ChildRef { kind, name: "a-v1".into(), uid: "1".into(), version: None, accepted: None, size: 0 };
         let identity = Identity { namespace: "shop".into(), name: "a".into(), uid: "0".into(), ..Identity::default() };
         let applier = Applier::new(answering(code, reason), caches.clone());
         (applier.apply((&identity, "1"), &[], &[child]).await.1, caches)

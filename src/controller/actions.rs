@@ -7,7 +7,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    api::{MANAGER, MicroserviceAction, MicroserviceActionStatus},
+    api::{MANAGER, MAX_HANDLED, MicroserviceAction, MicroserviceActionStatus},
     observe::{Caches, Key, Source, Written},
     plan::rollout::orders::Answer,
     validate::Identity,
@@ -71,5 +71,5 @@ fn beyond_kept(caches: &Caches, identity: &Identity, answers: &[Answer]) -> Vec<
     let mut answered = caches.actions_about(identity);
     answered.retain(|(_, action)| action.order.is_none() || is_answered(&action.uid));
     let surplus = answered.len().saturating_sub(KEPT);
-    answered.into_iter().take(surplus).map(|(key, action)| (key.name, action.uid.clone())).collect()
+    answered.into_iter().take(surplus.min(MAX_HANDLED)).map(|(key, action)| (key.name, action.uid.clone())).collect()
 }

@@ -5,6 +5,7 @@ pub mod actions;
 pub mod backoff;
 pub mod configuration;
 pub mod follow;
+mod lane;
 mod mesh;
 pub mod pace;
 pub mod reconcile;
@@ -33,6 +34,7 @@ use crate::{
     telemetry::Metrics,
 };
 
+use lane::Lane;
 use reconcile::Context;
 use watches::Trigger;
 
@@ -71,7 +73,9 @@ pub async fn run(
     let (triggers, shard) = (trigger.clone(), caches.shard);
     let (replied, known) = (trigger.clone(), caches.clone());
     let desk = Desk::new(options.office.clone(), move |key| replied.reply(&known, key));
-    let context = Arc::new(Context::new(client, caches, desk, &options));
+    let (called, kept) = (trigger.clone(), caches.clone());
+    let lane = Lane::new(usize::from(options.concurrency / 2).max(1), move |key| called.reply(&kept, key));
+    let context = Arc::new(Context::new(client, caches, (desk, lane), &options));
     let (memory, metrics) = (context.clone(), options.metrics.clone());
     let stream = follow::follow(api, follow::listing())
         // Who wrote which field takes more memory than all the rest.
@@ -85,8 +89,12 @@ pub async fn run(
             ready(served)
         })
         .reflect(writer)
-        .inspect(move |event| {
-            if let Ok(event) = event {
+        .inspect(move |event| match event {
+            Err(error) => {
+                tracing::warn!(%error, "the watch of Microservices was interrupted; it is taken up again");
+                peers.microservices.failed();
+            }
+            Ok(event) => {
                 let before = peers.microservices.served();
                 let changes = peers.microservices.take(event, Peer::of);
                 for change in &changes {

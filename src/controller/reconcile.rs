@@ -16,6 +16,7 @@ use kube::{
     },
 };
 use thiserror::Error;
+use tokio::time::timeout;
 
 use crate::{
     api::{Hook, MANAGER, Microservice, MicroserviceStatus},
@@ -39,6 +40,7 @@ use super::{
     actions,
     backoff::{Backoff, PASSING, REFUSED},
     configuration,
+    lane::{Lane, Place},
     pace::Pace,
 };
 
@@ -48,6 +50,8 @@ const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// How soon what is due is looked at after something was refused.
 const DUE_AGAIN: Duration = Duration::from_secs(1);
+/// How long the events of one look may take: with a limit on events, they would keep the service waiting.
+const TELLING: Duration = Duration::from_secs(2);
 /// Longest note that the API server takes in an event.
 const MAX_NOTE: usize = 1_000;
 
@@ -64,12 +68,14 @@ pub struct Context {
     clock: Clock,
     desk: Desk,
     herald: Herald,
+    /// For those that failed last time.
+    lane: Lane,
     /// When each status was last written.
     written: Mutex<HashMap<Key, Timestamp>>,
 }
 
 impl Context {
-    pub fn new(client: Client, caches: Arc<Caches>, desk: Desk, options: &Options) -> Self {
+    pub fn new(client: Client, caches: Arc<Caches>, (desk, lane): (Desk, Lane), options: &Options) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.instance.clone()) };
         Self {
             applier: Applier::new(client.clone(), caches.clone()),
@@ -79,6 +85,7 @@ impl Context {
             clock: options.clock.clone(),
             backoff: Backoff::counted_in(options.metrics.failing()),
             pace: Pace::default(),
+            lane,
             written: Mutex::default(),
             herald: Herald::new(options.office.clone()),
             desk,
@@ -96,11 +103,21 @@ impl Context {
         }
     }
 
+    /// Leave to look at a Microservice, with a place in the lane if the last look failed; an error when it will be called.
+    fn place(&self, key: &Key) -> Result<Option<Place<'_>>, ()> {
+        if !self.backoff.waits(key) {
+            self.lane.forget(key);
+            return Ok(None);
+        }
+        self.lane.enter(key).map(Some).ok_or(())
+    }
+
     /// Forgets a Microservice that is gone.
     pub fn forget(&self, key: &Key) {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.backoff.succeeded(key);
         self.pace.forget(key);
+        self.lane.forget(key);
         self.caches.forget(key);
         self.applier.forget(key);
         self.desk.forget(key);
@@ -129,6 +146,10 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Microservice>>, context: Arc
         context.metrics.put_off();
         return Ok(Action::requeue(wait));
     }
+    let Ok(_place) = context.place(&Key::of(object.as_ref())) else {
+        context.metrics.put_off();
+        return Ok(Action::await_change());
+    };
     let started = Instant::now();
     let result = run(&object, &context).await;
     context.metrics.reconciled(started.elapsed(), &result.as_ref().map(|_| ()).map_err(ToString::to_string));
@@ -296,11 +317,21 @@ async fn tell(
     status: &MicroserviceStatus,
     notices: Vec<Notice>,
 ) {
-    for mut notice in notices {
-        notice.note = notice.note.chars().take(MAX_NOTE).collect();
-        let calls = status::calls(&notice, hooks, identity, status, context.clock.now());
-        context.herald.tell(&Key::of(newest), calls);
-        publish(context, newest, notice).await;
+    let notices: Vec<Notice> = notices
+        .into_iter()
+        .map(|notice| Notice { note: notice.note.chars().take(MAX_NOTE).collect(), ..notice })
+        .inspect(|notice| {
+            let calls = status::calls(notice, hooks, identity, status, context.clock.now());
+            context.herald.tell(&Key::of(newest), calls);
+        })
+        .collect();
+    let published = async {
+        for notice in notices {
+            publish(context, newest, notice).await;
+        }
+    };
+    if timeout(TELLING, published).await.is_err() {
+        tracing::warn!(microservice = %Key::of(newest), "events were not published, as that took more than {TELLING:?}");
     }
 }
 

@@ -74,7 +74,7 @@ impl Trigger {
         }
     }
 
-    /// What was asked outside for a Microservice is answered.
+    /// What was waited for is there: an answer from outside, or a place.
     pub fn reply(&self, caches: &Caches, about: &Key) {
         self.ask(caches, about.clone());
     }

@@ -3,10 +3,13 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Instant,
 };
 
 use futures::{Stream, StreamExt};
 use kube::{ResourceExt, runtime::watcher};
+
+use super::hearing::Hearing;
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +72,7 @@ struct Inner<V> {
     /// The newest version that the watch delivered.
     newest: u128,
     served: bool,
+    hearing: Hearing,
 }
 
 /// A listing that is under way.
@@ -89,6 +93,7 @@ impl<V> Default for Cache<V> {
                 rounds: 0,
                 newest: 0,
                 served: false,
+                hearing: Hearing::default(),
             }),
         }
     }
@@ -127,6 +132,16 @@ impl<V: View> Cache<V> {
     /// Whether a listing is complete since the cache was made or cleared.
     pub fn served(&self) -> bool {
         self.read().served
+    }
+
+    /// Whether the watch has failed for so long that what is here is not what there is.
+    pub fn is_lost(&self) -> bool {
+        self.read().hearing.is_lost(Instant::now())
+    }
+
+    /// Notes that the watch failed.
+    pub fn failed(&self) {
+        self.write().hearing.failed(Instant::now());
     }
 
     /// Listings begun so far; goes into [`Written::Applied`].
@@ -182,17 +197,20 @@ impl<V: View> Cache<V> {
                 inner.newest = inner.newest.max(listed.newest);
                 inner.rounds += 1;
                 inner.served = true;
+                inner.hearing.heard();
                 gone.into_iter().map(|key| inner.remove(key)).collect()
             }
             watcher::Event::Apply(object) => {
                 let view = view(object);
                 let mut inner = self.write();
                 inner.reach(view.resource_version());
+                inner.hearing.heard();
                 vec![inner.insert(Key::of(object), view)]
             }
             watcher::Event::Delete(object) => {
                 let mut inner = self.write();
                 inner.reach(object.resource_version().as_deref().unwrap_or_default());
+                inner.hearing.heard();
                 vec![inner.remove(Key::of(object))]
             }
         }
@@ -217,7 +235,10 @@ impl<V: View> Cache<V> {
                         served();
                     }
                 }
-                Err(error) => tracing::warn!(%error, "watch interrupted; it is taken up again"),
+                Err(error) => {
+                    tracing::warn!(%error, "watch interrupted; it is taken up again");
+                    self.failed();
+                }
             }
         }
     }

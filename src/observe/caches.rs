@@ -123,6 +123,15 @@ impl Caches {
         children && self.pods.served() && self.actions.served() && self.microservices.served()
     }
 
+    /// Whether a kind cannot be watched any more, so that its cache is of the past.
+    pub fn is_lost(&self) -> bool {
+        let children = self
+            .children
+            .iter()
+            .any(|(kind, cache)| cache.is_lost() && !(kind.of_mesh() && self.mesh() == Mesh::Absent));
+        children || self.pods.is_lost() || self.actions.is_lost() || self.microservices.is_lost()
+    }
+
     /// Listings that a cache has begun, for [`Written::Applied`].
     pub fn rounds(&self, source: Source) -> u64 {
         match source {
@@ -358,7 +367,8 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
         _ => None,
     };
     let (name, uid, version) = (key.name.clone(), child.uid.clone(), child.version.clone());
-    observed.children.push(ChildRef { kind: child.kind, name, uid, version, accepted });
+    let size = child.object.size();
+    observed.children.push(ChildRef { kind: child.kind, name, uid, version, accepted, size });
 }
 
 fn kept(key: Key, child: &Child) -> Option<Kept> {

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::http::{Response, header::DATE};
@@ -14,6 +14,8 @@ use tower::util::MapResponseLayer;
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 /// An answer tells the second that has begun: half of it has passed, on average.
 const HALF: SignedDuration = SignedDuration::from_millis(500);
+/// How often it is told that clocks differ: of several API servers each may have another one.
+const TOLD_EVERY: Duration = Duration::from_secs(600);
 /// Part of the time by which the clock may come nearer to the API server's while it runs. Whatever that does, nothing
 /// that takes a time is shortened by more, and time does not run backwards.
 const NEARER: i32 = 1000;
@@ -29,12 +31,14 @@ struct Hand {
     shows: Timestamp,
     /// How it stands to the API server's clock; None until that was heard.
     agrees: Option<bool>,
+    /// When it was last told that it differs.
+    told: Option<Instant>,
 }
 
 impl Default for Clock {
     /// Until the API server is heard, it is this machine's clock.
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Hand { at: Instant::now(), shows: Timestamp::now(), agrees: None })))
+        Self(Arc::new(Mutex::new(Hand { at: Instant::now(), shows: Timestamp::now(), agrees: None, told: None })))
     }
 }
 
@@ -57,10 +61,12 @@ impl Clock {
 
     fn hear(&self, date: Timestamp) {
         let mut hand = self.hand();
-        let heard = hand.hear(date, Instant::now());
-        let agreed = std::mem::replace(&mut *hand, heard).agrees;
+        let now = Instant::now();
+        let heard = hand.hear(date, now);
+        let news = heard.differs_anew(*hand, now);
+        *hand = Hand { told: if news { Some(now) } else { hand.told }, ..heard };
         drop(hand);
-        if agreed != Some(false) && heard.agrees == Some(false) {
+        if news {
             tracing::warn!(
                 api_server = %date,
                 shows = %heard.shows,
@@ -81,19 +87,26 @@ impl Hand {
         self.shows.checked_add(passed).unwrap_or(self.shows)
     }
 
+    /// Whether it is to be told that the API server's clock is another one.
+    fn differs_anew(&self, before: Self, now: Instant) -> bool {
+        let told = before.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_EVERY);
+        self.agrees == Some(false) && before.agrees != Some(false) && !told
+    }
+
     /// The hand after an answer that was dated so: at the first one it is set, later ones are neared.
     fn hear(&self, date: Timestamp, at: Instant) -> Self {
         let shows = self.read(at);
         let Ok(server) = date.checked_add(HALF) else { return *self };
         let ahead = server.duration_since(shows);
         if ahead.abs() <= TOLERANCE {
-            return Self { at, shows, agrees: Some(true) };
+            return Self { at, shows, agrees: Some(true), ..*self };
         }
         if self.agrees.is_none() {
-            return Self { at, shows: server, agrees: Some(true) };
+            return Self { at, shows: server, agrees: Some(true), ..*self };
         }
         let most = shows.duration_since(self.shows) / NEARER;
-        Self { at, shows: shows.checked_add(ahead.clamp(-most, most)).unwrap_or(shows), agrees: Some(false) }
+        let nearer = shows.checked_add(ahead.clamp(-most, most)).unwrap_or(shows);
+        Self { at, shows: nearer, agrees: Some(false), ..*self }
     }
 }
 
@@ -121,7 +134,7 @@ mod tests {
     }
 
     fn started() -> Hand {
-        Hand { at: Instant::now(), shows: noon(), agrees: None }
+        Hand { at: Instant::now(), shows: noon(), agrees: None, told: None }
     }
 
     #[test]
@@ -157,6 +170,20 @@ mod tests {
             assert_eq!(error.signum(), jump.signum(), "it comes nearer");
             assert_eq!(hand.agrees, Some(false));
         }
+    }
+
+    #[test]
+    fn one_of_several_api_servers_with_another_time_is_told_of_once_in_a_while() {
+        let mut hand = started().hear(noon(), Instant::now());
+        let (began, mut told) = (hand.at, Vec::new());
+        for passed in 0..1_300_i64 {
+            let (at, off) = (began + second(passed.unsigned_abs()), if passed % 2 == 0 { HOUR } else { -HALF });
+            let heard = hand.hear(noon() + SignedDuration::from_secs(passed) + off, at);
+            let news = heard.differs_anew(hand, at);
+            told.extend(news.then_some(passed));
+            hand = Hand { told: if news { Some(at) } else { hand.told }, ..heard };
+        }
+        assert_eq!(told, [0, 600, 1200]);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ pub mod child;
 pub mod clock;
 pub mod deployments;
 pub mod facts;
+mod hearing;
 pub mod model;
 pub mod ownership;
 pub mod packed;

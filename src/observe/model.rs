@@ -84,6 +84,8 @@ pub struct ChildRef {
     pub version: Option<String>,
     /// Of a ControllerRevision.
     pub accepted: Option<Acceptance>,
+    /// What it takes in memory, in bytes.
+    pub size: usize,
 }
 
 /// When the spec of a ControllerRevision was accepted last: the greater, the later.

@@ -29,6 +29,11 @@ impl Packed {
         Self(Arc::new(Text { json: value.to_string().into(), found: AtomicU64::new(0) }))
     }
 
+    /// Its length, in bytes.
+    pub fn size(&self) -> usize {
+        self.0.json.len()
+    }
+
     pub fn open(&self) -> Value {
         serde_json::from_str(&self.0.json).unwrap_or_default()
     }

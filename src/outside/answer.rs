@@ -1,13 +1,8 @@
 //! Answering one inquiry: which provider it goes to, and whether it may.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 use crate::{
     api::provider::{AnalysisProviderSpec, OwnQueries},
@@ -24,40 +19,20 @@ use super::{
     json::Json,
     prometheus::Prometheus,
     provider::{Measured, measure},
+    slots::Slots,
     webhook::{Fault, Webhook, Webhooks},
 };
 
-/// Measurements that one provider is asked for at once, and calls of one webhook: it may take minutes, for which nobody waits
-/// who asks another one.
-const SLOTS: usize = 8;
 /// Time before a webhook is called a second time.
 const PAUSE: Duration = Duration::from_secs(1);
 const DATADOG_SITE: &str = "datadoghq.com";
-
-/// The slots of each name that somebody asks for. A name costs nothing once nobody does.
-#[derive(Default)]
-struct Slots {
-    of: Mutex<HashMap<String, Weak<Semaphore>>>,
-}
-
-impl Slots {
-    fn of(&self, name: &str) -> Arc<Semaphore> {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slots) = of.get(name).and_then(Weak::upgrade) {
-            return slots;
-        }
-        of.retain(|_, slots| slots.strong_count() > 0);
-        let slots = Arc::new(Semaphore::new(SLOTS));
-        of.insert(name.to_owned(), Arc::downgrade(&slots));
-        slots
-    }
-}
 
 /// What all desks of the process share.
 pub struct Office {
     http: Http,
     measurements: Slots,
     calls: Slots,
+    news: Slots,
     providers: Arc<Providers>,
     secrets: Arc<dyn Secrets>,
     metrics: Arc<Metrics>,
@@ -74,6 +49,7 @@ impl Office {
             http: Http::default(),
             measurements: Slots::default(),
             calls: Slots::default(),
+            news: Slots::default(),
             providers,
             secrets,
             metrics,
@@ -95,12 +71,10 @@ impl Office {
 
     /// Asks, once there is a free slot. An error is a reply, too.
     pub async fn answer(&self, inquiry: &Inquiry) -> Reply {
-        let slots = match &inquiry.question {
-            Question::Measure(asked) => self.measurements.of(&asked.provider),
-            Question::Call(call) => self.calls.of(&call.webhook),
+        let _slot = match &inquiry.question {
+            Question::Measure(asked) => self.measurements.one_of(&asked.provider).await,
+            Question::Call(call) => self.calls.one_of(&call.webhook).await,
         };
-        // A semaphore is never closed.
-        let _slot = slots.acquire().await;
         let at = self.clock.now();
         let (query, finding) = match &inquiry.question {
             Question::Measure(asked) => {
@@ -114,8 +88,10 @@ impl Office {
         Reply { id: inquiry.id.clone(), at, finding, query }
     }
 
-    /// Tells a webhook of an event. What comes of it is logged and counted, and nothing else.
+    /// Tells a webhook of an event, once there is a free slot: events never take those of calls that a rollout waits for.
+    /// What comes of it is logged and counted, and nothing else.
     pub async fn tell(&self, call: &Call) {
+        let _slot = self.news.one_of(&call.webhook).await;
         match self.call(call).await {
             Ok(Verdict::Passed) => self.metrics.told("success"),
             Ok(Verdict::Refused(said)) => self.untold(call, "error", &format!("it was refused: {said}")),
@@ -193,22 +169,4 @@ fn allowed(spec: &AnalysisProviderSpec, asked: &Measure) -> Result<(), Error> {
         return Err(Error::OwnQueryDenied(name()));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_waits_for_who_asks_another_one() {
-        let slots = Slots::default();
-        let slow = slots.of("slow");
-        let all: Vec<_> = (0..SLOTS).map(|_| slow.try_acquire().unwrap()).collect();
-        assert!(slots.of("slow").try_acquire().is_err());
-        assert!(slots.of("other").try_acquire().is_ok());
-        drop(all);
-        drop(slow);
-        assert!(slots.of("third").try_acquire().is_ok());
-        assert_eq!(slots.of.lock().unwrap().len(), 1, "names that nobody asks for are forgotten");
-    }
 }

@@ -5,16 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Semaphore;
-
 use crate::{observe::Key, plan::inquiry::Call};
 
 use super::Office;
 
 /// Events of a Microservice that may wait for one webhook.
 const WAITING: usize = 32;
-/// Webhooks that are told something at once.
-const SLOTS: usize = 16;
 
 /// A Microservice and the name of a webhook that is told of its events, one after the other.
 type Line = (Key, String);
@@ -23,14 +19,13 @@ type Line = (Key, String);
 #[derive(Clone)]
 pub struct Herald {
     office: Arc<Office>,
-    slots: Arc<Semaphore>,
     /// What waits in each line that somebody works at.
     lines: Arc<Mutex<HashMap<Line, VecDeque<Call>>>>,
 }
 
 impl Herald {
     pub fn new(office: Arc<Office>) -> Self {
-        Self { office, slots: Arc::new(Semaphore::new(SLOTS)), lines: Arc::default() }
+        Self { office, lines: Arc::default() }
     }
 
     /// Has webhooks told of an event of a Microservice, after those before it. Drops what is too much.
@@ -53,8 +48,6 @@ impl Herald {
 
     async fn work(self, line: Line) {
         while let Some(call) = self.next(&line) {
-            // The semaphore is never closed.
-            let _slot = self.slots.acquire().await;
             self.office.tell(&call).await;
         }
     }

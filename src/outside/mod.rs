@@ -15,6 +15,7 @@ mod json;
 mod prometheus;
 mod provider;
 mod query;
+mod slots;
 mod webhook;
 
 pub use answer::Office;

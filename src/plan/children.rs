@@ -27,6 +27,10 @@ use super::{
     traffic::{self, istio, provider::Placement, targets},
 };
 
+/// Bytes of all older specs that are kept beside those that are needed: more than all that anybody writes by hand, and little
+/// beside what the operator has for everybody.
+const MAX_HISTORY: usize = 1 << 20;
+
 /// Which set of defaults renders a version's pods, and the id that says so.
 #[derive(Clone, Debug)]
 pub struct Template {
@@ -201,7 +205,10 @@ fn history<'a>(decided: &Decided<'a>, wanted: impl Fn(&ChildRef) -> bool) -> BTr
     let accepted = observed.status.accepted_revision.as_deref();
     let needed = service.versions.iter().filter_map(|version| version.kept_in.as_deref());
     let older = revisions::latest_first(observed).into_iter().filter(|child| !wanted(child));
-    let latest = older.take(service.history.unwrap_or_default()).map(|child| child.name.as_str());
+    let latest = older.take(service.history.unwrap_or_default()).scan(0_usize, |total, child| {
+        *total = total.saturating_add(child.size);
+        (*total <= MAX_HISTORY).then_some(child.name.as_str())
+    });
     accepted.into_iter().chain(needed).chain(latest).collect()
 }
 

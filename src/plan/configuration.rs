@@ -22,6 +22,8 @@ use crate::{
 const HASH_LENGTH: usize = 10;
 /// Longest name of a ConfigMap.
 const MAX_NAME: usize = 253;
+/// Bytes of all ConfigMaps that one service may have copied at once: they are in memory, several times, until all is written.
+pub const MOST_AT_ONCE: usize = 4 << 20;
 /// As many older revisions may be on their way out when a changed ConfigMap makes one more. They keep their pods for the
 /// drain time, and the newest one needs time to start.
 const MOST_LEAVING: usize = 3;
@@ -40,6 +42,13 @@ impl Content {
         Self { data: data.unwrap_or_default(), binary_data: binary_data.unwrap_or_default() }
     }
 
+    /// What its entries have, in bytes.
+    pub fn size(&self) -> usize {
+        let texts = self.data.iter().map(|(key, value)| key.len().saturating_add(value.len()));
+        let bytes = self.binary_data.iter().map(|(key, value)| key.len().saturating_add(value.0.len()));
+        texts.chain(bytes).fold(0, usize::saturating_add)
+    }
+
     /// Digest of all entries.
     pub fn digest(&self) -> String {
         digest(&json!({"data": self.data, "binaryData": self.binary_data}), 64)
@@ -52,6 +61,8 @@ pub enum Source {
     Absent,
     /// Why it could not be read.
     Unread(String),
+    /// With those before it, it has more than is copied at once.
+    Excess,
     /// The digest of its content, and the content itself if a copy is yet to be made.
     Known {
         digest: String,
@@ -99,6 +110,10 @@ pub fn settle(
             }
             Source::Absent => ("does not exist".to_owned(), "create it, or make the reference optional"),
             Source::Unread(why) => (format!("cannot be read: {why}"), "it is tried again"),
+            Source::Excess => (
+                format!("is too much: what is copied at once may have {} MiB", MOST_AT_ONCE >> 20),
+                "make it smaller, or have pods use ConfigMaps as they stand, by configRevisions: false",
+            ),
         };
         if let Some(copy) = last.get(name).filter(|copy| **copy != nothing) {
             copies.insert(name.clone(), copy.clone());
@@ -168,7 +183,7 @@ pub fn with_copies(revision: Version, copies: Copies, identity: &Identity) -> Ve
 pub fn contents(identity: &Identity, sources: Sources) -> BTreeMap<String, Content> {
     let content = |(name, source): (String, Source)| match source {
         Source::Known { digest, content } => Some((copy_name(identity, &name, Some(&digest)), content?)),
-        Source::Absent | Source::Unread(_) => None,
+        Source::Absent | Source::Unread(_) | Source::Excess => None,
     };
     sources.into_iter().filter_map(content).collect()
 }

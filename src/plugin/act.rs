@@ -32,7 +32,7 @@ use super::{
 /// After this time nobody carries the action out any more.
 const EXPIRES: SignedDuration = SignedDuration::from_mins(10);
 /// Longest actor that an action takes.
-const MAX_ACTOR: usize = 256;
+const MAX_ACTOR: usize = 512;
 
 /// What came of it, for programs.
 #[derive(Serialize)]

@@ -41,6 +41,7 @@ const ALL_OPTIONS: &[&str] = &[
     "dashboard.enabled=true",
     "networkPolicy.enabled=true",
     "networkPolicy.egress[0].ports[0].port=9090",
+    "networkPolicy.apiServerPeers[0].ipBlock.cidr=10.0.0.1/32",
     "analysisProviders.secrets={datadog-keys}",
     "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring",
 ];

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::{ALL_OPTIONS, CHART, file, find, helm_template, ids, ours, template, text};
+use crate::{
+    ALL_OPTIONS, CHART, HELM, documents, file, find, helm_template, id, ids, ours, run, stdout, template, text, with,
+};
 
 #[test]
 fn default_values_give_a_small_installation() {
@@ -156,4 +158,52 @@ fn without_a_lease_only_one_pod_runs() {
     assert_eq!(text(ours(&objects, "Deployment"), "/spec/strategy/type"), "Recreate");
     assert!(!ids(&objects).iter().any(|id| id.contains("lease")));
     assert!(!helm_template(&["leaderElection.enabled=false", "replicas=2"]).status.success());
+}
+
+/// Namespaces and releases may be called as what YAML reads as something else.
+#[test]
+fn names_are_texts() {
+    fn check(path: &str, value: &Value) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    let named = ["name", "namespace", "serviceAccountName", "policyName"].contains(&key.as_str());
+                    let is_label = key.starts_with("app.kubernetes.io/");
+                    assert!(!(named || is_label) || value.is_string() || value.is_object(), "{path}/{key}: {value}");
+                    check(&format!("{path}/{key}"), value);
+                }
+            }
+            Value::Array(entries) => entries.iter().for_each(|entry| check(path, entry)),
+            _ => {}
+        }
+    }
+    for name in ["2024", "1e3", "true", "null"] {
+        let chart = with(&["template", name, CHART, "--namespace", name], ALL_OPTIONS);
+        let watched = format!("watchNamespaces=[\"{name}\"]");
+        for more in [vec![], vec![watched.as_str(), "analysisProviders.read=\"Always\""]] {
+            let renamed = [
+                format!("fullnameOverride={name}"),
+                format!("nameOverride={name}"),
+                format!("serviceAccount.name={name}"),
+            ];
+            let renamed = renamed.iter().flat_map(|setting| ["--set-string", setting]);
+            let more = more.iter().flat_map(|setting| ["--set-json", setting]);
+            let arguments: Vec<&str> = chart.iter().copied().chain(more).chain(renamed).collect();
+            for object in documents(&stdout(&run(&HELM, &arguments))) {
+                check(&id(&object), &object);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_way_to_the_api_server_can_be_narrowed() {
+    let rule = |settings: &[&str]| {
+        let objects = template(&[&["networkPolicy.enabled=true"], settings].concat());
+        ours(&objects, "NetworkPolicy")["spec"]["egress"][1].clone()
+    };
+    assert!(rule(&[])["to"].is_null());
+    let narrowed = rule(&["networkPolicy.apiServerPeers[0].ipBlock.cidr=10.0.0.1/32"]);
+    assert_eq!(narrowed["to"], json!([{"ipBlock": {"cidr": "10.0.0.1/32"}}]));
+    assert_eq!(narrowed["ports"][0]["port"], 443);
 }

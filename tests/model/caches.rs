@@ -179,6 +179,7 @@ impl State {
             uid: name.clone(),
             version: version.clone(),
             accepted: None,
+            size: 0,
         };
         let routes = |default: &Weights| LiveRoutes {
             default: default.clone(),

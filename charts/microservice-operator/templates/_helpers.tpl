@@ -20,8 +20,8 @@
 {{- end -}}
 
 {{- define "microservice-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "microservice-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "microservice-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 

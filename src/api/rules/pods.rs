@@ -10,12 +10,12 @@ const RESERVED: &str = "['microservice-operator.dev/', 'app.kubernetes.io/', 'ku
                         'security.istio.io/', 'topology.istio.io/', 'proxy.istio.io/', 'inject.istio.io/', \
                         'ambient.istio.io/']";
 
-fn each_pod(rules: impl Fn(&str) -> Vec<Placed>) -> Vec<Placed> {
+fn each_pod<T>(rules: impl Fn(&str) -> Vec<T>) -> Vec<T> {
     POD_PATHS.iter().flat_map(|pod| rules(pod)).collect()
 }
 
 /// The same for the service's container and for every list of further ones.
-fn each_container(rules: impl Fn(&str) -> Vec<Placed>) -> Vec<Placed> {
+fn each_container<T>(rules: impl Fn(&str) -> Vec<T>) -> Vec<T> {
     each_pod(|pod| {
         ["", ".sidecars[]", ".initContainers[]"].iter().flat_map(|list| rules(&format!("{pod}{list}"))).collect()
     })
@@ -214,6 +214,8 @@ pub(super) fn containers() -> Vec<Placed> {
     // As registries and container runtimes read it: registry, path in lower case, tag, digest.
     const IMAGE: &str = "^([a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*\
                          (:[a-zA-Z0-9_][-a-zA-Z0-9_.]{0,127})?(@[a-z0-9]+([+._-][a-z0-9]+)*:[0-9a-f]{32,})?$";
+    /// Istio's injector lays a container of a pod over its own of the same name.
+    const OF_THE_MESH: &str = "['istio-proxy', 'istio-init', 'istio-validation', 'enable-core-dump']";
     let image = |path: String| {
         told(
             path,
@@ -233,6 +235,12 @@ pub(super) fn containers() -> Vec<Placed> {
                         format!("{pod}.{list}.name"),
                         "self != 'app'",
                         "app is the name of the service's own container: choose another",
+                    ),
+                    told(
+                        format!("{pod}.{list}.name"),
+                        format!("!(self in {OF_THE_MESH})"),
+                        "%s is a container that the mesh adds, which one of the same name would replace: choose another",
+                        &["self"],
                     ),
                 ]
             })
@@ -264,8 +272,16 @@ pub(super) fn security() -> Vec<Placed> {
             ),
         ]
     });
-    rules.extend(each_container(|container| confinement(&format!("{container}.securityContext"))));
-    rules.extend(each_pod(|pod| confinement(&format!("{pod}.podSecurityContext"))));
+    let mut contexts = each_container(|container| vec![format!("{container}.securityContext")]);
+    contexts.extend(each_pod(|pod| vec![format!("{pod}.podSecurityContext")]));
+    for context in contexts {
+        rules.extend(confinement(&context));
+        rules.push(rule(
+            context,
+            "(!has(self.runAsUser) || self.runAsUser != 1337) && (!has(self.runAsGroup) || self.runAsGroup != 1337)",
+            "user and group 1337 are those of the mesh's proxy, whose requests the mesh lets pass by: choose others",
+        ));
+    }
     rules.extend(each_pod(|pod| {
         vec![rule(format!("{pod}.podSecurityContext.sysctls"), "self.size() == 0", "sysctls are not allowed")]
     }));

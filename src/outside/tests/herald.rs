@@ -139,3 +139,26 @@ async fn a_slow_webhook_holds_nobody_up_and_what_is_too_much_is_dropped() {
     counted(&metrics, "success", 1).await;
     counted(&metrics, "dropped", 8).await;
 }
+
+#[tokio::test]
+async fn a_webhook_that_hangs_keeps_no_other_waiting() {
+    let server = Server::start(|asked| match message(asked).as_str() {
+        "other" => Told::ok(""),
+        _ => Told { after: Duration::from_secs(60), ..Told::ok("") },
+    })
+    .await;
+    let (herald, metrics) = herald(at(&server)).await;
+    for number in 0..40 {
+        herald.tell(&shop(&format!("web-{number}")), vec![event("slow")]);
+    }
+    let hangs = async {
+        while server.asked().len() < 8 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), hangs).await.unwrap();
+    let other = Call { webhook: "other".to_owned(), ..event("other") };
+    herald.tell(&shop("web-0"), vec![other]);
+    counted(&metrics, "success", 1).await;
+    assert_eq!(server.asked().len(), 9);
+}

@@ -31,7 +31,8 @@ pub struct Known(pub RolloutWebhookSpec);
 
 impl Webhooks for Known {
     fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RolloutWebhookSpec, Fault>> {
-        let found = if name == "tests" { Ok(self.0.clone()) } else { Err(Fault::Unknown(name.to_owned())) };
+        let found =
+            if ["tests", "other"].contains(&name) { Ok(self.0.clone()) } else { Err(Fault::Unknown(name.to_owned())) };
         Box::pin(async move { found })
     }
 }

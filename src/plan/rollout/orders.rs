@@ -69,9 +69,9 @@ pub(super) fn obey(status: &mut RolloutStatus, situation: &Situation<'_>) -> Vec
     situation.orders.iter().filter_map(|order| Some(answer(order, known(status, &order.uid)?))).collect()
 }
 
-/// Refuses everything, where no rollout can be.
+/// Refuses everything, where no rollout can be, so many at a time.
 pub fn refuse(orders: &[Order], why: &str) -> Vec<Answer> {
-    orders.iter().map(|order| order.answer(ActionResult::Refused, why.to_owned())).collect()
+    orders.iter().take(MAX_HANDLED).map(|order| order.answer(ActionResult::Refused, why.to_owned())).collect()
 }
 
 /// An order is about what its author saw: another rollout or another step is not what was meant.

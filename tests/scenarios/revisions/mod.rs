@@ -285,6 +285,24 @@ fn the_history_has_a_limit_beside_what_still_runs() {
 }
 
 #[test]
+fn the_history_has_a_limit_in_bytes() {
+    let (mut world, _) = running(", revisionHistoryLimit: 100");
+    let much = "x".repeat(300_000);
+    for round in 0..8 {
+        let large = format!(", revisionHistoryLimit: 100, podAnnotations: {{of: '{round}', much: '{much}'}}");
+        let newest = edit(&mut world, &service("2", &large));
+        world.settle();
+        world.pass(60);
+        assert_eq!(world.routed(), format!("{newest}=100"));
+    }
+    assert_eq!(revisions(&world), 1 + 3, "the newest, and 1 MiB of those before it");
+    let small = edit(&mut world, &service("3", ", revisionHistoryLimit: 100"));
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed(), revisions(&world)), (format!("{small}=100"), 1 + 3));
+}
+
+#[test]
 fn an_older_revision_whose_spec_is_lost_is_left_as_it_is() {
     let (mut world, one, two) = promoting();
     let names: Vec<String> = world
