@@ -1,13 +1,15 @@
 //! Campaign 4, too: one thing cannot be written until there is nothing else to do. Nothing calls the operator back to it then
 //! but itself.
 
-use devcluster::faults::{Fault, Faults};
+use std::time::{Duration, Instant};
+
+use devcluster::faults::{Fault, Faults, Proxy};
 
 use crate::{
     campaign,
     stage::Stage,
     story::{self, Chapter},
-    support::run,
+    support::{Operator, Space, cluster, run},
 };
 
 /// What is not written, how it goes wrong, and a chapter of which it is the last.
@@ -36,5 +38,37 @@ async fn lasting((resource, fault, chapter): (&'static str, Fault, Chapter)) {
 fn what_could_not_be_written_is_written_when_there_is_nothing_else_to_do() {
     run(async {
         campaign::run("4, a write that fails for long", campaign::part(CASES.to_vec(), 2), lasting).await;
+    });
+}
+
+/// How long an answer is waited for, which was the time that a single event took.
+const ANSWER: Duration = Duration::from_secs(30);
+
+fn service(v1: i32, v2: i32) -> String {
+    format!(
+        "{{ports: [{{name: http, port: 80}}], versions: [{{name: v1, image: 'registry.example/a:1', weight: {v1}}}, \
+         {{name: v2, image: 'registry.example/a:2', weight: {v2}}}]}}"
+    )
+}
+
+#[test]
+fn events_that_are_never_answered_keep_nothing_waiting() {
+    run(async {
+        let space = Space::with_propagation(cluster(), "events", Duration::from_secs(1)).await;
+        let proxy = Proxy::start(space.client.clone()).await.unwrap();
+        let args = ["--namespace", &space.name, "--leader-election", "false", "--mesh-propagation", "1s"];
+        let _operator = Operator::start(proxy.kubeconfig(), &args);
+        space.apply("a", &service(90, 10)).await;
+        space.ready("a").await;
+        let (answers, of) = (vec![Fault::Silence], vec!["events".to_owned()]);
+        proxy.goes_wrong(Faults { requests: 1.0, answers, of, ..Faults::default() });
+        let began = Instant::now();
+        for (v1, v2) in [(40, 60), (60, 40)] {
+            space.apply("a", &service(v1, v2)).await;
+            space.weights("a", &format!("v1={v1} v2={v2}")).await;
+        }
+        let took = began.elapsed();
+        let asked = proxy.journal().iter().filter(|entry| entry.asked.resource == "events").count();
+        assert!(asked > 1 && took < ANSWER, "{asked} events, {took:?}");
     });
 }

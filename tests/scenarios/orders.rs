@@ -8,7 +8,7 @@ use crate::{
     world::{Pods, World},
 };
 use microservice_operator::{
-    api::{RolloutState, Verb},
+    api::{MAX_HANDLED, RolloutState, Verb},
     plan::{object::Kind, rollout::orders::Order},
 };
 
@@ -344,4 +344,15 @@ fn nothing_is_undone_that_is_in_force() {
     world.pass(60);
     assert_eq!(world.ask(Verb::Undo), Err("there was no rollout before that could be undone".into()));
     assert_eq!(world.condition("Ready").0, "True");
+}
+
+#[test]
+fn a_backlog_of_what_no_rollout_can_be_asked_is_refused_bit_by_bit() {
+    let mut world = World::new("{replicas: 1, ports: [{name: http, port: 80}], versions: [{name: v1, image: 'x:1'}]}");
+    world.settle();
+    let asked = world.action(Verb::Abort);
+    world.orders = (0..200).map(|number| Order { uid: format!("{number}"), ..asked.clone() }).collect();
+    world.reconcile();
+    assert_eq!(world.answers.len(), MAX_HANDLED);
+    assert_eq!(world.answers[0].uid, "0", "the oldest come first");
 }
