@@ -72,8 +72,8 @@ impl Office {
     /// Asks, once there is a free slot. An error is a reply, too.
     pub async fn answer(&self, inquiry: &Inquiry) -> Reply {
         let _slot = match &inquiry.question {
-            Question::Measure(asked) => self.measurements.one_of(&asked.provider).await,
-            Question::Call(call) => self.calls.one_of(&call.webhook).await,
+            Question::Measure(asked) => self.measurements.one_of(&asked.provider, &asked.namespace).await,
+            Question::Call(call) => self.calls.one_of(&call.webhook, &call.namespace).await,
         };
         let at = self.clock.now();
         let (query, finding) = match &inquiry.question {
@@ -91,7 +91,7 @@ impl Office {
     /// Tells a webhook of an event, once there is a free slot: events never take those of calls that a rollout waits for.
     /// What comes of it is logged and counted, and nothing else.
     pub async fn tell(&self, call: &Call) {
-        let _slot = self.news.one_of(&call.webhook).await;
+        let _slot = self.news.one_of(&call.webhook, &call.namespace).await;
         match self.call(call).await {
             Ok(Verdict::Passed) => self.metrics.told("success"),
             Ok(Verdict::Refused(said)) => self.untold(call, "error", &format!("it was refused: {said}")),

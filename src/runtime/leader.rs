@@ -92,6 +92,7 @@ enum Renewal {
 }
 
 /// A process in the election.
+#[derive(Clone)]
 pub struct Candidate {
     election: Election,
     api: Api<Lease>,
@@ -147,10 +148,15 @@ impl Candidate {
     /// The lease ends by itself then.
     pub async fn give_back(&mut self) -> Result<(), LeaseError> {
         self.fence.shut();
-        for lease in self.look().await? {
-            let ours = self.election.shards_by(&lease.name_any()).is_some();
-            if ours && holder(&lease) == Some(&self.election.identity) {
-                self.write(&lease, json!({"holderIdentity": null})).await?;
+        let mut given_back = false;
+        while !given_back {
+            given_back = true;
+            for lease in self.look().await? {
+                let ours = self.election.shards_by(&lease.name_any()).is_some();
+                if ours && holder(&lease) == Some(&self.election.identity) {
+                    // A last renewal may still have been under way.
+                    given_back &= self.write(&lease, json!({"holderIdentity": null})).await?;
+                }
             }
         }
         Ok(())

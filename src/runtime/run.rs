@@ -161,9 +161,14 @@ async fn lead(
     tracing::info!(%shard, "leading");
     let caches = scopes(&options.namespaces, shard).map(Arc::new).collect::<Vec<_>>();
     standing.send_replace(Standing::Leading(caches.clone()));
+    // In a task of its own, so that nothing that is looked at for long delays a renewal.
+    let mut keeping = JoinSet::new();
+    if let Some(mut seat) = seat.cloned() {
+        keeping.spawn(async move { seat.keep(shard).await });
+    }
     let lost = async {
-        match seat {
-            Some(seat) => seat.keep(shard).await,
+        match keeping.join_next().await {
+            Some(why) => why.unwrap_or(Lost::Ended),
             None => future::pending().await,
         }
     };

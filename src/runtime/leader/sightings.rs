@@ -12,7 +12,7 @@ use super::DURATION;
 type Term = (Option<String>, Option<MicroTime>);
 
 /// When each lease was first seen as it is.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sightings(BTreeMap<String, (Term, Instant)>);
 
 impl Sightings {
