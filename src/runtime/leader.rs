@@ -33,7 +33,7 @@ use sightings::{Sightings, holder};
 pub const DURATION: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 const RENEWAL: Duration = Duration::from_secs(7);
-/// How long until a renewal that failed is tried again, and how long each may take: there is time for two that hang.
+/// How long until a renewal that failed is tried again, and how long each request for it may take: there is time for two that hang.
 const AGAIN: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the leases are looked at by a process that has none.
@@ -100,13 +100,15 @@ pub struct Candidate {
     /// Opens while this process leads.
     fence: Fence,
     sightings: Sightings,
+    /// The lease that was taken, as it was last written.
+    own: Option<Lease>,
 }
 
 impl Candidate {
     /// A process that writes behind the fence. The client is not behind it.
     pub fn new(election: Election, client: Client, clock: Clock, fence: Fence) -> Self {
         let api = Api::namespaced(client, &election.namespace);
-        Self { election, api, clock, fence, sightings: Sightings::default() }
+        Self { election, api, clock, fence, sightings: Sightings::default(), own: None }
     }
 
     /// Waits until this process leads a shard. `reached` is called once the leases were read.
@@ -131,7 +133,7 @@ impl Candidate {
         loop {
             sleep(RENEWAL).await;
             loop {
-                match timeout(PATIENCE, self.renew(shard)).await.unwrap_or(Err(LeaseError::Silence)) {
+                match self.renew(shard).await {
                     Ok(Renewal::Renewed) => break,
                     Ok(Renewal::Lost(why)) => return why,
                     Ok(Renewal::Again) => {}
@@ -139,27 +141,28 @@ impl Candidate {
                 }
                 sleep(AGAIN).await;
             }
+            if self.is_divided().await {
+                return Lost::Divided;
+            }
         }
     }
 
-    /// Gives back what this process holds.
+    /// Gives back what this process holds, and answers whether that was something.
     ///
     /// # Errors
     /// The lease ends by itself then.
-    pub async fn give_back(&mut self) -> Result<(), LeaseError> {
+    pub async fn give_back(&mut self) -> Result<bool, LeaseError> {
         self.fence.shut();
-        let mut given_back = false;
-        while !given_back {
-            given_back = true;
-            for lease in self.look().await? {
-                let ours = self.election.shards_by(&lease.name_any()).is_some();
-                if ours && holder(&lease) == Some(&self.election.identity) {
-                    // A last renewal may still have been under way.
-                    given_back &= self.write(&lease, json!({"holderIdentity": null})).await?;
-                }
-            }
+        let mut held = false;
+        loop {
+            let leases = self.look().await?;
+            let own = leases.iter().find(|lease| {
+                self.election.shards_by(&lease.name_any()).is_some() && holder(lease) == Some(&self.election.identity)
+            });
+            let Some(own) = own else { return Ok(held) };
+            // A last renewal may still have been under way, so that it is another one by now.
+            held |= self.write(own, json!({"holderIdentity": null})).await?.is_some();
         }
-        Ok(())
     }
 
     async fn look(&mut self) -> Result<Vec<Lease>, LeaseError> {
@@ -196,7 +199,8 @@ impl Candidate {
     /// that divide the namespaces otherwise.
     async fn takes(&mut self, leases: &[Lease], shard: Shard) -> Result<bool, LeaseError> {
         let asked = Instant::now();
-        if !self.claim(leases, shard).await? {
+        self.own = self.claim(leases, shard).await?;
+        if self.own.is_none() {
             return Ok(false);
         }
         let leases = self.look().await?;
@@ -212,26 +216,27 @@ impl Candidate {
         Ok(taken)
     }
 
-    async fn renew(&mut self, shard: Shard) -> Result<Renewal, LeaseError> {
-        let leases = self.look().await?;
-        let name = self.election.lease_of(shard);
-        let own = leases.iter().find(|lease| lease.name_any() == name);
-        if own.is_some_and(|lease| holder(lease) != Some(&self.election.identity)) {
-            return Ok(Renewal::Lost(Lost::Taken));
-        }
-        if self.others_lead(&leases) {
-            return Ok(Renewal::Lost(Lost::Divided));
-        }
-        let asked = Instant::now();
-        if !self.claim(&leases, shard).await? {
-            return Ok(Renewal::Again);
-        }
-        let extended = self.fence.extends(asked + DURATION);
-        Ok(if extended { Renewal::Renewed } else { Renewal::Lost(Lost::Ended) })
+    /// Whether somebody leads who divides the namespaces otherwise. Who cannot be seen now is looked for with the next renewal.
+    async fn is_divided(&mut self) -> bool {
+        in_time(self.look()).await.is_ok_and(|leases| self.others_lead(&leases))
     }
 
-    /// Writes this process into the lease as it was read, and answers whether it still was so.
-    async fn claim(&self, leases: &[Lease], shard: Shard) -> Result<bool, LeaseError> {
+    async fn renew(&mut self, shard: Shard) -> Result<Renewal, LeaseError> {
+        let asked = Instant::now();
+        let before: Vec<Lease> = self.own.iter().cloned().collect();
+        if let Some(written) = in_time(self.claim(&before, shard)).await? {
+            self.own = Some(written);
+            let extended = self.fence.extends(asked + DURATION);
+            return Ok(if extended { Renewal::Renewed } else { Renewal::Lost(Lost::Ended) });
+        }
+        let name = self.election.lease_of(shard);
+        self.own = in_time(self.look()).await?.into_iter().find(|lease| lease.name_any() == name);
+        let lost = self.own.as_ref().is_some_and(|lease| holder(lease) != Some(&self.election.identity));
+        Ok(if lost { Renewal::Lost(Lost::Taken) } else { Renewal::Again })
+    }
+
+    /// Writes this process into the lease as it was read, and answers how it is then, if it still was so.
+    async fn claim(&self, leases: &[Lease], shard: Shard) -> Result<Option<Lease>, LeaseError> {
         let (name, now) = (self.election.lease_of(shard), self.clock.now());
         match leases.iter().find(|lease| lease.name_any() == name) {
             Some(lease) => self.write(lease, self.election.term(Some(lease), now)).await,
@@ -244,20 +249,24 @@ impl Candidate {
         }
     }
 
-    async fn write(&self, lease: &Lease, spec: Value) -> Result<bool, LeaseError> {
+    async fn write(&self, lease: &Lease, spec: Value) -> Result<Option<Lease>, LeaseError> {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let patch = json!({"metadata": {"resourceVersion": lease.resource_version()}, "spec": spec});
         unless_changed(self.api.patch(&lease.name_any(), &params, &Patch::Merge(&patch)).await)
     }
 }
 
-/// Whether it was written; not if it is another one by now, or gone.
-fn unless_changed<T>(written: Result<T, kube::Error>) -> Result<bool, LeaseError> {
+/// What was written; None if that is another one by now, or gone.
+fn unless_changed(written: Result<Lease, kube::Error>) -> Result<Option<Lease>, LeaseError> {
     match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(false),
+        Ok(written) => Ok(Some(written)),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+async fn in_time<T>(asked: impl Future<Output = Result<T, LeaseError>>) -> Result<T, LeaseError> {
+    timeout(PATIENCE, asked).await.unwrap_or(Err(LeaseError::Silence))
 }
 
 impl Election {

@@ -126,7 +126,8 @@ pub async fn run(options: RunOptions) -> Result<(), Error> {
     };
     if let Some(seat) = &mut seat {
         match timeout(FAREWELL, seat.give_back()).await {
-            Ok(Ok(())) => tracing::info!("the lease is given back"),
+            Ok(Ok(true)) => tracing::info!("the lease is given back"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the lease was not given back: it ends by itself"),
             Err(_) => tracing::warn!("the lease was not given back in time: it ends by itself"),
         }

@@ -45,7 +45,8 @@ impl Server {
             leases.last_mut().unwrap()["metadata"]["resourceVersion"] = json!("1");
             return (201, leases.last().unwrap().clone());
         }
-        let lease = leases.iter_mut().find(|lease| lease["metadata"]["name"] == name).unwrap();
+        let gone = json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": ""});
+        let Some(lease) = leases.iter_mut().find(|lease| lease["metadata"]["name"] == name) else { return (404, gone) };
         if lease["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] {
             return (409, conflict);
         }
@@ -60,6 +61,14 @@ impl Server {
         let (namespace, name, identity) = ("home".into(), "operator".into(), identity.into());
         let election = Election { namespace, name, shards, identity };
         Candidate::new(election, self.client(), Clock::default(), Fence::closed())
+    }
+
+    /// Somebody writes the first lease.
+    fn is_held_by(&self, holder: &str) {
+        let mut leases = self.0.lock().unwrap();
+        let version: u64 = leases[0]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        leases[0]["metadata"]["resourceVersion"] = json!((version + 1).to_string());
+        leases[0]["spec"]["holderIdentity"] = json!(holder);
     }
 
     fn holder(&self, name: &str) -> Value {
@@ -166,9 +175,10 @@ async fn of_those_that_read_the_same_lease_one_gets_it() {
         assert!(one.takes(&of_one, shard).await.unwrap(), "{before}");
         assert!(!other.takes(&of_other, shard).await.unwrap(), "{before}");
         assert_eq!(server.holder("operator"), "one");
+        other.own = Some(of_other.first().cloned().unwrap_or_else(|| lease("operator", Some("other"), 0)));
         assert_eq!(other.renew(shard).await.unwrap(), Renewal::Lost(Lost::Taken));
         assert_eq!(one.renew(shard).await.unwrap(), Renewal::Renewed);
-        server.0.lock().unwrap()[0]["spec"]["holderIdentity"] = json!("dead");
+        server.is_held_by("dead");
     }
     let transitions = server.0.lock().unwrap()[0]["spec"]["leaseTransitions"].clone();
     assert_eq!(transitions, 1);
@@ -179,10 +189,10 @@ async fn a_lease_that_is_somebody_elses_by_now_is_not_renewed() {
     let server = Server::default();
     let mut old = server.candidate("old", 1);
     let shard = won(&mut old).await.unwrap();
-    server.0.lock().unwrap()[0]["spec"]["holderIdentity"] = json!("new");
+    server.is_held_by("new");
     let before = server.0.lock().unwrap().clone();
     assert_eq!(old.renew(shard).await.unwrap(), Renewal::Lost(Lost::Taken));
-    old.give_back().await.unwrap();
+    assert!(!old.give_back().await.unwrap());
     assert_eq!(*server.0.lock().unwrap(), before);
 }
 
@@ -193,9 +203,21 @@ async fn a_leader_ends_when_it_finds_others_that_divide_otherwise() {
     let shard = won(&mut old).await.unwrap();
     assert_eq!(won(&mut server.candidate("new", 4)).await, None);
     assert_eq!(old.renew(shard).await.unwrap(), Renewal::Renewed);
+    assert!(!old.is_divided().await);
     let theirs = serde_json::to_value(lease("operator-3-of-4", Some("new"), 0)).unwrap();
     server.0.lock().unwrap().push(theirs);
-    assert_eq!(old.renew(shard).await.unwrap(), Renewal::Lost(Lost::Divided));
+    assert!(old.is_divided().await);
+}
+
+#[tokio::test]
+async fn a_renewal_whose_answer_was_lost_is_made_again() {
+    let server = Server::default();
+    let mut leader = server.candidate("me", 1);
+    let shard = won(&mut leader).await.unwrap();
+    let lost = leader.clone().renew(shard).await.unwrap();
+    assert_eq!(lost, Renewal::Renewed);
+    assert_eq!(leader.renew(shard).await.unwrap(), Renewal::Again);
+    assert_eq!(leader.renew(shard).await.unwrap(), Renewal::Renewed);
 }
 
 #[tokio::test]
@@ -205,7 +227,7 @@ async fn a_lease_that_ended_is_over_although_nobody_took_it() {
     let shard = won(&mut stood_still).await.unwrap();
     stood_still.fence.opens(Instant::now());
     assert_eq!(stood_still.renew(shard).await.unwrap(), Renewal::Lost(Lost::Ended));
-    stood_still.give_back().await.unwrap();
+    assert!(stood_still.give_back().await.unwrap());
     assert_eq!(server.holder("operator"), json!(null), "nobody waits for it to end");
     assert_eq!(won(&mut server.candidate("next", 1)).await, Some(shard));
 }
@@ -216,6 +238,7 @@ async fn a_lease_that_somebody_deletes_is_made_anew() {
     let mut leader = server.candidate("me", 1);
     let shard = won(&mut leader).await.unwrap();
     server.0.lock().unwrap().clear();
+    assert_eq!(leader.renew(shard).await.unwrap(), Renewal::Again);
     assert_eq!(leader.renew(shard).await.unwrap(), Renewal::Renewed);
     assert_eq!(server.holder("operator"), "me");
 }
