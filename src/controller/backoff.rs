@@ -50,11 +50,6 @@ impl Backoff {
         base.mul_f64(0.75 + jitter as f64 / 2_000.0)
     }
 
-    /// Whether the last look at a Microservice failed.
-    pub fn waits(&self, key: &Key) -> bool {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
-    }
-
     /// Forgets the errors of a Microservice.
     pub fn succeeded(&self, key: &Key) {
         if self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key).is_some() {

@@ -40,7 +40,7 @@ use super::{
     actions,
     backoff::{Backoff, PASSING, REFUSED},
     configuration,
-    lane::{Lane, Place},
+    lane::Lane,
     pace::Pace,
 };
 
@@ -68,7 +68,7 @@ pub struct Context {
     clock: Clock,
     desk: Desk,
     herald: Herald,
-    /// For those that failed last time.
+    /// For looks at what failed slowly.
     lane: Lane,
     /// When each status was last written.
     written: Mutex<HashMap<Key, Timestamp>>,
@@ -101,15 +101,6 @@ impl Context {
         if !self.caches.microservices.contains(key) {
             self.forget(key);
         }
-    }
-
-    /// Leave to look at a Microservice, with a place in the lane if the last look failed; an error when it will be called.
-    fn place(&self, key: &Key) -> Result<Option<Place<'_>>, ()> {
-        if !self.backoff.waits(key) {
-            self.lane.forget(key);
-            return Ok(None);
-        }
-        self.lane.enter(key).map(Some).ok_or(())
     }
 
     /// Forgets a Microservice that is gone.
@@ -146,16 +137,17 @@ pub async fn reconcile(object: Arc<DeserializeGuard<Microservice>>, context: Arc
         context.metrics.put_off();
         return Ok(Action::requeue(wait));
     }
-    let Ok(_place) = context.place(&Key::of(object.as_ref())) else {
+    let key = Key::of(object.as_ref());
+    let Some(_place) = context.lane.enter(&key) else {
         context.metrics.put_off();
         return Ok(Action::await_change());
     };
     let started = Instant::now();
     let result = run(&object, &context).await;
     context.metrics.reconciled(started.elapsed(), &result.as_ref().map(|_| ()).map_err(ToString::to_string));
+    context.lane.looked(&key, result.is_err().then(|| started.elapsed()));
     // What follows an error is the error policy's.
     if result.is_ok() {
-        let key = Key::of(object.as_ref());
         context.backoff.succeeded(&key);
         context.forget_if_gone(&key);
     }
@@ -321,6 +313,7 @@ async fn tell(
         .into_iter()
         .map(|notice| Notice { note: notice.note.chars().take(MAX_NOTE).collect(), ..notice })
         .inspect(|notice| {
+            tracing::info!(microservice = %Key::of(newest), reason = notice.reason, "{}", notice.note);
             let calls = status::calls(notice, hooks, identity, status, context.clock.now());
             context.herald.tell(&Key::of(newest), calls);
         })
@@ -344,7 +337,6 @@ async fn publish(context: &Context, about: &Microservice, notice: Notice) {
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    tracing::info!(microservice = %Key::of(about), reason = notice.reason, "{}", notice.note);
     // A recorder that has seen a reason before counts it up under the old note, and the new note would never be read.
     let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
     if let Err(error) = recorder.publish(&event, &about.object_ref(&())).await {

@@ -90,7 +90,8 @@ impl Trigger {
     }
 
     fn action(&self, caches: &Caches, change: &Change<ActionView>) {
-        let waits = change.after.as_ref().filter(|action| action.order.is_some());
+        // With one that is answered, the turn of others may have come.
+        let waits = [&change.after, &change.before].into_iter().flatten().find(|action| action.order.is_some());
         if let Some((namespace, name)) = waits.and_then(|action| action.about.split_once('/')) {
             self.ask(caches, Key::new(namespace, name));
         }
@@ -294,6 +295,35 @@ mod tests {
         assert_eq!(asked.try_recv().ok(), Some(Key::new("shop", "reviews")));
         caches.actions.feed(actions(), ActionView::of, |_| {}, served).await;
         assert!(asked.try_recv().is_err(), "a later listing changes nothing by itself");
+    }
+
+    #[test]
+    fn an_answered_action_lets_the_next_ones_have_their_turn() {
+        let caches = Caches::new(None);
+        let (sender, mut asked) = unbounded_channel();
+        let trigger = Trigger::new(sender);
+        let microservice: DeserializeGuard<Microservice> = serde_json::from_value(json!({
+            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"image": "reviews:1"},
+        }))
+        .unwrap();
+        caches.microservices.take(&watcher::Event::Apply(microservice), Peer::of);
+        let mut after = |version: &str, status: serde_json::Value| {
+            let action: DeserializeGuard<MicroserviceAction> = serde_json::from_value(json!({
+                "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "MicroserviceAction",
+                "metadata": {"name": "one", "namespace": "shop", "uid": "1", "resourceVersion": version},
+                "spec": {"microservice": "web", "verb": "Abort"}, "status": status,
+            }))
+            .unwrap();
+            for change in caches.actions.take(&watcher::Event::Apply(action), ActionView::of) {
+                trigger.action(&caches, &change);
+            }
+            asked.try_recv().is_ok()
+        };
+        let answer = || json!({"result": "Refused", "message": "no"});
+        assert!(after("1", json!(null)), "it waits");
+        assert!(after("2", answer()), "others may wait behind it");
+        assert!(!after("3", answer()), "nothing waits any more");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Errors further apart than this are of different troubles: nothing is tried again later than that.
-const APART: Duration = Duration::from_secs(60);
+/// Errors further apart than this are of different troubles: the longest pause, and the longest that a watch may say nothing and
+/// a listing may take, are less together.
+const APART: Duration = Duration::from_secs(120);
 /// For how long a watch may fail.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -44,14 +45,19 @@ mod tests {
             assert!(!hearing.is_lost(start + second(at)), "{at} s");
         }
         hearing.failed(start + second(60));
-        assert!(hearing.is_lost(start + second(60)) && hearing.is_lost(start + second(119)));
-        assert!(!hearing.is_lost(start + second(120)), "an idle watch says nothing, and would have failed again");
+        assert!(hearing.is_lost(start + second(60)) && hearing.is_lost(start + second(179)));
+        assert!(!hearing.is_lost(start + second(180)), "an idle watch says nothing, and would have failed again");
         hearing.failed(start + second(70));
         hearing.heard();
         assert!(!hearing.is_lost(start + second(70)));
-        for far in [100, 200, 300] {
+        for far in [200, 320, 440] {
             hearing.failed(start + second(far));
             assert!(!hearing.is_lost(start + second(far)), "troubles that pass");
         }
+        hearing.failed(start + second(525));
+        assert!(
+            hearing.is_lost(start + second(525)),
+            "a watch that is taken up, and says nothing until it is given up"
+        );
     }
 }

@@ -18,7 +18,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
     api::MANAGER,
@@ -102,13 +102,15 @@ pub struct Candidate {
     sightings: Sightings,
     /// The lease that was taken, as it was last written.
     own: Option<Lease>,
+    /// When that was asked for.
+    renewed: Instant,
 }
 
 impl Candidate {
     /// A process that writes behind the fence. The client is not behind it.
     pub fn new(election: Election, client: Client, clock: Clock, fence: Fence) -> Self {
         let api = Api::namespaced(client, &election.namespace);
-        Self { election, api, clock, fence, sightings: Sightings::default(), own: None }
+        Self { election, api, clock, fence, sightings: Sightings::default(), own: None, renewed: Instant::now() }
     }
 
     /// Waits until this process leads a shard. `reached` is called once the leases were read.
@@ -131,7 +133,7 @@ impl Candidate {
     /// Renews the lease of a shard that was won until that fails for good.
     pub async fn keep(&mut self, shard: Shard) -> Lost {
         loop {
-            sleep(RENEWAL).await;
+            sleep_until(self.renewed + RENEWAL).await;
             loop {
                 match self.renew(shard).await {
                     Ok(Renewal::Renewed) => break,
@@ -153,15 +155,16 @@ impl Candidate {
     /// The lease ends by itself then.
     pub async fn give_back(&mut self) -> Result<bool, LeaseError> {
         self.fence.shut();
-        let mut held = false;
         loop {
             let leases = self.look().await?;
             let own = leases.iter().find(|lease| {
                 self.election.shards_by(&lease.name_any()).is_some() && holder(lease) == Some(&self.election.identity)
             });
-            let Some(own) = own else { return Ok(held) };
+            let Some(own) = own else { return Ok(false) };
             // A last renewal may still have been under way, so that it is another one by now.
-            held |= self.write(own, json!({"holderIdentity": null})).await?.is_some();
+            if self.write(own, json!({"holderIdentity": null})).await?.is_some() {
+                return Ok(true);
+            }
         }
     }
 
@@ -208,12 +211,15 @@ impl Candidate {
             self.give_back().await?;
             return Ok(false);
         }
-        // What took longer is asked for anew.
-        let taken = asked.elapsed() < PATIENCE;
-        if taken {
-            self.fence.opens(asked + DURATION);
+        // There has to be time for a renewal, which is due at once if this took long.
+        if asked.elapsed() > DURATION.saturating_sub(PATIENCE) {
+            tracing::warn!("the API server takes too long to answer about a lease: it is given back");
+            self.give_back().await?;
+            return Ok(false);
         }
-        Ok(taken)
+        self.fence.opens(asked + DURATION);
+        self.renewed = asked;
+        Ok(true)
     }
 
     /// Whether somebody leads who divides the namespaces otherwise. Who cannot be seen now is looked for with the next renewal.
@@ -225,7 +231,7 @@ impl Candidate {
         let asked = Instant::now();
         let before: Vec<Lease> = self.own.iter().cloned().collect();
         if let Some(written) = in_time(self.claim(&before, shard)).await? {
-            self.own = Some(written);
+            (self.own, self.renewed) = (Some(written), asked);
             let extended = self.fence.extends(asked + DURATION);
             return Ok(if extended { Renewal::Renewed } else { Renewal::Lost(Lost::Ended) });
         }
@@ -244,7 +250,7 @@ impl Candidate {
                 let lease = json!({"metadata": {"name": name}, "spec": self.election.term(None, now)});
                 let lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
                 let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-                unless_changed(self.api.create(&params, &lease).await)
+                unless(&[409], self.api.create(&params, &lease).await)
             }
         }
     }
@@ -252,15 +258,15 @@ impl Candidate {
     async fn write(&self, lease: &Lease, spec: Value) -> Result<Option<Lease>, LeaseError> {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let patch = json!({"metadata": {"resourceVersion": lease.resource_version()}, "spec": spec});
-        unless_changed(self.api.patch(&lease.name_any(), &params, &Patch::Merge(&patch)).await)
+        unless(&[404, 409], self.api.patch(&lease.name_any(), &params, &Patch::Merge(&patch)).await)
     }
 }
 
-/// What was written; None if that is another one by now, or gone.
-fn unless_changed(written: Result<Lease, kube::Error>) -> Result<Option<Lease>, LeaseError> {
+/// What was written; None if the answer says that it is another one by now.
+fn unless(changed: &[u16], written: Result<Lease, kube::Error>) -> Result<Option<Lease>, LeaseError> {
     match written {
         Ok(written) => Ok(Some(written)),
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(None),
+        Err(kube::Error::Api(status)) if changed.contains(&status.code) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

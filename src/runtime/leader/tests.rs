@@ -10,7 +10,7 @@ use super::*;
 
 /// The leases of an API server, which takes no write but of what is there.
 #[derive(Clone, Default)]
-struct Server(Arc<Mutex<Vec<Value>>>);
+struct Server(Arc<Mutex<Vec<Value>>>, Duration);
 
 impl Server {
     fn client(&self) -> Client {
@@ -22,6 +22,7 @@ impl Server {
                 let body = body.collect_bytes().await.unwrap();
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
                 let name = parts.uri.path().rsplit('/').next().unwrap().to_owned();
+                sleep(server.1).await;
                 let (code, answer) = server.answer(&parts.method, &name, body);
                 let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
                 *response.status_mut() = code.try_into().unwrap();
@@ -241,4 +242,15 @@ async fn a_lease_that_somebody_deletes_is_made_anew() {
     assert_eq!(leader.renew(shard).await.unwrap(), Renewal::Again);
     assert_eq!(leader.renew(shard).await.unwrap(), Renewal::Renewed);
     assert_eq!(server.holder("operator"), "me");
+}
+
+#[tokio::test]
+async fn a_slow_api_server_elects_a_leader_all_the_same() {
+    let server = Server(Arc::default(), Duration::from_millis(1_700));
+    let mut leader = server.candidate("me", 1);
+    let asked = Instant::now();
+    let shard = won(&mut leader).await.unwrap();
+    assert!(leader.renewed >= asked + Duration::from_millis(1_700), "it counts from when the lease was asked for");
+    assert!(leader.renewed < asked + PATIENCE);
+    assert_eq!(leader.renew(shard).await.unwrap(), Renewal::Renewed);
 }
