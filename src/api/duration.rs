@@ -9,6 +9,11 @@ use thiserror::Error;
 /// What the CRD accepts; [`Duration::from_str`] accepts the same texts.
 pub const PATTERN: &str = "^([0-9]{1,9}(ms|s|m|h)){1,4}$";
 
+/// The longest that the API server can read, which counts nanoseconds in 63 bits.
+const MAX: Duration = Duration::from_millis(9_223_372_036_854);
+/// What a duration must be, in words. The API server tells them, too, of one that is too long for it to read.
+pub const BOUNDS: &str = "must be at least 1ms, and at most 2562047h";
+
 /// A length of time with millisecond resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(std::time::Duration);
@@ -34,6 +39,11 @@ impl Duration {
     /// The standard library's form.
     pub const fn as_std(self) -> std::time::Duration {
         self.0
+    }
+
+    /// Whether the API server can read it.
+    pub fn is_readable(self) -> bool {
+        self <= MAX
     }
 
     /// As timestamps reckon with it.
@@ -134,6 +144,13 @@ mod tests {
             let parsed: Duration = text.parse().unwrap();
             assert_eq!(parsed.as_std().as_millis(), millis, "{text}");
             assert_eq!((parsed.to_string().as_str(), parsed.to_proto().as_str()), (shown, proto));
+        }
+    }
+
+    #[test]
+    fn the_api_server_reads_what_fits_into_its_nanoseconds() {
+        for (text, readable) in [("2562047h", true), ("2562047h47m16s", true), ("2562047h47m17s", false)] {
+            assert_eq!(text.parse::<Duration>().unwrap().is_readable(), readable, "{text}");
         }
     }
 

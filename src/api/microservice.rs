@@ -70,8 +70,8 @@ pub struct MicroserviceSpec {
     /// an operator without copies made: they stay as they are until what they are made of changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_revisions: Option<bool>,
-    /// The versions that run, and the share of requests that each is to have. Exactly one of `image` and `versions` is
-    /// given.
+    /// The versions that run, and the share of requests that each is to have. What a version does not say is as for the
+    /// service, and an empty list says nothing. Exactly one of `image` and `versions` is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 10))]
     pub versions: Vec<VersionSpec>,

@@ -41,7 +41,8 @@ pub struct PodSettings {
     /// Requested and limiting amounts of CPU, memory and other resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<core::ResourceRequirements>,
-    /// One health endpoint, from which the startup, readiness and liveness probes are made unless given in full.
+    /// One health endpoint, from which the startup, readiness and liveness probes are made unless given in full. A probe
+    /// given in full for all versions goes before a version's `health`, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     /// Tells when the service has started. Default: made from `health`.
@@ -126,14 +127,15 @@ pub struct PodSettings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// How to ask. Default: HTTP when `path` is given; else GRPC on a GRPC port; else TCP.
+    /// How to ask. Default: HTTP when `path` is given; else GRPC with `service` or on a GRPC port; else TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<HealthProtocol>,
     /// Path of the HTTP endpoint; a status from 200 to 399 is healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), pattern(r"^/"))]
     pub path: Option<String>,
-    /// Name of one of the `ports`, or a number. Default: the first of the `ports`.
+    /// Name of one of the `ports`, or a number. Default: the first of the `ports` that speaks HTTP or GRPC where that is
+    /// how to ask, else the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minimum" = 1, "maximum" = 65535))]
     pub port: Option<IntOrString>,
@@ -153,7 +155,7 @@ pub struct Health {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub failure_threshold: Option<i32>,
-    /// Seconds that the service may take to start. Default: 300.
+    /// Seconds that the service may take to start, at least. Default: 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub startup_seconds: Option<i32>,

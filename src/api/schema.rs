@@ -286,7 +286,7 @@ fn bound(map: &mut Map<String, Value>) {
     if map.get("pattern").and_then(Value::as_str) == Some(duration::PATTERN) {
         map.insert(
             "x-kubernetes-validations".into(),
-            json!([{"rule": "duration(self) >= duration('1ms')", "message": "must be at least 1ms"}]),
+            json!([{"rule": "duration(self) >= duration('1ms')", "message": duration::BOUNDS}]),
         );
         if let Some(Value::String(doc)) = map.get_mut("description") {
             doc.push_str(DURATION_DOC);

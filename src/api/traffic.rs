@@ -16,7 +16,7 @@ pub struct Traffic {
     /// whose streams it would cut: give it per port there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// Retries of failed requests. Default: the mesh's.
+    /// Retries of failed requests. Default: the mesh's. `perTryTimeout` is not applied to GRPC ports, as `timeout` is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
     /// Limits that protect the service, and the ejection of its failing pods.
@@ -64,7 +64,8 @@ pub struct Retries {
     /// How often a failed request is tried again, 0 to 10; 0 switches retries off.
     #[schemars(range(min = 0, max = 10))]
     pub attempts: i32,
-    /// Time after which one try has failed. Default: the request's timeout.
+    /// Time after which one try has failed. It is tried again only with `5xx`, `gateway-error` or `reset` in `retryOn`, of
+    /// which the mesh's default has none: without one, the request fails then. Default: the request's timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_try_timeout: Option<Duration>,
     /// Which failures are tried again, as Envoy names them, separated by commas. Default: the mesh's.
@@ -77,7 +78,8 @@ pub struct Retries {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CircuitBreaker {
-    /// How many connections and requests a client's proxy keeps open; what exceeds them is answered 503 at once.
+    /// How many connections and requests a client's proxy keeps open, to each port of each version; what exceeds them is
+    /// answered 503 at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_pool: Option<ConnectionPool>,
     /// When a failing pod is left out for a while.
@@ -85,7 +87,7 @@ pub struct CircuitBreaker {
     pub outlier_detection: Option<OutlierDetection>,
 }
 
-/// Limits of each client's proxy towards the service.
+/// Limits of each client's proxy towards each port of each version.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionPool {
@@ -100,7 +102,7 @@ pub struct ConnectionPool {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_pending_requests: Option<i32>,
-    /// Requests under way at once (HTTP/2 and gRPC).
+    /// Requests under way at once (HTTP/1.1, HTTP/2 and gRPC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_requests: Option<i32>,
@@ -112,7 +114,8 @@ pub struct ConnectionPool {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_retries: Option<i32>,
-    /// Time without a request after which a connection is closed.
+    /// Time without a request after which a connection is closed; of TCP ports, without a byte. These share the longest of
+    /// theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Duration>,
 }
@@ -121,11 +124,12 @@ pub struct ConnectionPool {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutlierDetection {
-    /// Answers 5xx in a row that eject a pod; 0 switches this off.
+    /// Answers 5xx in a row that eject a pod; 0 switches this off. Default: the mesh's, which is 5 in Istio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub consecutive_5xx_errors: Option<i32>,
-    /// Answers 502, 503 or 504 in a row that eject a pod; 0 switches this off.
+    /// Answers 502, 503 or 504 in a row that eject a pod; 0 switches this off. They count as 5xx, too, so it must be less
+    /// than `consecutive5xxErrors`, or that be 0. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub consecutive_gateway_errors: Option<i32>,

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::validate::Problem;
+use crate::{
+    api::{Duration, duration},
+    validate::Problem,
+};
 
 use super::pattern;
 
@@ -120,6 +123,10 @@ fn string(schema: &Value, text: &str, path: &str, problems: &mut Vec<Problem>) {
         && !pattern::matches(pattern, text)
     {
         wrong(format!("should match '{pattern}'{}", pattern::advice(pattern)));
+    }
+    let duration = schema.get("pattern").and_then(Value::as_str).filter(|pattern| *pattern == duration::PATTERN);
+    if duration.and_then(|_| text.parse::<Duration>().ok()).is_some_and(|duration| !duration.is_readable()) {
+        wrong(duration::BOUNDS.to_owned());
     }
     if schema.get("format").and_then(Value::as_str) == Some("date-time") && text.parse::<Timestamp>().is_err() {
         wrong("must be of type date-time: write it as 2027-01-31T12:00:00Z".to_owned());

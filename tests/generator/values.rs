@@ -25,7 +25,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("drain", r#"["1ms", "500ms", "1s"]"#),
     ("spec.rollout.interval", r#"["1ms", "300ms", "1s"]"#),
     ("pause.duration", r#"["1ms", "300ms", "1s"]"#),
-    ("progressDeadline", r#"["10m", "1h", "999999999h"]"#),
+    ("progressDeadline", r#"["10m", "1h", "2562047h"]"#),
     ("scaleDownDelay", r#"["1ms", "1s"]"#),
     ("rollbackWindow.duration", r#"["1ms", "24h"]"#),
     ("analysis.interval", r#"["1s", "1m"]"#),

@@ -166,6 +166,9 @@ fn pod_term(term: &PodAffinityTerm) -> Vec<String> {
     let selectors = [&term.label_selector, &term.namespace_selector];
     let keys = [("matchLabelKeys", &term.match_label_keys), ("mismatchLabelKeys", &term.mismatch_label_keys)];
     let wrong = keys.into_iter().flat_map(|(field, keys)| label_keys(field, keys.as_deref()));
+    let unwanted = |key: &&String| term.mismatch_label_keys.iter().flatten().any(|other| other == *key);
+    let both = term.match_label_keys.iter().flatten().filter(unwanted);
+    let both = both.map(|key| format!("{key} is in matchLabelKeys and in mismatchLabelKeys: take one of them out"));
     let given = keys.into_iter().filter(|(_, keys)| keys.as_ref().is_some_and(|keys| !keys.is_empty()));
     let alone = given
         .filter(|_| term.label_selector.is_none())
@@ -175,7 +178,7 @@ fn pod_term(term: &PodAffinityTerm) -> Vec<String> {
         Some(format!("{name:?} is no namespace: its name {reason}"))
     });
     let places = topology(&term.topology_key).into_iter().chain(namespaces);
-    selectors.into_iter().flatten().flat_map(selector).chain(alone).chain(wrong).chain(places).collect()
+    selectors.into_iter().flatten().flat_map(selector).chain(alone).chain(both).chain(wrong).chain(places).collect()
 }
 
 fn label_keys<'a>(field: &'a str, keys: Option<&'a [String]>) -> impl Iterator<Item = String> + use<'a> {
