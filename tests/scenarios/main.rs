@@ -23,6 +23,7 @@ mod rollouts;
 mod scaling;
 mod sizes;
 mod surge;
+mod upgrades;
 mod webhooks;
 mod weights;
 mod world;

@@ -5,7 +5,10 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{template::TemplateDefaults, text};
+use super::{
+    template::{Defaults, TemplateDefaults},
+    text,
+};
 use crate::{
     api::{Health, HealthProtocol, Port, Protocol},
     validate::Version,
@@ -42,14 +45,14 @@ pub fn tidy(user: &Probe) -> Probe {
 }
 
 fn from_health(health: &Health, ports: &[Port], defaults: TemplateDefaults) -> Probes {
-    let Some(action) = action(health, ports) else { return Probes::default() };
     let set = defaults.values();
+    let Some(action) = action(health, ports, set) else { return Probes::default() };
     let timeout = health.timeout_seconds.unwrap_or(set.probe_timeout_seconds);
     let startup_seconds = health.startup_seconds.unwrap_or(set.startup_seconds);
     let started = Probe {
         period_seconds: Some(set.startup_period_seconds),
         timeout_seconds: Some(timeout),
-        failure_threshold: Some(ceil_div(startup_seconds, set.startup_period_seconds)),
+        failure_threshold: Some(ceil_div(startup_seconds, set.startup_period_seconds) + set.startup_spare_checks),
         ..action.clone()
     };
     let running = Probe {
@@ -66,20 +69,18 @@ fn ceil_div(dividend: i32, divisor: i32) -> i32 {
 }
 
 /// What a probe does; nothing when there is no port to ask.
-fn action(health: &Health, ports: &[Port]) -> Option<Probe> {
+fn action(health: &Health, ports: &[Port], set: &Defaults) -> Option<Probe> {
+    let asked = asked(health, set);
+    let fits = |port: &&Port| set.health_port_fits && speaks(port.protocol, asked);
     let declared = match &health.port {
-        None => ports.first(),
+        None => ports.iter().find(fits).or_else(|| ports.first()),
         Some(IntOrString::String(name)) => ports.iter().find(|port| port.name == *name),
         Some(IntOrString::Int(number)) => ports.iter().find(|port| port.target_port == Some(*number)),
     };
     let port = health.port.clone().or_else(|| declared.map(|port| IntOrString::String(port.name.clone())))?;
     let grpc_port = declared.is_some_and(|port| port.protocol == Protocol::Grpc);
-    let protocol = health.protocol.unwrap_or(match (&health.path, grpc_port) {
-        (Some(_), _) => HealthProtocol::Http,
-        (None, true) => HealthProtocol::Grpc,
-        (None, false) => HealthProtocol::Tcp,
-    });
-    Some(match protocol {
+    let by_port = if grpc_port { HealthProtocol::Grpc } else { HealthProtocol::Tcp };
+    Some(match asked.unwrap_or(by_port) {
         HealthProtocol::Http => Probe {
             http_get: Some(HTTPGetAction { path: health.path.clone(), port, ..HTTPGetAction::default() }),
             ..Probe::default()
@@ -99,6 +100,21 @@ fn action(health: &Health, ports: &[Port]) -> Option<Probe> {
     })
 }
 
+/// How the endpoint is asked, where its own fields tell.
+fn asked(health: &Health, set: &Defaults) -> Option<HealthProtocol> {
+    let by_path = health.path.as_ref().map(|_| HealthProtocol::Http);
+    let service = health.service.as_ref().filter(|service| set.health_port_fits && !service.is_empty());
+    health.protocol.or(by_path).or(service.map(|_| HealthProtocol::Grpc))
+}
+
+fn speaks(port: Protocol, asked: Option<HealthProtocol>) -> bool {
+    match asked {
+        Some(HealthProtocol::Http) => matches!(port, Protocol::Http | Protocol::Http2),
+        Some(HealthProtocol::Grpc) => port == Protocol::Grpc,
+        Some(HealthProtocol::Tcp) | None => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -107,6 +123,11 @@ mod tests {
 
     fn of(fields: Value) -> Probes {
         probes(&testing::version(fields), TemplateDefaults::CURRENT)
+    }
+
+    /// With the set of defaults that pods got before.
+    fn of_set_1(fields: Value) -> Probes {
+        probes(&testing::version(fields), TemplateDefaults::new(1).unwrap())
     }
 
     fn ports() -> Value {
@@ -141,6 +162,37 @@ mod tests {
     }
 
     #[test]
+    fn a_port_is_asked_that_can_answer() {
+        let ports = json!([{"name": "amqp", "port": 5672, "protocol": "TCP"},
+                           {"name": "grpc", "port": 50051, "protocol": "GRPC"}, {"name": "http", "port": 80}]);
+        let tcp = json!({"tcpSocket": {"port": "amqp"}});
+        for (health, action, before) in [
+            (
+                json!({"path": "/health"}),
+                json!({"httpGet": {"path": "/health", "port": "http"}}),
+                json!({"httpGet": {"path": "/health", "port": "amqp"}}),
+            ),
+            (json!({"protocol": "GRPC"}), json!({"grpc": {"port": 50051}}), json!({"grpc": {"port": 5672}})),
+            (json!({"service": "a"}), json!({"grpc": {"port": 50051, "service": "a"}}), tcp.clone()),
+            (
+                json!({"service": "a", "port": 9000}),
+                json!({"grpc": {"port": 9000, "service": "a"}}),
+                json!({"tcpSocket": {"port": 9000}}),
+            ),
+            (json!({"service": ""}), tcp.clone(), tcp.clone()),
+            (json!({}), tcp.clone(), tcp),
+        ] {
+            let fields = json!({"ports": ports, "health": health});
+            for (built, action) in [(of(fields.clone()), action), (of_set_1(fields), before)] {
+                let probe = serde_json::to_value(built.readiness).unwrap();
+                for (kind, wanted) in action.as_object().unwrap() {
+                    assert_eq!(probe.get(kind), Some(wanted), "{health} gave {probe}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_version_is_asked_on_its_own_port() {
         let versions = json!([{"name": "v1", "image": "a:1", "ports": [{"name": "grpc", "targetPort": 6000}]}]);
         let built = of(json!({"ports": ports(), "health": {"port": "grpc"}, "versions": versions}));
@@ -154,12 +206,15 @@ mod tests {
             [probe.period_seconds, probe.timeout_seconds, probe.failure_threshold].map(Option::unwrap)
         };
         for (health, startup, running) in [
-            (json!({}), [5, 5, 60], [10, 5, 3]),
-            (json!({"startupSeconds": 1}), [5, 5, 1], [10, 5, 3]),
-            (json!({"startupSeconds": 61}), [5, 5, 13], [10, 5, 3]),
-            (json!({"periodSeconds": 2, "timeoutSeconds": 1, "failureThreshold": 6}), [5, 1, 60], [2, 1, 6]),
+            (json!({}), [5, 5, 61], [10, 5, 3]),
+            (json!({"startupSeconds": 1}), [5, 5, 2], [10, 5, 3]),
+            (json!({"startupSeconds": 60}), [5, 5, 13], [10, 5, 3]),
+            (json!({"startupSeconds": 61}), [5, 5, 14], [10, 5, 3]),
+            (json!({"periodSeconds": 2, "timeoutSeconds": 1, "failureThreshold": 6}), [5, 1, 61], [2, 1, 6]),
         ] {
             let built = of(json!({"health": health}));
+            let before = times(of_set_1(json!({"health": health})).startup);
+            assert_eq!(before, [startup[0], startup[1], startup[2] - 1], "{health}");
             assert_eq!(times(built.startup), startup, "{health}");
             assert_eq!(times(built.readiness), running, "{health}");
             assert_eq!(times(built.liveness), running, "{health}");

@@ -19,6 +19,10 @@ pub(super) struct Defaults {
     pub startup_seconds: i32,
     /// Seconds between two checks whether it has started.
     pub startup_period_seconds: i32,
+    /// Checks beyond those that fit into the time to start: the first one may come at its very beginning.
+    pub startup_spare_checks: i32,
+    /// Whether a health endpoint is asked on a port that can answer, where none is named.
+    pub health_port_fits: bool,
     pub probe_period_seconds: i32,
     pub probe_timeout_seconds: i32,
     pub probe_failure_threshold: i32,
@@ -29,14 +33,18 @@ const SET_1: Defaults = Defaults {
     grace_seconds: 30,
     startup_seconds: 300,
     startup_period_seconds: 5,
+    startup_spare_checks: 0,
+    health_port_fits: false,
     probe_period_seconds: 10,
     probe_timeout_seconds: 5,
     probe_failure_threshold: 3,
 };
 
+const SET_2: Defaults = Defaults { startup_spare_checks: 1, health_port_fits: true, ..SET_1 };
+
 impl TemplateDefaults {
     /// The set that new pods get.
-    pub const CURRENT: Self = Self(1);
+    pub const CURRENT: Self = Self(2);
 
     /// The set of that number, if this operator knows it.
     pub fn new(number: u32) -> Option<Self> {
@@ -49,7 +57,10 @@ impl TemplateDefaults {
     }
 
     pub(super) const fn values(self) -> &'static Defaults {
-        &SET_1
+        match self.0 {
+            1 => &SET_1,
+            _ => &SET_2,
+        }
     }
 }
 
@@ -136,9 +147,10 @@ mod tests {
     #[test]
     fn ids_are_read_as_they_are_written() {
         let id = template_id(TemplateDefaults::CURRENT, "ab12ef0934");
-        assert_eq!(id, "1-ab12ef0934");
+        assert_eq!(id, "2-ab12ef0934");
         assert_eq!(parse_template_id(&id), Some((TemplateDefaults::CURRENT, "ab12ef0934".to_owned())));
-        for unknown in ["", "1", "1-", "-ab12", "0-ab12", "2-ab12", "x-ab12", "1-AB12", "1-ab12-3"] {
+        assert_eq!(parse_template_id("1-ab12"), Some((TemplateDefaults(1), "ab12".to_owned())));
+        for unknown in ["", "1", "1-", "-ab12", "0-ab12", "3-ab12", "x-ab12", "1-AB12", "1-ab12-3"] {
             assert_eq!(parse_template_id(unknown), None, "{unknown:?}");
         }
     }

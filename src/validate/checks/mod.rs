@@ -22,6 +22,7 @@ type Check = fn(&MicroserviceSpec, &Validated) -> Vec<Problem>;
 const CHECKS: &[Check] = &[
     ports::target_ports_differ,
     ports::health_port_exists,
+    ports::health_service_speaks_grpc,
     ports::handler_ports_exist,
     routes::patterns_compile,
     routes::header_names_are_headers,

@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    api::{MicroserviceSpec, Port},
+    api::{Health, MicroserviceSpec, Port, Protocol},
     validate::{Problem, Validated},
 };
 
@@ -45,6 +45,39 @@ pub(super) fn health_port_exists(spec: &MicroserviceSpec, resolved: &Validated) 
             None => None,
         };
         problem.map(|message| Problem::new(path, message)).into_iter().collect()
+    })
+}
+
+/// A gRPC health service is asked by gRPC: on a port that speaks it, unless `protocol` says so of another.
+pub(super) fn health_service_speaks_grpc(spec: &MicroserviceSpec, resolved: &Validated) -> Vec<Problem> {
+    each_version(spec, resolved, |scope| {
+        let Some(health) = scope.placed("health", |pod| pod.health.as_ref()) else { return Vec::new() };
+        let Health { protocol, path, port, service, .. } = health.value;
+        let implied = protocol.is_none() && path.is_none();
+        let Some(service) = service.as_deref().filter(|service| implied && !service.is_empty()) else {
+            return Vec::new();
+        };
+        let ports = &scope.version.ports;
+        let other = match port {
+            Some(port) => named(port, ports).filter(|port| port.protocol != Protocol::Grpc),
+            None => ports.first().filter(|_| ports.iter().all(|port| port.protocol != Protocol::Grpc)),
+        };
+        let told = other.map(|port| {
+            let message = format!(
+                "{service} is asked by gRPC, and port {} is none that speaks it: name a port that does, write protocol: \
+                 GRPC if it does all the same, or remove service",
+                port.name
+            );
+            Problem::new(format!("{}.service", health.path), message)
+        });
+        told.into_iter().collect()
+    })
+}
+
+fn named<'a>(port: &IntOrString, ports: &'a [Port]) -> Option<&'a Port> {
+    ports.iter().find(|own| match port {
+        IntOrString::Int(number) => own.target_port == Some(*number),
+        IntOrString::String(name) => own.name == *name,
     })
 }
 
