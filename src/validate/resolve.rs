@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::api::{
-    self, Duration, Microservice, MicroserviceSpec, PodSettings, Port, Protocol, Provider, RolloutPolicy, Traffic,
-    VersionSpec,
+    self, Duration, Microservice, MicroserviceSpec, PodSettings, Port, Protocol, Provider, Retries, RolloutPolicy,
+    Traffic, VersionSpec,
 };
 
 use super::{
@@ -166,14 +166,18 @@ fn with_target(port: &Port, own: Option<i32>) -> Port {
 
 fn port_policy(port: &Port, traffic: &Traffic) -> PortPolicy {
     let own = traffic.ports.iter().find(|own| own.name == port.name);
-    let general_timeout =
-        matches!(port.protocol, Protocol::Http | Protocol::Http2).then_some(traffic.timeout).flatten();
+    let timed = matches!(port.protocol, Protocol::Http | Protocol::Http2);
+    let general_timeout = traffic.timeout.filter(|_| timed);
+    let general_retries = || {
+        let retries = traffic.retries.clone()?;
+        Some(Retries { per_try_timeout: retries.per_try_timeout.filter(|_| timed), ..retries })
+    };
     PortPolicy {
         name: port.name.clone(),
         port: port.port,
         protocol: port.protocol,
         timeout: own.and_then(|own| own.timeout).or(general_timeout),
-        retries: own.and_then(|own| own.retries.clone()).or_else(|| traffic.retries.clone()),
+        retries: own.and_then(|own| own.retries.clone()).or_else(general_retries),
         circuit_breaker: own.and_then(|own| own.circuit_breaker.clone()),
     }
 }
@@ -290,4 +294,35 @@ fn by_key<T: Clone>(base: &[T], own: Vec<T>, key: impl Fn(&T) -> String) -> Vec<
 
 fn by_name(base: &BTreeMap<String, String>, own: BTreeMap<String, String>) -> BTreeMap<String, String> {
     base.clone().into_iter().chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn policies(traffic: Value) -> Vec<PortPolicy> {
+        let ports = json!([{"name": "http", "port": 80}, {"name": "h2", "port": 81, "protocol": "HTTP2"},
+                           {"name": "grpc", "port": 50051, "protocol": "GRPC"}]);
+        let spec = json!({"ports": ports, "traffic": traffic, "versions": [{"name": "v1", "image": "a:1"}]});
+        resolve(&Microservice::new("a", serde_json::from_value(spec).unwrap()), Provider::Istio).port_policies
+    }
+
+    #[test]
+    fn what_would_cut_streams_is_given_to_grpc_ports_by_name_only() {
+        let times = |traffic: Value| {
+            let of = |policy: PortPolicy| {
+                let retries = policy.retries.unwrap();
+                let shown = |time: Option<Duration>| time.map(|time| time.to_string()).unwrap_or_default();
+                (shown(policy.timeout), retries.attempts, retries.retry_on, shown(retries.per_try_timeout))
+            };
+            policies(traffic).into_iter().map(of).collect::<Vec<_>>()
+        };
+        let general = json!({"attempts": 2, "perTryTimeout": "1s", "retryOn": "reset"});
+        let on = |timeout: &str, per_try: &str| (timeout.to_owned(), 2, Some("reset".to_owned()), per_try.to_owned());
+        assert_eq!(times(json!({"timeout": "3s", "retries": general})), [on("3s", "1s"), on("3s", "1s"), on("", "")]);
+        let own = json!([{"name": "grpc", "timeout": "9s", "retries": general}]);
+        assert_eq!(times(json!({"retries": general, "ports": own})), [on("", "1s"), on("", "1s"), on("9s", "1s")]);
+    }
 }

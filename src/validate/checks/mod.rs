@@ -10,6 +10,7 @@ mod routes;
 mod scheduling;
 pub(crate) mod scope;
 mod storage;
+mod traffic;
 mod windows;
 
 use crate::api::MicroserviceSpec;
@@ -28,6 +29,7 @@ const CHECKS: &[Check] = &[
     routes::header_names_are_headers,
     routes::query_names_are_given,
     routes::failures_to_retry_are_known,
+    traffic::tries_fit_timeouts,
     environment::dependency_is_another_service,
     environment::dependency_variables_differ,
     environment::dependency_variables_are_free,
