@@ -14,7 +14,10 @@ use crate::{
     },
 };
 
-use super::RouteIntent;
+use super::{RouteIntent, TcpIntent};
+
+/// What proxies have for connections of requests when nothing is said; Istio would take what is said for TCP.
+const MESH_IDLE: Duration = Duration::from_secs(3600);
 
 /// The routes and weights.
 pub fn virtual_service(intent: &RouteIntent, metadata: ObjectMeta) -> VirtualService {
@@ -126,19 +129,47 @@ fn traffic_policy(intent: &RouteIntent) -> Option<TrafficPolicy> {
     let general = intent.circuit_breaker.as_ref();
     let of_port = |(number, own): &(i32, CircuitBreaker)| PortTrafficPolicy {
         port: PortSelector { number: *number },
-        connection_pool: connection_pool(own).or_else(|| general.and_then(connection_pool)),
+        connection_pool: pool_of(own).or_else(|| general.and_then(pool_of)).and_then(|pool| {
+            let is_tcp = intent.tcp.iter().any(|route| route.port == *number);
+            let idle = |tcp: bool| pool.idle_timeout.filter(|_| is_tcp == tcp);
+            connection_pool(pool, idle(false), idle(true))
+        }),
         outlier_detection: outlier_detection(own).or_else(|| general.and_then(outlier_detection)),
     };
+    let tcp_idle = tcp_idle(intent);
+    let http_idle = general.and_then(pool_of).and_then(|pool| pool.idle_timeout).or(tcp_idle.map(|_| MESH_IDLE));
+    let http_idle = http_idle.filter(|_| !intent.http.is_empty());
+    let nothing = api::ConnectionPool::default();
     let says = |it: &PortTrafficPolicy| it.connection_pool.is_some() || it.outlier_detection.is_some();
     let policy = TrafficPolicy {
-        connection_pool: general.and_then(connection_pool),
+        connection_pool: connection_pool(general.and_then(pool_of).unwrap_or(&nothing), http_idle, tcp_idle),
         outlier_detection: general.and_then(outlier_detection),
         port_level_settings: intent.port_breakers.iter().map(of_port).filter(says).collect(),
     };
     Some(policy).filter(|policy| *policy != TrafficPolicy::default())
 }
 
-fn connection_pool(breaker: &CircuitBreaker) -> Option<ConnectionPool> {
+fn pool_of(breaker: &CircuitBreaker) -> Option<&api::ConnectionPool> {
+    breaker.connection_pool.as_ref().filter(|pool| **pool != api::ConnectionPool::default())
+}
+
+/// The time without a byte after which connections to TCP ports are closed. Istio reads it of the service alone, not of its
+/// ports, so that they have the longest of theirs; none where a port has none.
+fn tcp_idle(intent: &RouteIntent) -> Option<Duration> {
+    let of_port = |route: &TcpIntent| {
+        let own =
+            intent.port_breakers.iter().find(|(number, _)| *number == route.port).and_then(|(_, own)| pool_of(own));
+        own.or_else(|| intent.circuit_breaker.as_ref().and_then(pool_of))?.idle_timeout
+    };
+    let all: Option<Vec<_>> = intent.tcp.iter().map(of_port).collect();
+    all?.into_iter().max()
+}
+
+fn connection_pool(
+    pool: &api::ConnectionPool,
+    http_idle: Option<Duration>,
+    tcp_idle: Option<Duration>,
+) -> Option<ConnectionPool> {
     let api::ConnectionPool {
         max_connections,
         connect_timeout,
@@ -146,19 +177,19 @@ fn connection_pool(breaker: &CircuitBreaker) -> Option<ConnectionPool> {
         max_requests,
         max_requests_per_connection,
         max_retries,
-        idle_timeout,
-    } = breaker.connection_pool.as_ref()?;
+        idle_timeout: _,
+    } = pool;
     let tcp = TcpSettings {
         max_connections: *max_connections,
         connect_timeout: connect_timeout.map(Duration::to_proto),
-        idle_timeout: None,
+        idle_timeout: tcp_idle.map(Duration::to_proto),
     };
     let http = HttpSettings {
         http1_max_pending_requests: *max_pending_requests,
         http2_max_requests: *max_requests,
         max_requests_per_connection: *max_requests_per_connection,
         max_retries: *max_retries,
-        idle_timeout: idle_timeout.map(Duration::to_proto),
+        idle_timeout: http_idle.map(Duration::to_proto),
     };
     let pool = ConnectionPool {
         tcp: Some(tcp).filter(|tcp| *tcp != TcpSettings::default()),
@@ -192,7 +223,7 @@ fn outlier_detection(breaker: &CircuitBreaker) -> Option<OutlierDetection> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::HttpIntent, *};
 
     fn breaker(value: Value) -> CircuitBreaker {
         serde_json::from_value(value).unwrap()
@@ -217,6 +248,41 @@ mod tests {
         let expected = json!({"consecutive5xxErrors": 0, "consecutiveGatewayErrors": 0, "maxEjectionPercent": 0});
         assert_eq!(of(0), expected);
         assert_eq!(of(20), json!({"consecutive5xxErrors": 5, "maxEjectionPercent": 20}));
+    }
+
+    #[test]
+    fn connections_to_tcp_ports_idle_as_long_as_is_said_of_them() {
+        let general = json!({"connectionPool": {"idleTimeout": "1m", "maxConnections": 5}});
+        let own = |idle: &str| json!({"connectionPool": {"idleTimeout": idle}});
+        let amqp = |idle: &str| (5672, breaker(own(idle)));
+        let of = |http: bool, tcp: &[i32], general: Option<&Value>, port_breakers: Vec<(i32, CircuitBreaker)>| {
+            let http = http.then(|| HttpIntent { name: "default".to_owned(), ..HttpIntent::default() });
+            let tcp = tcp.iter().map(|port| TcpIntent { port: *port, backends: Vec::new() });
+            let intent = RouteIntent {
+                http: http.into_iter().collect(),
+                tcp: tcp.collect(),
+                circuit_breaker: general.cloned().map(breaker),
+                port_breakers,
+                ..RouteIntent::default()
+            };
+            serde_json::to_value(traffic_policy(&intent)).unwrap()
+        };
+        let idle = |policy: &Value, place: &str| {
+            ["tcp", "http"].map(|kind| policy.pointer(&format!("{place}/connectionPool/{kind}/idleTimeout")).cloned())
+        };
+        let all = |policy: &Value| idle(policy, "");
+        let at = |tcp: &str, http: &str| [tcp, http].map(|time| (!time.is_empty()).then(|| json!(time)));
+        assert_eq!(all(&of(true, &[], Some(&general), vec![])), at("", "60s"));
+        assert_eq!(all(&of(false, &[5672], Some(&general), vec![])), at("60s", ""));
+        assert_eq!(all(&of(true, &[5672], Some(&general), vec![])), at("60s", "60s"));
+        assert_eq!(all(&of(true, &[5672, 61616], Some(&general), vec![amqp("2h")])), at("7200s", "60s"));
+        let only = of(true, &[5672], None, vec![amqp("2h")]);
+        assert_eq!(all(&only), at("7200s", "3600s"));
+        assert_eq!(idle(&only, "/portLevelSettings/0"), at("7200s", ""));
+        let some = of(true, &[5672, 61616], None, vec![amqp("2h"), (80, breaker(own("1h")))]);
+        assert_eq!(all(&some), at("", ""), "the other one is closed by nobody's word");
+        assert_eq!(idle(&some, "/portLevelSettings/0"), at("7200s", ""));
+        assert_eq!(idle(&some, "/portLevelSettings/1"), at("", "3600s"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct RouteIntent {
 }
 
 /// Requests that match, and the versions that serve them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpIntent {
     /// The route's name, followed by `/<port name>` where ports are treated differently.
     pub name: String,
