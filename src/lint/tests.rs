@@ -5,6 +5,7 @@ use super::*;
 mod databases;
 mod references;
 mod refused;
+mod traffic;
 
 const GOOD: &str = r#"
   health: {path: /health}

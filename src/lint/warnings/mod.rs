@@ -5,6 +5,7 @@ mod databases;
 mod graph;
 mod names;
 mod pods;
+mod ports;
 mod references;
 mod rollouts;
 mod traffic;
@@ -27,6 +28,10 @@ const ALONE: &[(&str, Alone)] = &[
     ("no-resources", pods::no_resources),
     ("no-pods", pods::no_pods),
     ("outlier-ejects-nothing", traffic::outlier_ejects_nothing),
+    ("shadowed-gateway-errors", traffic::shadowed_gateway_errors),
+    ("try-timeout-without-retry", traffic::try_timeout_without_retry),
+    ("reaches-no-port", traffic::reaches_no_port),
+    ("well-known-port", ports::well_known_port),
     ("needs-mesh", traffic::needs_mesh),
     ("unreachable-route", traffic::unreachable_route),
     ("unmeasured-rollout", rollouts::unmeasured_rollout),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{CircuitBreaker, MatchValue, OnUnready, OutlierDetection, Provider, Route, RouteMatch},
+    api::{
+        MatchValue, OnUnready, OutlierDetection, PortTraffic, Protocol, Provider, Retries, Route, RouteMatch, Traffic,
+    },
     lint::Subject,
     validate::{Problem, Version},
 };
@@ -11,24 +13,121 @@ use crate::{
 /// Share of a version's pods that may be ejected when nothing is said.
 const DEFAULT_PERCENT: i32 = 10;
 
+/// Answers 5xx in a row that eject a pod when nothing is said.
+const DEFAULT_5XX: i32 = 5;
+
+/// Protocols whose requests have the general timeouts.
+const TIMED: &[Protocol] = &[Protocol::Http, Protocol::Http2];
+
+/// Protocols whose requests are tried again.
+const RETRIED: &[Protocol] = &[Protocol::Http, Protocol::Http2, Protocol::Grpc];
+
+/// Failures to retry that a try over time is one of.
+const RETRIES_TIMEOUTS: [&str; 3] = ["5xx", "gateway-error", "reset"];
+
 /// Every client's proxy ejects within one version, and only whole pods within the percentage.
 pub(super) fn outlier_ejects_nothing(subject: &Subject) -> Vec<Problem> {
-    let outlier =
-        |breaker: &Option<CircuitBreaker>| breaker.as_ref().and_then(|breaker| breaker.outlier_detection.clone());
-    let general = outlier(&subject.resolved.circuit_breaker).map(|found| ("spec.traffic".to_owned(), found));
-    let ports = subject
-        .resolved
-        .port_policies
-        .iter()
-        .filter_map(|port| Some((format!("spec.traffic.ports[{}]", port.name), outlier(&port.circuit_breaker)?)));
-    general
-        .into_iter()
-        .chain(ports)
+    outliers(subject)
         .filter_map(|(path, detection)| {
-            let message = too_few(&detection, &subject.resolved.versions)?;
-            Some(Problem::new(format!("{path}.circuitBreaker.outlierDetection.maxEjectionPercent"), message))
+            let message = too_few(detection, &subject.resolved.versions)?;
+            Some(Problem::new(format!("{path}.maxEjectionPercent"), message))
         })
         .collect()
+}
+
+fn outliers(subject: &Subject) -> impl Iterator<Item = (String, &OutlierDetection)> {
+    let resolved = &subject.resolved;
+    let general = resolved.circuit_breaker.iter().map(|breaker| ("spec.traffic".to_owned(), breaker));
+    let ports = resolved.port_policies.iter();
+    let ports =
+        ports.filter_map(|port| Some((format!("spec.traffic.ports[{}]", port.name), port.circuit_breaker.as_ref()?)));
+    general.chain(ports).filter_map(|(place, breaker)| {
+        Some((format!("{place}.circuitBreaker.outlierDetection"), breaker.outlier_detection.as_ref()?))
+    })
+}
+
+/// Answers 502, 503 and 504 count as 5xx, too, so a pod is ejected for those first.
+pub(super) fn shadowed_gateway_errors(subject: &Subject) -> Vec<Problem> {
+    let shadowed = |(path, detection): (String, &OutlierDetection)| {
+        let gateway = detection.consecutive_gateway_errors.filter(|errors| *errors > 0)?;
+        let all = detection.consecutive_5xx_errors.unwrap_or(DEFAULT_5XX);
+        let default = if detection.consecutive_5xx_errors.is_none() { " (the default)" } else { "" };
+        let message = format!(
+            "a pod is ejected after {all}{default} answers 5xx in a row, and 502, 503 and 504 are such: write less than \
+             that, or consecutive5xxErrors: 0 to count only these"
+        );
+        let ejects = detection.max_ejection_percent != Some(0);
+        (ejects && all > 0 && gateway >= all).then(|| Problem::new(format!("{path}.consecutiveGatewayErrors"), message))
+    };
+    outliers(subject).filter_map(shadowed).collect()
+}
+
+/// A try that is over time is tried again for few reasons only, and none of them is the mesh's default.
+pub(super) fn try_timeout_without_retry(subject: &Subject) -> Vec<Problem> {
+    let spec = &subject.microservice.spec;
+    if subject.resolved.provider != Provider::Istio {
+        return Vec::new();
+    }
+    let taken = |traffic: &&Traffic| inherits(subject, traffic, TIMED, |own| own.retries.is_none());
+    let general = spec.traffic.iter().filter(taken).filter_map(|traffic| traffic.retries.as_ref());
+    let general = general.map(|retries| ("spec.traffic".to_owned(), retries));
+    let ports = spec.traffic.iter().flat_map(|traffic| &traffic.ports);
+    let ports = ports.filter_map(|port| Some((format!("spec.traffic.ports[{}]", port.name), port.retries.as_ref()?)));
+    let routes = spec.routes.iter();
+    let routes = routes.filter_map(|route| Some((format!("spec.routes[{}]", route.name), route.retries.as_ref()?)));
+    let told = |(place, retries): (String, &Retries)| {
+        let after = retries.per_try_timeout.filter(|_| retries.attempts > 0)?;
+        let words = retries.retry_on.as_deref().unwrap_or_default();
+        let retried = words.split(',').any(|word| RETRIES_TIMEOUTS.contains(&word));
+        let message = format!(
+            "a try that takes longer than {after} is not tried again, and its request fails: retryOn has none of {}: add \
+             one if requests may be made twice, or remove perTryTimeout",
+            RETRIES_TIMEOUTS.join(", ")
+        );
+        (!retried).then(|| Problem::new(format!("{place}.retries.perTryTimeout"), message))
+    };
+    general.chain(ports).chain(routes).filter_map(told).collect()
+}
+
+/// What is said for all ports, and applied to none of them.
+pub(super) fn reaches_no_port(subject: &Subject) -> Vec<Problem> {
+    let carried = subject.microservice.spec.traffic.as_ref().filter(|_| subject.resolved.provider == Provider::Istio);
+    let Some(traffic) = carried else { return Vec::new() };
+    if subject.resolved.ports.is_empty() {
+        let set = traffic.timeout.is_some() || traffic.retries.is_some() || traffic.circuit_breaker.is_some();
+        let message = "a worker has no ports, so no requests come to it: remove it";
+        return if set { vec![Problem::new("spec.traffic", message)] } else { Vec::new() };
+    }
+    let per_try = traffic.retries.as_ref().and_then(|retries| retries.per_try_timeout);
+    let retries = |own: &PortTraffic| own.retries.is_none();
+    let timed = inherits(subject, traffic, TIMED, |own| own.timeout.is_none());
+    let retried = inherits(subject, traffic, RETRIED, retries);
+    let cut = !retried || inherits(subject, traffic, TIMED, retries);
+    let own = "GRPC ports have only one of their own";
+    [
+        ("timeout", traffic.timeout.is_some() && !timed, own),
+        ("retries", traffic.retries.is_some() && !retried, "TCP ports have no requests to retry"),
+        ("retries.perTryTimeout", per_try.is_some() && !cut, own),
+    ]
+    .into_iter()
+    .filter(|(_, idle, _)| *idle)
+    .map(|(setting, _, why)| {
+        let message = format!("no port takes it from here ({why}): give it in traffic.ports, or remove it");
+        Problem::new(format!("spec.traffic.{setting}"), message)
+    })
+    .collect()
+}
+
+/// Whether a port of one of these protocols takes the general setting: it has no settings of its own, or none of the kind.
+fn inherits(
+    subject: &Subject,
+    traffic: &Traffic,
+    protocols: &[Protocol],
+    lacks: impl Fn(&PortTraffic) -> bool,
+) -> bool {
+    let mut ports = subject.resolved.ports.iter().filter(|port| protocols.contains(&port.protocol));
+    let own = |name: &str| traffic.ports.iter().find(|own| own.name == name);
+    ports.any(|port| own(&port.name).is_none_or(&lacks))
 }
 
 fn too_few(detection: &OutlierDetection, versions: &[Version]) -> Option<String> {
