@@ -76,6 +76,14 @@ impl Validated {
         self.versions.iter().all(|version| version.replicas == 0)
     }
 
+    /// Whether anything is said of requests beside where they go.
+    pub fn has_policies(&self) -> bool {
+        let of_port = |policy: &PortPolicy| {
+            policy.timeout.is_some() || policy.retries.is_some() || policy.circuit_breaker.is_some()
+        };
+        self.circuit_breaker.is_some() || self.port_policies.iter().any(of_port)
+    }
+
     /// The version of that name.
     pub fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.name == name)

@@ -44,6 +44,24 @@ fn without_a_mesh_several_weights_select_all_and_a_version_of_weight_zero_has_no
 }
 
 #[test]
+fn without_a_mesh_it_is_told_that_policies_are_not_applied() {
+    let none =
+        |more: &str| two(100, 0).replace("replicas: 3,", &format!("replicas: 3, traffic: {{provider: None{more}}},"));
+    for (more, ignored) in [
+        ("", ""),
+        (", timeout: 3s", "; timeouts, retries and circuit breakers are not applied"),
+        (", ports: [{name: http, retries: {attempts: 0}}]", "; timeouts, retries and circuit breakers are not applied"),
+    ] {
+        let mut world = World::new(&none(more));
+        world.settle();
+        let (value, reason, message) = world.condition("RoutesReady");
+        assert_eq!((value.as_str(), reason.as_str()), ("True", "ProviderNone"));
+        assert_eq!(message, format!("the Service sends all requests to one version{ignored}"));
+        assert_eq!(world.condition("Ready").0, "True");
+    }
+}
+
+#[test]
 fn from_the_service_to_the_mesh_and_back_each_step_waits_for_the_one_before() {
     let none = two(100, 0).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},");
     let mut world = World::new(&none);

@@ -384,9 +384,7 @@ fn without_mesh(service: &Validated, rollout: &Rollout<'_>) -> RoutesState {
     } else {
         None
     };
-    RoutesState {
-        ready: problem.is_none(),
-        reason: reason::PROVIDER_NONE,
-        message: problem.unwrap_or("the Service sends all requests to one version").to_owned(),
-    }
+    let message = problem.unwrap_or("the Service sends all requests to one version");
+    let ignored = if service.has_policies() { "; timeouts, retries and circuit breakers are not applied" } else { "" };
+    RoutesState { ready: problem.is_none(), reason: reason::PROVIDER_NONE, message: format!("{message}{ignored}") }
 }
