@@ -93,6 +93,8 @@ pub struct AuditLog {
 }
 
 const POLL: Duration = Duration::from_millis(20);
+/// Longest line, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 impl AuditLog {
     /// The log in this file, such as one that was kept.
@@ -105,11 +107,16 @@ impl AuditLog {
         &self.path
     }
 
-    /// The log's present end.
+    /// The end of the last whole line at present.
     pub fn mark(&self) -> Result<AuditMark, AuditError> {
-        std::fs::metadata(&self.path)
-            .map(|metadata| AuditMark(metadata.len()))
-            .map_err(|source| self.unreadable(source))
+        let tail = |mut file: File| {
+            let start = file.seek(SeekFrom::End(0))?.saturating_sub(LONGEST);
+            file.seek(SeekFrom::Start(start))?;
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            Ok(start + whole(&text) as u64)
+        };
+        File::open(&self.path).and_then(tail).map(AuditMark).map_err(|source| self.unreadable(source))
     }
 
     /// The requests answered after `mark` that `wanted` says yes to.
@@ -162,14 +169,18 @@ impl AuditLog {
                 file.read_to_end(&mut text)
             })
             .map_err(|source| self.unreadable(source))?;
-        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        text.truncate(whole);
+        text.truncate(whole(&text));
         String::from_utf8(text).map_err(|error| self.unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
     fn unreadable(&self, source: io::Error) -> AuditError {
         AuditError::Read { path: self.path.clone(), source }
     }
+}
+
+/// Length of the whole lines.
+fn whole(text: &[u8]) -> usize {
+    text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)
 }
 
 #[derive(Deserialize)]
@@ -285,6 +296,18 @@ mod tests {
         file.write_all(format!("{rest}\n").as_bytes()).unwrap();
         assert_eq!(log.since(mark, |event| event.code == 403).unwrap().len(), 2);
         assert_eq!(log.since(AuditMark::START, AuditEvent::is_write).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_mark_is_between_lines_also_while_one_is_written() {
+        let (half, rest) = PATH.split_at(40);
+        let (mut file, log) = log(&format!("{PATCH}\n{half}"));
+        let mark = log.mark().unwrap();
+        file.write_all(format!("{rest}\n").as_bytes()).unwrap();
+        assert_eq!(log.since(mark, |_| true).unwrap().len(), 1);
+        assert_eq!(log.mark().unwrap(), AuditMark(file.as_file().metadata().unwrap().len()));
+        let (_file, empty) = super::tests::log("");
+        assert_eq!(empty.mark().unwrap(), AuditMark::START);
     }
 
     #[test]

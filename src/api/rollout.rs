@@ -63,7 +63,8 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_window: Option<RollbackWindow>,
     /// How long versions that get no requests any more go on running before they are scaled to 0. Default: they are
-    /// not scaled.
+    /// not scaled. Of a service with an `image`, how long the revision that served before is kept running, before it is
+    /// removed. Default: its `drain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_down_delay: Option<Duration>,
     /// Nothing of a rollout advances while this is true: no weight goes up, no step passes, pauses and the deadline stand

@@ -28,6 +28,7 @@ use crate::{
         configuration::{Source, Sources, contents},
         plan,
         rollout::orders,
+        times,
     },
     status::{self, Notice, Outcome, compute::Subject},
     telemetry::Metrics,
@@ -209,7 +210,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let service = context.caches.with_older_revisions(service, &old, now);
     let contents = contents(&identity, sources);
     let replies = context.desk.replies(&key);
-    let observed = Observed { contents, replies, ..context.caches.observe(&service, old.clone()) };
+    let observed =
+        Observed { contents, replies, ..context.caches.observe(&service, times::not_ahead(old.clone(), now)) };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
     let (applied, failed) =
         context.applier.apply((&identity, version.unwrap_or_default()), &planned.objects, &planned.removals).await;

@@ -17,10 +17,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 /// The same, of what stands elsewhere or is said in another way.
 const SAID_OTHERWISE: &[(&str, &str)] = &[
+    ("cookieName", "give cookie: {name, maxAge}"),
     ("canary", "what it has stands in spec.rollout itself"),
     ("maxUnavailable", "no pod is taken away before another one is ready"),
     ("stableService", "one Service is made for all versions"),
     ("canaryService", "one Service is made for all versions"),
+    ("consecutiveErrorLimit", "give it to the analysis, for all of its metrics"),
+    ("count", "give it to the analysis that is a step, for all of its metrics"),
+    ("failureLimit", "give it to the analysis, for all of its metrics"),
     ("successCondition", "give the metric min, max or baseline"),
     ("failureCondition", "give the metric min, max or baseline"),
     ("templates", "give metrics"),

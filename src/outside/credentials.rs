@@ -42,7 +42,7 @@ impl ClusterSecrets {
         let answer = answer.map_err(|_| failed("the API server gave no answer".to_owned()))?;
         let secret = answer.map_err(|error| match error {
             kube::Error::Api(status) if status.code == 403 => {
-                failed("the operator may not; list it in the chart's analysisProviders.secrets".to_owned())
+                failed("the operator may not: give it `get` on it (the chart's analysisProviders.secrets)".to_owned())
             }
             kube::Error::Api(status) if status.code == 404 => {
                 let namespace = self.api.namespace().unwrap_or_default();

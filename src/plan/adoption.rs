@@ -8,24 +8,45 @@ use super::{
     rollout::{Rollout, Standing},
 };
 
-/// The version that the Service is to select and that cannot take all requests yet. None when there is no Service to be
-/// taken over.
-pub fn awaited<'a>(observed: &Observed, rollout: &'a Rollout<'a>) -> Option<&'a Standing<'a>> {
-    let mut standings = rollout.standings.iter().filter(|_| observed.adopting);
-    standings.find(|it| rollout.weight(it.name) > 0 && !(it.complete && it.serving()))
+/// What a live Service waits for before it is taken over.
+enum Awaited<'a> {
+    /// Somebody else's VirtualService for the host, whose subsets may be of the pods that the Service then selects no more.
+    Route(&'a str),
+    /// The version that it is to select, which cannot take all requests yet.
+    Version(&'a Standing<'a>),
+}
+
+fn awaited<'a>(observed: &'a Observed, rollout: &'a Rollout<'a>) -> Option<Awaited<'a>> {
+    if !observed.adopting {
+        return None;
+    }
+    let incomplete = |it: &&Standing<'_>| rollout.weight(it.name) > 0 && !(it.complete && it.serving());
+    let version = || rollout.standings.iter().find(incomplete).map(Awaited::Version);
+    observed.route_conflicts.first().map(|route| Awaited::Route(route)).or_else(version)
+}
+
+/// Whether the Service stays as it is: it is to be taken over, and that would be too early.
+pub fn waits(observed: &Observed, rollout: &Rollout<'_>) -> bool {
+    awaited(observed, rollout).is_some()
 }
 
 /// What the Service waits for.
 pub fn hold(service: &Validated, observed: &Observed, rollout: &Rollout<'_>) -> Option<Hold> {
-    let version = awaited(observed, rollout)?;
-    let wanted = version.spec.map_or(version.replicas, |spec| spec.replicas);
-    Some(Hold {
-        reason: reason::ADOPTION_PENDING,
-        message: format!(
-            "the Service {} is taken over as soon as {} is complete ({} of {wanted} pods ready); until then it selects \
-             what it did",
-            service.identity.name, version.name, version.ready
+    let name = &service.identity.name;
+    let (what, severity) = match awaited(observed, rollout)? {
+        Awaited::Route(route) => (
+            format!(
+                "somebody else's VirtualService {route} no longer routes {}, as its subsets would select none of the new \
+                 pods: remove it",
+                service.identity.host()
+            ),
+            Severity::Stalled,
         ),
-        severity: Severity::Progressing,
-    })
+        Awaited::Version(version) => {
+            let wanted = version.spec.map_or(version.replicas, |spec| spec.replicas);
+            (format!("{} is complete ({} of {wanted} pods ready)", version.name, version.ready), Severity::Progressing)
+        }
+    };
+    let message = format!("the Service {name} is taken over as soon as {what}; until then it selects what it did");
+    Some(Hold { reason: reason::ADOPTION_PENDING, message, severity })
 }

@@ -14,6 +14,7 @@ pub mod resources;
 pub mod revisions;
 pub mod rollout;
 pub mod scaling;
+pub mod times;
 pub mod traffic;
 
 use jiff::{SignedDuration, Timestamp};
@@ -142,7 +143,7 @@ pub fn plan(
     let placement = traffic::provider::place(&stage, service, observed, &rollout, &around);
     let stage = placement.stage(stage);
     let mut placement = placement.beside(|kind| observed.foreign.contains_key(&(kind, service.identity.name.clone())));
-    placement.service &= adoption::awaited(observed, &rollout).is_none();
+    placement.service &= !adoption::waits(observed, &rollout);
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
     let idle = match stage {
         Stage::Worker => Idle::Stops,

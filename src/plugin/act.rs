@@ -111,8 +111,8 @@ pub async fn act(
         }
         Err(_) => {
             let message = format!(
-                "no answer within {}: the operator may not run, or not watch {}; what was asked stands until {}: \
-                 kubectl delete microserviceaction {name} --namespace {} takes it back",
+                "no answer within {}: the operator may not run, or not watch {}; what was asked stands until {}, unless \
+                 somebody who may deletes the microserviceaction {name} in {}",
                 args.timeout,
                 cluster.namespace,
                 made.spec.expires.map(|at| at.0.strftime("%H:%M:%S UTC").to_string()).unwrap_or_default(),

@@ -6,6 +6,8 @@ use crate::{
     running, two,
     world::{Pods, World},
 };
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use microservice_operator::{api::Verb, plan::object::Kind};
 
 #[test]
@@ -216,4 +218,21 @@ fn a_label_that_somebody_changes_takes_no_pods_from_a_version_that_was_removed()
         world.pass(600);
         assert_eq!((world.routed().as_str(), world.replicas("v1")), ("v1=100", 3), "{label}");
     }
+}
+
+#[test]
+fn times_that_a_wrong_clock_wrote_keep_nobody_from_standing_in() {
+    let mut world = World::new(&two(100, 0));
+    world.settle();
+    world.pass(600);
+    let hour = world.now.checked_add(SignedDuration::from_hours(1)).unwrap();
+    let status = world.microservice.status.as_mut().unwrap();
+    for memory in &mut status.traffic {
+        memory.subset_since = Some(MicroTime(hour));
+        memory.held_until = Some(MicroTime(hour));
+    }
+    world.pods.insert("v1".into(), Pods::Broken("Error"));
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.routed(), "v2=100");
 }

@@ -356,3 +356,19 @@ fn a_backlog_of_what_no_rollout_can_be_asked_is_refused_bit_by_bit() {
     assert_eq!(world.answers.len(), MAX_HANDLED);
     assert_eq!(world.answers[0].uid, "0", "the oldest come first");
 }
+
+#[test]
+fn a_retry_walks_the_steps_also_of_a_version_that_stands_in_for_all() {
+    let mut world = promoting();
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    world.pods.insert("v1".into(), Pods::Broken("Error"));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), "v2=100", "nothing else serves");
+    assert!(world.ask(Verb::Retry).is_ok());
+    assert_eq!(rollout(&world).state, RolloutState::Progressing);
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.pass(50);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+}

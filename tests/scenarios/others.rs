@@ -278,6 +278,33 @@ fn a_live_service_is_taken_over_when_pods_are_ready_and_the_mesh_follows_step_by
 }
 
 #[test]
+fn a_live_service_is_not_taken_over_under_routes_of_somebody_else() {
+    let routes = json!({"metadata": {}, "spec": {"hosts": [NAME], "http": [
+        {"route": [{"destination": {"host": NAME, "subset": "old"}}]},
+    ]}});
+    let mut world = World::new(&two(90, 10));
+    world.put_foreign(Kind::VirtualService, "before", routes);
+    world.put_foreign(Kind::Service, NAME, theirs(Value::Null, json!({"microservice-operator.dev/adopt": NAME})));
+    world.settle();
+    world.pass(60);
+    assert!(selects_theirs(&world), "the subsets of before are of pods that it would select no more");
+    let (_, reason, message) = world.condition("Ready");
+    assert_eq!(reason, "AdoptionPending");
+    assert_eq!(
+        message,
+        "the Service order-service is taken over as soon as somebody else's VirtualService shop/before no longer routes \
+         order-service.shop.svc.cluster.local, as its subsets would select none of the new pods: remove it; until then it \
+         selects what it did"
+    );
+    assert_eq!(world.condition("Stalled").0, "True");
+    world.remove(Kind::VirtualService, "before");
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    assert_eq!(world.condition("Ready").0, "True");
+}
+
+#[test]
 fn without_a_mesh_a_live_service_is_taken_over_when_the_largest_version_is_complete() {
     let mut world = with_live_service(&two(50, 50).replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
     world.pods.insert("v2".into(), Pods::Healthy);

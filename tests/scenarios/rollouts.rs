@@ -389,3 +389,25 @@ fn an_undone_rollout_says_that_it_is_on_its_way_back_until_it_is_there() {
     assert_eq!(world.routed(), "v1=100");
     assert!(world.condition("Ready").2.starts_with("rolled back: undone by mia"), "{}", world.condition("Ready").2);
 }
+
+#[test]
+fn weights_that_are_lowered_on_the_way_are_in_force_at_the_end() {
+    let steps = "{steps: [{weight: 50}, {pause: {}}]}";
+    let mut world = World::new(&service("v1=100 v2=0", steps));
+    world.settle();
+    world.pass(600);
+    world.edit(&service("v1=0 v2=100", steps));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.pods.insert("v1".into(), Pods::Ready(2));
+    world.settle();
+    world.edit(&service("v1=80 v2=20", "{steps: [{weight: 50}]}"));
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=50 v2=50", RolloutState::Progressing));
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=80 v2=20", RolloutState::Completed));
+}

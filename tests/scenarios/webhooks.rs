@@ -246,3 +246,35 @@ fn a_step_without_requests_is_no_traffic_yet() {
     assert_eq!((rollout(&world).step, rollout(&world).state), (1, RolloutState::Paused), "the first step has passed");
     assert_eq!((moments(&world).as_slice(), world.routed().as_str()), ([Moment::BeforeTraffic].as_slice(), "v1=100"));
 }
+
+#[test]
+fn pods_that_fail_while_a_webhook_is_asked_are_not_waited_for_without_end() {
+    let mut world = promoting("[BeforeTraffic]", |_| Err("no answer".to_owned()));
+    assert_eq!(moments(&world), [Moment::BeforeTraffic]);
+    world.pods.insert("v2".into(), Pods::Broken("OOMKilled"));
+    world.settle();
+    world.webhook = |_| Ok(Verdict::Passed);
+    world.pass(90);
+    assert_eq!(rollout(&world).state, RolloutState::Progressing);
+    world.pass(90);
+    assert_eq!(rollout(&world).state, RolloutState::Aborted, "{}", message(&world));
+}
+
+#[test]
+fn a_part_of_the_way_that_is_the_whole_is_the_promotion() {
+    let of = |weights: &str| {
+        let hook = "webhooks: [{webhook: tests, at: [BeforePromotion]}]";
+        service_of(weights, 3, &format!("{{steps: [{{weight: 10}}, {{pause: {{}}}}], {hook}}}"))
+    };
+    let mut world = World::new(&of("v1=100 v2=0"));
+    world.webhook = |_| Err("no answer".to_owned());
+    world.settle();
+    world.pass(600);
+    world.edit(&of("v1=99 v2=1"));
+    world.settle();
+    world.pass(30);
+    assert_eq!((moments(&world), world.routed()), (vec![Moment::BeforePromotion], "v1=100".to_owned()));
+    world.webhook = |_| Ok(Verdict::Passed);
+    world.pass(60);
+    assert_eq!(world.routed(), "v1=99 v2=1");
+}

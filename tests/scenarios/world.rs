@@ -23,6 +23,7 @@ use microservice_operator::{
         plan,
         resources::Stamp,
         rollout::orders::{Answer, Order},
+        times,
     },
     status::{self, Notice, Outcome, compute::Subject},
     validate::Identity,
@@ -221,7 +222,7 @@ impl World {
             }
             Ok(Accepted { spec, service, invalid }) => {
                 let service = self.caches.with_older_revisions(service, &old, self.now);
-                let mut observed = self.caches.observe(&service, old.clone());
+                let mut observed = self.caches.observe(&service, times::not_ahead(old.clone(), self.now));
                 observed.orders.clone_from(&self.orders);
                 observed.replies.clone_from(&self.replies);
                 observed.kept_revisions = self.caches.kept_revisions(&service, &self.orders);

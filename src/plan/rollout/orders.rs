@@ -147,7 +147,9 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             Ok("the weights go back at once".to_owned())
         }
         (Verb::Abort, Aborted) => Ok("it is aborted already".to_owned()),
-        (Verb::Retry, Aborted) if situation.arrived() => {
+        // Of one that was completed and undone, nothing was taken back yet.
+        (Verb::Retry, Aborted) if situation.arrived() && status.from.is_empty() => {
+            keep_what_serves(status);
             (status.state, status.message, status.back) = (Progressing, None, None);
             (status.step, status.step_since) = (situation.steps(), Some(time(situation.now)));
             status.progressed_at = Some(time(situation.now));
@@ -155,6 +157,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             Ok("the requested weights are still in force: they stay".to_owned())
         }
         (Verb::Retry, Aborted) => {
+            keep_what_serves(status);
             status.state = Progressing;
             status.message = None;
             status.promoted_fully = false;
@@ -169,6 +172,13 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         }
         (Verb::Undo, Completed) => undo(status, situation, &by),
         (verb, state) => Err(objection(verb, state).unwrap_or("it cannot be done now").to_owned()),
+    }
+}
+
+/// What an undo leads to may never have come up: what serves meanwhile is what the next one goes back to.
+fn keep_what_serves(status: &mut RolloutStatus) {
+    if !status.meanwhile.is_empty() {
+        status.stable = std::mem::take(&mut status.meanwhile);
     }
 }
 

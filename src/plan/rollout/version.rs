@@ -16,7 +16,8 @@ use super::{settle::Candidate, walk::Party};
 
 /// First hold-out after a loss; doubles with each further one.
 const HOLD_OUT: SignedDuration = SignedDuration::from_secs(30);
-const MAX_HOLD_OUT: SignedDuration = SignedDuration::from_mins(10);
+/// The longest that a version which lost its weight is held out.
+pub const MAX_HOLD_OUT: SignedDuration = SignedDuration::from_mins(10);
 /// Time without a fault after which a version is proven, and after which losses are forgotten.
 pub const CLEAN: SignedDuration = SignedDuration::from_mins(10);
 

@@ -257,6 +257,51 @@ fn back_to_a_revision_that_is_not_ready_the_abandoned_one_loses_its_weight_at_on
 }
 
 #[test]
+fn what_serves_meanwhile_is_gone_back_to_when_what_was_gone_back_to_never_came_up() {
+    let (mut world, names) = promoted_over(&["1", "2"], STEPS);
+    let [one, two] = names.as_slice() else { panic!("{names:?}") };
+    world.pods.insert(one.clone(), Pods::Broken("ImagePullBackOff"));
+    assert!(world.undo_to(one).is_ok());
+    world.pass(60);
+    assert_eq!(world.routed(), format!("{two}=100"));
+    let three = edit(&mut world, &service("3", STEPS));
+    world.settle();
+    world.pass(65);
+    assert_eq!(world.routed(), format!("{three}=50 {two}=50"));
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), format!("{two}=100"), "not what was aborted, until {one} starts");
+}
+
+#[test]
+fn a_revision_that_never_came_up_has_not_served() {
+    let more = STEPS.replace("{steps", "{rollbackWindow: {revisions: 3}, steps");
+    let (mut world, names) = promoted_over(&["1", "2"], &more);
+    let [one, two] = names.as_slice() else { panic!("{names:?}") };
+    let three = edit(&mut world, &service("3", &more));
+    world.settle();
+    world.pass(5);
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(edit(&mut world, &service("2", &more)), *two);
+    world.settle();
+    world.pass(600);
+    world.pods.insert(three.clone(), Pods::Broken("ImagePullBackOff"));
+    assert!(world.undo_to(&three).is_ok());
+    world.pass(60);
+    assert!(world.ask(Verb::Retry).is_ok());
+    world.pass(600);
+    let rollout = world.status().rollout.clone().unwrap();
+    assert_eq!((world.routed(), rollout.state), (format!("{two}=100"), RolloutState::Completed));
+    assert!(rollout.served.iter().all(|served| served.revision != three), "{:?}", rollout.served);
+    assert!(!rollout.previous.contains_key(&three), "nor is it gone back to: {:?}", rollout.previous);
+    assert_eq!(rollout.served.iter().filter(|served| served.revision == *one).count(), 1);
+    world.pods.insert(three.clone(), Pods::Healthy);
+    assert_eq!(edit(&mut world, &service("3", &more)), three);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{three}=5 {two}=95"), "with all steps");
+}
+
+#[test]
 fn a_revision_that_is_gone_is_named_with_the_way_back_to_it() {
     let (mut world, one, _) = promoting();
     world.ask(Verb::PromoteFull).unwrap();

@@ -4,17 +4,20 @@ mod verdict;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use serde_json::json;
 
 use crate::{
     api::{AnalysisRun, MeasurementResult, Metric, MetricRun, Protocol},
     plan::inquiry::{Asked, Calls, Inquiry, Measure, Question, Reply},
-    validate::{Analysis, Validated},
+    validate::{Analysis, Validated, digest::digest},
 };
 
 use super::version::time;
 
 use verdict::Verdict;
 
+/// Digits of the digest of what is asked.
+const ASKED_LENGTH: usize = 8;
 /// Characters of a query that the status keeps.
 const MAX_QUERY: usize = 2_048;
 /// Characters of a query that a message has.
@@ -122,8 +125,12 @@ impl Course<'_> {
                 let last = entry.map_or(self.since.0, |entry| entry.at.0.max(self.since.0));
                 let (Self { target, scope, .. }, began) = (self, run.since.0.as_microsecond());
                 let number = entry.map_or(0, |entry| entry.taken);
+                let baseline = metric.baseline.as_ref().and(self.baseline);
+                let asked = json!([metric.kind, metric.query, self.policy.provider, self.policy.interval, baseline]);
+                let asked = digest(&asked, ASKED_LENGTH);
                 Some(Due {
-                    id: format!("{target}/{scope}/{began}/{version}/{}/{number}", metric.name),
+                    // What is asked is a part of it, as an edit or a baseline that comes and goes make another question.
+                    id: format!("{target}/{scope}/{began}/{version}/{}/{number}/{asked}", metric.name),
                     metric: metric.clone(),
                     version: version.to_owned(),
                     at: last.checked_add(self.policy.interval.signed()).ok()?,

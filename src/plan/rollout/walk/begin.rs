@@ -45,6 +45,8 @@ impl Situation<'_> {
             target: target.clone(),
             progressed_at: Some(time(self.now)),
             began: Some(time(self.now)),
+            // What it begins with is measured before it gets more.
+            weights_since: self.has_more(&from, &stable).then(|| time(self.now)),
             from,
             stable,
             handled: handled.clone(),
@@ -56,7 +58,9 @@ impl Situation<'_> {
             return if there { completed() } else { started(current.clone(), current) };
         };
         let exists = |name: &String| self.party(name).is_some_and(|party| party.exists);
-        let stable = if old.stable.keys().all(exists) { old.stable.clone() } else { current.clone() };
+        // What somebody goes back to may never have come up: what serves meanwhile is what is gone back to then.
+        let before = if old.meanwhile.is_empty() { &old.stable } else { &old.meanwhile };
+        let stable = if before.keys().all(exists) { before.clone() } else { current.clone() };
         if old.target == target {
             if self.has_other_steps(old) {
                 // A person or a failure paused it, and no edit of the steps takes that back.
@@ -93,6 +97,14 @@ impl Situation<'_> {
         // A version that stands in for one that is not ready was given more without a rollout: the way is from there.
         let returns = old.state == RolloutState::Aborted || (!promoted && is_superseded());
         started(if returns { stable.clone() } else { current }, stable)
+    }
+
+    /// A version that is to be raised has some of that already.
+    fn has_more(&self, weights: &Weights, stable: &Weights) -> bool {
+        self.parties.iter().any(|party| {
+            let before = weight_of(stable, party.name);
+            party.requested > before && weight_of(weights, party.name) > before
+        })
     }
 
     /// It waited for a promotion as the step said, which the step says no more.

@@ -11,7 +11,7 @@ use crate::{
     observe::Weights,
     plan::{
         inquiry::{Call, Finding, Inquiry, Question, Verdict},
-        rollout::version::time,
+        rollout::{version::time, weight_of},
     },
     validate::{Step, digest::digest},
 };
@@ -78,7 +78,11 @@ impl Situation<'_> {
         }
         let done = self.policy.steps.iter().take(usize::try_from(status.step).unwrap_or_default());
         let first = !done.into_iter().any(gives_requests);
-        let last = matches!(self.step(status), None | Some(Step::Weight(100..)));
+        let last = match self.step(status) {
+            None => true,
+            Some(Step::Weight(percent)) => self.gives_all(status, *percent),
+            Some(_) => false,
+        };
         let moments = [(Moment::BeforeRollout, first), (Moment::BeforeTraffic, first), (Moment::BeforePromotion, last)];
         let come = moments.into_iter().filter(|(_, come)| *come).map(|(moment, _)| moment);
         let missing = |moment| {
@@ -87,6 +91,13 @@ impl Situation<'_> {
             calls.filter(|call| !passes(call)).collect::<Vec<_>>()
         };
         come.map(missing).find(|calls| !calls.is_empty()).unwrap_or_default()
+    }
+
+    /// Whether a step gives each version all that is requested for it: of little, a part of the way may be the whole.
+    fn gives_all(&self, status: &RolloutStatus, percent: i32) -> bool {
+        let (point, requested) = (self.point(status, percent), self.requested());
+        let mut rising = requested.iter().filter(|(name, asked)| **asked > weight_of(&status.from, name)).peekable();
+        percent >= 100 || (rising.peek().is_some() && rising.all(|(name, asked)| weight_of(&point, name) >= *asked))
     }
 
     /// The calls that hold the rollout and that nobody has answered yet.

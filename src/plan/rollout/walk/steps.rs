@@ -13,6 +13,10 @@ impl Situation<'_> {
     pub(super) fn advance(&self, status: &mut RolloutStatus) {
         if status.step_since.is_none() {
             if !self.ready_for_it(status) {
+                // Its pods were ready before, and something else was waited for.
+                if status.waits_for.take().is_some() {
+                    status.progressed_at = Some(time(self.now));
+                }
                 return;
             }
             self.enter(status);
@@ -44,8 +48,11 @@ impl Situation<'_> {
         if self.reached(status) {
             status.state = RolloutState::Completed;
             status.message = None;
-            status.previous = std::mem::take(&mut status.stable);
-            status.stable = self.requested();
+            let before = std::mem::replace(&mut status.stable, self.requested());
+            // What was undone and is in force again leaves what is gone back to as it was.
+            if before != status.stable {
+                status.previous = before;
+            }
             status.from.clear();
             status.promoted_fully = false;
             (status.step_since, status.progressed_at, status.weights_since) = (None, None, None);
@@ -98,12 +105,17 @@ impl Situation<'_> {
         }
     }
 
-    /// Every version that is being raised carries what the step gives it. What the others carry may differ while
-    /// one of them cannot serve: a sick stable version must not hold its successor up.
+    /// Every version that is being raised carries what the step gives it, and no more if it began with more than is
+    /// requested. What the others carry may differ while one of them cannot serve: a sick stable version must not hold its
+    /// successor up.
     pub(super) fn reached(&self, status: &RolloutStatus) -> bool {
         let aims = self.aims(status);
         let current = self.current();
-        self.raised(status).all(|party| weight_of(&current, party.name) >= weight_of(&aims, party.name))
+        self.raised(status).all(|party| {
+            let (now, aim) = (weight_of(&current, party.name), weight_of(&aims, party.name));
+            let lowered = weight_of(&status.from, party.name) > party.requested;
+            now >= aim && (now <= aim || !lowered)
+        })
     }
 
     pub(in super::super) fn steps(&self) -> i32 {

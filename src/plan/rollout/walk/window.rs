@@ -29,7 +29,9 @@ impl Situation<'_> {
     /// The revisions that served before those which do now, the latest first.
     pub(super) fn served(&self, stable: &Weights) -> Vec<Served> {
         let Some(old) = self.old.filter(|_| self.policy.rollback_window.is_some()) else { return Vec::new() };
-        let replaced = old.stable.keys().filter(|name| !stable.contains_key(*name));
+        // What somebody went back to and never came up has not served.
+        let came_up = old.meanwhile.is_empty();
+        let replaced = old.stable.keys().filter(|name| came_up && !stable.contains_key(*name));
         let replaced = replaced.map(|name| Served { revision: name.clone(), until: time(self.now) });
         let mut served: Vec<Served> = replaced.collect();
         let new: Vec<String> = served.iter().map(|it| it.revision.clone()).collect();
