@@ -8,7 +8,7 @@ use crate::{
         configuration::{self, Sources, with_copies},
         revisions::Kept,
     },
-    validate::{Invalid, Validated, references::Reference, validate},
+    validate::{Invalid, Validated, references::Reference, resolve::resolve, validate},
 };
 
 /// The spec to enforce.
@@ -32,7 +32,7 @@ pub fn accept(
     match validate(newest, provider) {
         Ok(service) => Ok(Accepted { spec: newest.spec.clone(), service, invalid: None }),
         Err(invalid) => last()
-            .and_then(|last| older(newest, provider, last))
+            .map(|last| older(newest, provider, last))
             .map_or(Err(invalid.clone()), |(spec, service)| Ok(Accepted { spec, service, invalid: Some(invalid) })),
     }
 }
@@ -59,19 +59,20 @@ pub fn settle(
         Ok(service) => return Ok(Accepted { spec, service, invalid }),
         Err(missing) => missing,
     };
-    let Some((spec, mut service)) = last.and_then(|last| older(newest, provider, last)) else { return Err(missing) };
+    let Some((spec, mut service)) = last.map(|last| older(newest, provider, last)) else { return Err(missing) };
     if let Some(version) = service.versions.first_mut().filter(|_| !copies.is_empty()) {
         *version = with_copies(version.clone(), copies, &service.identity);
     }
     Ok(Accepted { spec, service, invalid: Some(invalid.unwrap_or(missing)) })
 }
 
-/// The last accepted spec, if it still is one.
-fn older(newest: &Microservice, provider: Provider, last: Kept) -> Option<(MicroserviceSpec, Validated)> {
+/// The last accepted spec. What was accepted once is, also when this operator would refuse it: its pods run, and have to be
+/// looked after.
+fn older(newest: &Microservice, provider: Provider, last: Kept) -> (MicroserviceSpec, Validated) {
     let status = newest.status.clone().unwrap_or_default();
     let spec = recover(last.spec, newest.spec.replicas, &status);
-    let service = validate(&Microservice { spec: spec.clone(), ..newest.clone() }, provider).ok()?;
-    Some((spec, service))
+    let service = resolve(&Microservice { spec: spec.clone(), ..newest.clone() }, provider);
+    (spec, service)
 }
 
 /// Puts back what a revision leaves out: the weights as they were last requested, and the size as it is now, which an

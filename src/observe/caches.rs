@@ -308,8 +308,7 @@ impl Caches {
     fn route_conflicts(&self, identity: &Identity) -> Vec<String> {
         let Some(cache) = self.of(Kind::VirtualService) else { return Vec::new() };
         let others = cache.find(&host_term(&identity.host())).into_iter();
-        let foreign = |child: &Child| !belongs(child, identity) && !is_offered(child, identity);
-        others.filter(|(_, child)| foreign(child)).map(|(key, _)| key.to_string()).collect()
+        others.filter(|(_, child)| !belongs(child, identity)).map(|(key, _)| key.to_string()).collect()
     }
 
     fn dependency(&self, dependency: &Dependency) -> DependencyState {

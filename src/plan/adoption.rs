@@ -1,7 +1,11 @@
 //! Taking over a live Service. Its clients must not notice: it goes on selecting what it did until the version that it is
 //! to select is complete. Pure.
 
-use crate::{api::conditions::reason, observe::Observed, validate::Validated};
+use crate::{
+    api::{Provider, conditions::reason},
+    observe::Observed,
+    validate::Validated,
+};
 
 use super::{
     holds::{Hold, Severity},
@@ -16,24 +20,28 @@ enum Awaited<'a> {
     Version(&'a Standing<'a>),
 }
 
-fn awaited<'a>(observed: &'a Observed, rollout: &'a Rollout<'a>) -> Option<Awaited<'a>> {
+fn awaited<'a>(service: &Validated, observed: &'a Observed, rollout: &'a Rollout<'a>) -> Option<Awaited<'a>> {
     if !observed.adopting {
         return None;
     }
     let incomplete = |it: &&Standing<'_>| rollout.weight(it.name) > 0 && !(it.complete && it.serving());
     let version = || rollout.standings.iter().find(incomplete).map(Awaited::Version);
-    observed.route_conflicts.first().map(|route| Awaited::Route(route)).or_else(version)
+    // One that is handed over, too, becomes ours.
+    let own = format!("{}/{}", service.identity.namespace, service.identity.name);
+    let becomes_ours = |route: &&String| service.provider == Provider::Istio && **route == own;
+    let other = observed.route_conflicts.iter().find(|route| !becomes_ours(route));
+    other.map(|route| Awaited::Route(route)).or_else(version)
 }
 
 /// Whether the Service stays as it is: it is to be taken over, and that would be too early.
-pub fn waits(observed: &Observed, rollout: &Rollout<'_>) -> bool {
-    awaited(observed, rollout).is_some()
+pub fn waits(service: &Validated, observed: &Observed, rollout: &Rollout<'_>) -> bool {
+    awaited(service, observed, rollout).is_some()
 }
 
 /// What the Service waits for.
 pub fn hold(service: &Validated, observed: &Observed, rollout: &Rollout<'_>) -> Option<Hold> {
     let name = &service.identity.name;
-    let (what, severity) = match awaited(observed, rollout)? {
+    let (what, severity) = match awaited(service, observed, rollout)? {
         Awaited::Route(route) => (
             format!(
                 "somebody else's VirtualService {route} no longer routes {}, as its subsets would select none of the new \

@@ -143,7 +143,7 @@ pub fn plan(
     let placement = traffic::provider::place(&stage, service, observed, &rollout, &around);
     let stage = placement.stage(stage);
     let mut placement = placement.beside(|kind| observed.foreign.contains_key(&(kind, service.identity.name.clone())));
-    placement.service &= !adoption::waits(observed, &rollout);
+    placement.service &= !adoption::waits(service, observed, &rollout);
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
     let idle = match stage {
         Stage::Worker => Idle::Stops,

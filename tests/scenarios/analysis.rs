@@ -285,23 +285,3 @@ fn a_pause_that_becomes_an_analysis_is_measured() {
     world.pass(60);
     assert_eq!(world.routed(), "v1=50 v2=50");
 }
-
-#[test]
-fn edited_steps_give_nothing_more_that_was_not_measured() {
-    let mut world = promoting(&policy(SUCCESS), |_| of(99.9));
-    world.pass(30);
-    assert_eq!(world.routed(), "v1=50 v2=50");
-    world.provider = |_| Err("no answer".to_owned());
-    world.pass(60);
-    let others = policy(SUCCESS).replace("{weight: 50}", "{weight: 80}, {pause: {}}");
-    for rollout in [others.clone(), others.replace("80", "90")] {
-        world.edit(&service((0, 100), &rollout));
-        world.settle();
-        world.pass(3_600);
-        assert_eq!(world.routed(), "v1=50 v2=50", "{rollout}");
-    }
-    world.provider = |_| of(99.9);
-    assert!(world.ask(Verb::Promote).is_ok());
-    world.pass(600);
-    assert_ne!(world.routed(), "v1=50 v2=50", "{}", message(&world));
-}

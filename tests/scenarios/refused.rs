@@ -4,7 +4,7 @@ use microservice_operator::plan::object::Kind;
 
 use crate::{
     one, running, two,
-    world::{Pods, World},
+    world::{Pods, World, spec},
 };
 
 fn three(v1: i32, v2: i32, v3: i32) -> String {
@@ -133,4 +133,25 @@ fn what_has_drained_goes_though_something_else_is_refused() {
         assert_eq!(reason(&world, "Stalled"), is("True", "ApplyFailed"), "{kind:?}");
         assert!(!world.has(Kind::Deployment, "order-service-v2"), "{kind:?}");
     }
+}
+
+#[test]
+fn what_an_earlier_operator_accepted_is_looked_after_when_this_one_refuses_it() {
+    let mut world = World::new(&two(90, 10));
+    world.settle();
+    world.pass(600);
+    let refused = two(90, 10).replace("versions:", "mounts: [{volume: none, path: /a}], versions:");
+    let kept = serde_json::to_value(spec(&refused)).unwrap();
+    let name = world.status().accepted_revision.clone().unwrap();
+    world.meddle(Kind::ControllerRevision, &name, |revision| {
+        revision["data"]["mounts"] = kept["mounts"].clone();
+        true
+    });
+    world.edit(&refused);
+    world.settle();
+    assert_eq!(world.condition("Stalled").0, "True");
+    world.pods.insert("v1".into(), Pods::Broken("Error"));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v2=100");
 }

@@ -411,3 +411,21 @@ fn weights_that_are_lowered_on_the_way_are_in_force_at_the_end() {
     world.pass(60);
     assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=80 v2=20", RolloutState::Completed));
 }
+
+#[test]
+fn a_version_that_is_lowered_waits_for_no_sick_one_on_its_way_out() {
+    let steps = "{steps: [{weight: 50}, {pause: {}}]}";
+    let mut world = World::new(&service("v1=100 v2=0 v3=0", steps));
+    world.settle();
+    world.pass(600);
+    world.edit(&service("v1=0 v2=100 v3=0", steps));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.edit(&service("v1=0 v2=20 v3=80", "{steps: [{weight: 5}, {weight: 50}]}"));
+    world.settle();
+    world.pods.insert("v1".into(), Pods::Broken("Error"));
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v2=20 v3=80", RolloutState::Completed));
+}

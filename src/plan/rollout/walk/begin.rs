@@ -45,8 +45,6 @@ impl Situation<'_> {
             target: target.clone(),
             progressed_at: Some(time(self.now)),
             began: Some(time(self.now)),
-            // What it begins with is measured before it gets more.
-            weights_since: self.has_more(&from, &stable).then(|| time(self.now)),
             from,
             stable,
             handled: handled.clone(),
@@ -73,7 +71,7 @@ impl Situation<'_> {
             return if self.waits_no_more(&status) { self.released(status) } else { status };
         }
         if current == requested {
-            let previous = if old.state == RolloutState::Completed { &old.previous } else { &old.stable };
+            let previous = if old.state == RolloutState::Completed { &old.previous } else { before };
             // What serves already is nothing to go back to.
             let previous = Some(previous).filter(|before| **before != requested).cloned().unwrap_or_default();
             return RolloutStatus { previous, ..completed() };
@@ -97,14 +95,6 @@ impl Situation<'_> {
         // A version that stands in for one that is not ready was given more without a rollout: the way is from there.
         let returns = old.state == RolloutState::Aborted || (!promoted && is_superseded());
         started(if returns { stable.clone() } else { current }, stable)
-    }
-
-    /// A version that is to be raised has some of that already.
-    fn has_more(&self, weights: &Weights, stable: &Weights) -> bool {
-        self.parties.iter().any(|party| {
-            let before = weight_of(stable, party.name);
-            party.requested > before && weight_of(weights, party.name) > before
-        })
     }
 
     /// It waited for a promotion as the step said, which the step says no more.

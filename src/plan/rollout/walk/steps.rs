@@ -105,15 +105,15 @@ impl Situation<'_> {
         }
     }
 
-    /// Every version that is being raised carries what the step gives it, and no more if it began with more than is
+    /// Every version that is being raised carries what the step gives it, and at the end no more if it began with more than is
     /// requested. What the others carry may differ while one of them cannot serve: a sick stable version must not hold its
     /// successor up.
     pub(super) fn reached(&self, status: &RolloutStatus) -> bool {
         let aims = self.aims(status);
-        let current = self.current();
+        let (current, last) = (self.current(), self.step(status).is_none());
         self.raised(status).all(|party| {
             let (now, aim) = (weight_of(&current, party.name), weight_of(&aims, party.name));
-            let lowered = weight_of(&status.from, party.name) > party.requested;
+            let lowered = last && weight_of(&status.from, party.name) > party.requested;
             now >= aim && (now <= aim || !lowered)
         })
     }
