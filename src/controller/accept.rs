@@ -54,8 +54,9 @@ pub fn settle(
         return Ok(Accepted { spec, service, invalid });
     }
     let copies = last.as_ref().map(|last| last.copies.clone()).unwrap_or_default();
-    let status = newest.status.clone().unwrap_or_default();
-    let missing = match configuration::settle(service, needed, sources, &copies, &status) {
+    let none = MicroserviceStatus::default();
+    let status = newest.status.as_ref().unwrap_or(&none);
+    let missing = match configuration::settle(service, needed, sources, &copies, status) {
         Ok(service) => return Ok(Accepted { spec, service, invalid }),
         Err(missing) => missing,
     };

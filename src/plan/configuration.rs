@@ -142,9 +142,13 @@ fn in_turn(
     status: &MicroserviceStatus,
     identity: &Identity,
 ) -> (Version, Option<Behind>) {
-    let [wanted, standing] = [copies, last].map(|copies| with_copies(newest.clone(), copies.clone(), identity));
+    let wanted = with_copies(newest.clone(), copies.clone(), identity);
+    if is_known(status, &wanted.name) {
+        return (wanted, None);
+    }
+    let standing = with_copies(newest.clone(), last.clone(), identity);
     let leaving = leaving(status, &standing.name);
-    if leaving < MOST_LEAVING || !is_known(status, &standing.name) || is_known(status, &wanted.name) {
+    if leaving < MOST_LEAVING || !is_known(status, &standing.name) {
         return (wanted, None);
     }
     let changed: Vec<_> = copies.iter().filter(|(of, copy)| last.get(*of) != Some(copy)).map(|(of, _)| &**of).collect();

@@ -30,7 +30,7 @@ use super::fence::Fence;
 use sightings::{Sightings, holder};
 
 /// How long a lease is good for without being renewed.
-pub const DURATION: Duration = Duration::from_secs(15);
+const DURATION: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 const RENEWAL: Duration = Duration::from_secs(7);
 /// How long until a renewal that failed is tried again, and how long each request for it may take: there is time for two that hang.
@@ -180,12 +180,10 @@ impl Candidate {
             return None;
         }
         let now = Instant::now();
-        let free = |shard: &Shard| {
-            let name = self.election.lease_of(*shard);
-            // One that is its own already was taken by a write whose answer was lost.
-            let lost = |lease: &Lease| holder(lease) != Some(&self.election.identity);
-            !leases.iter().any(|lease| lease.name_any() == name && lost(lease) && self.sightings.is_held(lease, now))
-        };
+        // One that is its own already was taken by a write whose answer was lost.
+        let of_others =
+            |lease: &Lease| holder(lease) != Some(&self.election.identity) && self.sightings.is_held(lease, now);
+        let free = |shard: &Shard| !self.election.find(leases, *shard).is_some_and(of_others);
         self.election.in_turn().find(free)
     }
 
@@ -202,7 +200,7 @@ impl Candidate {
     /// that divide the namespaces otherwise.
     async fn takes(&mut self, leases: &[Lease], shard: Shard) -> Result<bool, LeaseError> {
         let asked = Instant::now();
-        self.own = self.claim(leases, shard).await?;
+        self.own = self.claim(self.election.find(leases, shard), shard).await?;
         if self.own.is_none() {
             return Ok(false);
         }
@@ -229,25 +227,24 @@ impl Candidate {
 
     async fn renew(&mut self, shard: Shard) -> Result<Renewal, LeaseError> {
         let asked = Instant::now();
-        let before: Vec<Lease> = self.own.iter().cloned().collect();
-        if let Some(written) = in_time(self.claim(&before, shard)).await? {
+        if let Some(written) = in_time(self.claim(self.own.as_ref(), shard)).await? {
             (self.own, self.renewed) = (Some(written), asked);
             let extended = self.fence.extends(asked + DURATION);
             return Ok(if extended { Renewal::Renewed } else { Renewal::Lost(Lost::Ended) });
         }
-        let name = self.election.lease_of(shard);
-        self.own = in_time(self.look()).await?.into_iter().find(|lease| lease.name_any() == name);
+        let leases = in_time(self.look()).await?;
+        self.own = self.election.find(&leases, shard).cloned();
         let lost = self.own.as_ref().is_some_and(|lease| holder(lease) != Some(&self.election.identity));
         Ok(if lost { Renewal::Lost(Lost::Taken) } else { Renewal::Again })
     }
 
-    /// Writes this process into the lease as it was read, and answers how it is then, if it still was so.
-    async fn claim(&self, leases: &[Lease], shard: Shard) -> Result<Option<Lease>, LeaseError> {
-        let (name, now) = (self.election.lease_of(shard), self.clock.now());
-        match leases.iter().find(|lease| lease.name_any() == name) {
-            Some(lease) => self.write(lease, self.election.term(Some(lease), now)).await,
+    /// Writes this process into the lease of a shard as it was read, and answers how it is then, if it still was so.
+    async fn claim(&self, lease: Option<&Lease>, shard: Shard) -> Result<Option<Lease>, LeaseError> {
+        let term = self.election.term(lease, self.clock.now());
+        match lease {
+            Some(lease) => self.write(lease, term).await,
             None => {
-                let lease = json!({"metadata": {"name": name}, "spec": self.election.term(None, now)});
+                let lease = json!({"metadata": {"name": self.election.lease_of(shard)}, "spec": term});
                 let lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
                 let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
                 unless(&[409], self.api.create(&params, &lease).await)
@@ -282,6 +279,12 @@ impl Election {
             (_, 1) => self.name.clone(),
             (number, of) => format!("{}-{number}-of-{of}", self.name),
         }
+    }
+
+    /// A shard's lease among others.
+    fn find<'a>(&self, leases: &'a [Lease], shard: Shard) -> Option<&'a Lease> {
+        let name = self.lease_of(shard);
+        leases.iter().find(|lease| lease.name_any() == name)
     }
 
     /// How many shards there are by the name of a lease; None for leases of others.

@@ -390,16 +390,22 @@ fn an_undone_rollout_says_that_it_is_on_its_way_back_until_it_is_there() {
     assert!(world.condition("Ready").2.starts_with("rolled back: undone by mia"), "{}", world.condition("Ready").2);
 }
 
-#[test]
-fn weights_that_are_lowered_on_the_way_are_in_force_at_the_end() {
+/// A service that pauses half the way from some weights to others.
+fn halfway(from: &str, to: &str) -> World {
     let steps = "{steps: [{weight: 50}, {pause: {}}]}";
-    let mut world = World::new(&service("v1=100 v2=0", steps));
+    let mut world = World::new(&service(from, steps));
     world.settle();
     world.pass(600);
-    world.edit(&service("v1=0 v2=100", steps));
+    world.edit(&service(to, steps));
     world.settle();
     world.pass(5);
     assert_eq!(world.routed(), "v1=50 v2=50");
+    world
+}
+
+#[test]
+fn weights_that_are_lowered_on_the_way_are_in_force_at_the_end() {
+    let mut world = halfway("v1=100 v2=0", "v1=0 v2=100");
     world.pods.insert("v1".into(), Pods::Ready(2));
     world.settle();
     world.edit(&service("v1=80 v2=20", "{steps: [{weight: 50}]}"));
@@ -414,14 +420,7 @@ fn weights_that_are_lowered_on_the_way_are_in_force_at_the_end() {
 
 #[test]
 fn a_version_that_is_lowered_waits_for_no_sick_one_on_its_way_out() {
-    let steps = "{steps: [{weight: 50}, {pause: {}}]}";
-    let mut world = World::new(&service("v1=100 v2=0 v3=0", steps));
-    world.settle();
-    world.pass(600);
-    world.edit(&service("v1=0 v2=100 v3=0", steps));
-    world.settle();
-    world.pass(5);
-    assert_eq!(world.routed(), "v1=50 v2=50");
+    let mut world = halfway("v1=100 v2=0 v3=0", "v1=0 v2=100 v3=0");
     world.edit(&service("v1=0 v2=20 v3=80", "{steps: [{weight: 5}, {weight: 50}]}"));
     world.settle();
     world.pods.insert("v1".into(), Pods::Broken("Error"));

@@ -124,13 +124,18 @@ async fn an_event_that_is_refused_or_not_answered_is_lost_and_the_next_one_told(
     counted(&metrics, "error", 3).await;
 }
 
-#[tokio::test]
-async fn a_slow_webhook_holds_nobody_up_and_what_is_too_much_is_dropped() {
-    let server = Server::start(|asked| match message(asked).as_str() {
+/// Answers at once to `other` alone.
+async fn hanging() -> Server {
+    Server::start(|asked| match message(asked).as_str() {
         "other" => Told::ok(""),
         _ => Told { after: Duration::from_secs(60), ..Told::ok("") },
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn a_slow_webhook_holds_nobody_up_and_what_is_too_much_is_dropped() {
+    let server = hanging().await;
     let (herald, metrics) = herald(at(&server)).await;
     for number in 0..40 {
         herald.tell(&shop("web"), vec![event(&number.to_string())]);
@@ -142,11 +147,7 @@ async fn a_slow_webhook_holds_nobody_up_and_what_is_too_much_is_dropped() {
 
 #[tokio::test]
 async fn a_webhook_that_hangs_keeps_no_other_waiting() {
-    let server = Server::start(|asked| match message(asked).as_str() {
-        "other" => Told::ok(""),
-        _ => Told { after: Duration::from_secs(60), ..Told::ok("") },
-    })
-    .await;
+    let server = hanging().await;
     let (herald, metrics) = herald(at(&server)).await;
     for number in 0..40 {
         herald.tell(&shop(&format!("web-{number}")), vec![event("slow")]);
