@@ -2,6 +2,7 @@
 
 use microservice_operator::{
     api::{RolloutState, Verb},
+    observe::Weights,
     plan::object::Kind,
 };
 
@@ -270,6 +271,29 @@ fn what_serves_meanwhile_is_gone_back_to_when_what_was_gone_back_to_never_came_u
     assert_eq!(world.routed(), format!("{three}=50 {two}=50"));
     assert!(world.ask(Verb::Abort).is_ok());
     assert_eq!(world.routed(), format!("{two}=100"), "not what was aborted, until {one} starts");
+}
+
+/// As with an undo: to the one before at once, or to one of the window.
+#[test]
+fn what_serves_meanwhile_is_gone_back_to_when_what_the_spec_went_back_to_never_came_up() {
+    let more = STEPS.replace("{steps", "{rollbackWindow: {revisions: 3}, steps");
+    for policy in [STEPS, &more] {
+        let (mut world, names) = promoted_over(&["1", "2"], policy);
+        let [one, two] = names.as_slice() else { panic!("{names:?}") };
+        world.pods.insert(one.clone(), Pods::Broken("ImagePullBackOff"));
+        assert_eq!(edit(&mut world, &service("1", policy)), *one);
+        world.settle();
+        world.pass(60);
+        assert_eq!(world.routed(), format!("{two}=100"));
+        let three = edit(&mut world, &service("3", policy));
+        world.settle();
+        world.pass(65);
+        assert_eq!(world.routed(), format!("{three}=50 {two}=50"));
+        assert!(world.ask(Verb::Abort).is_ok());
+        assert_eq!(world.routed(), format!("{two}=100"), "not what was aborted, until {one} starts");
+        let rollout = world.status().rollout.clone().unwrap();
+        assert_eq!(rollout.stable, Weights::from([(two.clone(), 100)]), "and for good");
+    }
 }
 
 #[test]

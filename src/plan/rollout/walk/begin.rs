@@ -79,8 +79,11 @@ impl Situation<'_> {
         let promoted = old.state == RolloutState::Completed;
         let back = promoted && self.returns && requested == old.previous && requested.keys().all(exists);
         let known = self.in_window(&requested);
-        if back || stable == requested || (known && promoted) {
+        if stable == requested {
             return completed();
+        }
+        if back || (known && promoted) {
+            return RolloutStatus { meanwhile: stable, ..completed() };
         }
         // What was on its way gives back what it has, and does not wait for the one that is known to be good.
         if known {

@@ -174,7 +174,7 @@ impl Situation<'_> {
             self.advance(status);
         }
         let back = status.stable.keys().any(|name| self.party(name).is_some_and(|party| party.admitted));
-        if status.state != RolloutState::Aborted || back {
+        if status.state.is_under_way() || back {
             status.meanwhile.clear();
         }
         self.go_back(status);
