@@ -33,7 +33,7 @@ pub struct MicroserviceActionSpec {
     pub microservice: String,
     /// What is asked: Promote (go on from a pause), PromoteFull (skip all steps), Pause, Abort, Retry or Undo.
     pub verb: Verb,
-    /// uid of the Microservice that is meant. Default: whichever has the name.
+    /// uid of the Microservice that is meant. Default: whichever has the name; the action is refused when that is younger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub uid: Option<String>,

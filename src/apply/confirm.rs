@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn identity() -> Identity {
-        Identity { namespace: "shop".into(), name: "a".into(), uid: "1".into(), generation: 3 }
+        Identity { namespace: "shop".into(), name: "a".into(), uid: "1".into(), generation: 3, ..Identity::default() }
     }
 
     #[tokio::test]

@@ -96,8 +96,9 @@ impl ActionView {
             let MicroserviceActionSpec { microservice: _, verb, uid: _, target, step, revision, expires, actor } =
                 action.spec.clone();
             let expires = expires.map(|time| time.0);
+            let created = action.metadata.creation_timestamp.as_ref().map(|time| time.0);
             let actor = actor.map(|actor| printable(&actor).into_owned());
-            Order { uid: uid.clone(), name: action.name_any(), verb, target, step, revision, expires, actor }
+            Order { uid: uid.clone(), name: action.name_any(), verb, target, step, revision, created, expires, actor }
         };
         let namespace = object.namespace().unwrap_or_default();
         Self {

@@ -256,8 +256,13 @@ mod tests {
             rollout: Some(RolloutStatus { target: "abc".to_owned(), step: 2, ..RolloutStatus::default() }),
             ..MicroserviceStatus::default()
         };
-        let identity =
-            Identity { name: "web".to_owned(), namespace: "shop".to_owned(), uid: "uid-1".to_owned(), generation: 1 };
+        let identity = Identity {
+            name: "web".to_owned(),
+            namespace: "shop".to_owned(),
+            uid: "uid-1".to_owned(),
+            generation: 1,
+            created: None,
+        };
         let notice = Notice { warning: false, reason: "RolloutStarted", note: "the weights travel".to_owned() };
         let told = |second: i64| calls(&notice, &hooks, &identity, &status, Timestamp::from_second(second).unwrap());
         let [call] = <[Call; 1]>::try_from(told(1)).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Probe;
 
 use crate::api::{
@@ -19,6 +20,8 @@ pub struct Identity {
     /// Empty when there is no cluster, as in `render`.
     pub uid: String,
     pub generation: i64,
+    /// When it was made, in whole seconds; None when there is no cluster.
+    pub created: Option<Timestamp>,
 }
 
 impl Identity {

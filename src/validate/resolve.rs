@@ -39,6 +39,7 @@ pub fn resolve(microservice: &Microservice, provider: Provider) -> Validated {
         namespace: meta.namespace.clone().unwrap_or_else(|| "default".to_owned()),
         uid: meta.uid.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
+        created: meta.creation_timestamp.as_ref().map(|time| time.0),
     };
     let traffic = spec.traffic.clone().unwrap_or_default();
     let dependencies = dependencies(spec, &identity.namespace);

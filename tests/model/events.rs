@@ -157,6 +157,7 @@ impl State {
             target: rollout.map(|rollout| rollout.target.clone()),
             step: rollout.map(|rollout| rollout.step),
             revision: None,
+            created: None,
             expires: None,
             actor: None,
         });

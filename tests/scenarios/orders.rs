@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use crate::{
     read::{rollout, told},
     rollouts::{STEPS, promoting, running, service, waiting_in_a_step},
@@ -165,6 +168,7 @@ fn orders_are_about_what_their_author_saw() {
         target: target.map(str::to_owned),
         step,
         revision: None,
+        created: None,
         expires: None,
         actor: None,
     };
@@ -174,12 +178,17 @@ fn orders_are_about_what_their_author_saw() {
     assert_eq!(refused, "the rollout was at step 3 and is now at step 1: look again");
     let expired = Order { expires: Some(world.now), ..order("c", None, None) };
     assert_eq!(world.order(expired).unwrap_err(), "it expired before it was seen");
+    world.microservice.metadata.creation_timestamp = Some(Time(world.now));
+    let before = world.now.checked_sub(SignedDuration::from_secs(1)).unwrap();
+    let earlier = Order { created: Some(before), ..order("earlier", None, None) };
+    let refused = world.order(earlier).unwrap_err();
+    assert_eq!(refused, "it is older than the Microservice, and may mean an earlier one of that name: ask again");
     assert_eq!(world.routed(), "v1=95 v2=5");
     let handled = |world: &World| rollout(world).handled.iter().map(|it| it.uid.clone()).collect::<Vec<_>>();
-    assert_eq!(handled(&world), ["a", "b", "c"]);
+    assert_eq!(handled(&world), ["a", "b", "c", "earlier"]);
     world.orders.clear();
     assert!(!world.reconcile(), "forgetting is no reason to write");
-    assert!(world.order(order("d", None, None)).is_ok());
+    assert!(world.order(Order { created: Some(world.now), ..order("d", None, None) }).is_ok());
     assert_eq!(handled(&world), ["d"], "what is gone need not be remembered");
 }
 

@@ -122,6 +122,7 @@ impl World {
             target: rollout.as_ref().map(|rollout| rollout.target.clone()),
             step: rollout.as_ref().map(|rollout| rollout.step),
             revision: None,
+            created: None,
             expires: None,
             actor: Some("mia".into()),
         }
@@ -136,6 +137,7 @@ impl World {
             target: None,
             step: None,
             revision: Some(revision.into()),
+            created: None,
             expires: None,
             actor: Some("mia".into()),
         })

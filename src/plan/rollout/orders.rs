@@ -25,6 +25,8 @@ pub struct Order {
     pub step: Option<i32>,
     /// The kept revision to go back to.
     pub revision: Option<String>,
+    /// When it was made, in whole seconds.
+    pub created: Option<Timestamp>,
     /// After this time it is refused.
     pub expires: Option<Timestamp>,
     /// Who asked.
@@ -58,7 +60,7 @@ pub(super) fn obey(status: &mut RolloutStatus, situation: &Situation<'_>) -> Vec
     // The others' turn comes when these are answered.
     let room = MAX_HANDLED.saturating_sub(status.handled.len());
     for order in fresh.into_iter().take(room) {
-        let outcome = fits(status, order, situation.now).and_then(|()| carry_out(status, order, situation));
+        let outcome = fits(status, order, situation).and_then(|()| carry_out(status, order, situation));
         let (result, message) = match outcome {
             Ok(message) => (ActionResult::Done, message),
             Err(message) => (ActionResult::Refused, message),
@@ -75,9 +77,13 @@ pub fn refuse(orders: &[Order], why: &str) -> Vec<Answer> {
 }
 
 /// An order is about what its author saw: another rollout or another step is not what was meant.
-fn fits(status: &RolloutStatus, order: &Order, now: Timestamp) -> Result<(), String> {
-    if order.expires.is_some_and(|at| at <= now) {
+fn fits(status: &RolloutStatus, order: &Order, situation: &Situation<'_>) -> Result<(), String> {
+    if order.expires.is_some_and(|at| at <= situation.now) {
         return Err("it expired before it was seen".to_owned());
+    }
+    let born = situation.service.identity.created;
+    if born.is_some_and(|born| order.created.is_some_and(|asked| asked < born)) {
+        return Err("it is older than the Microservice, and may mean an earlier one of that name: ask again".to_owned());
     }
     if order.target.as_ref().is_some_and(|target| *target != status.target) {
         return Err(format!("the spec has changed since: the rollout is now {}", status.target));
