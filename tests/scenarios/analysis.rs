@@ -1,5 +1,7 @@
 //! Analyses along a rollout: what they hold, what ends them, and what they say, in a world made of data.
 
+use jiff::SignedDuration;
+
 use crate::{
     read::{message, rollout, service_of},
     world::World,
@@ -270,6 +272,20 @@ fn an_analysis_that_is_added_on_the_way_holds_the_next_weight() {
     world.provider = |_| of(99.9);
     world.pass(60);
     assert_eq!(world.routed(), "v1=50 v2=50");
+}
+
+#[test]
+fn what_was_asked_before_an_edit_of_the_query_says_nothing_of_the_new_one() {
+    let asking = |query: &str| policy(&format!("metrics: [{{name: success-rate, query: '{query}', min: 99}}]"));
+    let mut world = promoting(&asking("before"), |measure| {
+        of(if measure.metric == Asked::Query("before".into()) { 10.0 } else { 99.9 })
+    });
+    world.now = world.now.checked_add(SignedDuration::from_secs(30)).unwrap();
+    world.reconcile();
+    assert_eq!(world.replies.len(), 1, "it is answered, and nobody has read it yet");
+    world.edit(&service((0, 100), &asking("after")));
+    world.settle();
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Progressing, "v1=50 v2=50"));
 }
 
 #[test]
