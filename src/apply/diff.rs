@@ -270,7 +270,8 @@ mod tests {
         live["spec"]["exportTo"] = json!(["."]);
         live["spec"]["trafficPolicy"]["tls"] = json!({"mode": "DISABLE"});
         live["metadata"]["labels"] = json!({"theirs": "stays"});
-        let expected = json!({"exportTo": null, "trafficPolicy": {"tls": null}});
+        let ours = json!({"tcp": {"maxConnections": 1}});
+        let expected = json!({"host": "a", "exportTo": null, "trafficPolicy": {"connectionPool": ours, "tls": null}});
         assert_eq!(foreign_fields(&live, &desired), Some(expected));
         assert!(!Settled::default().is_so(&of, &name, &desired, &live));
         let of_service = json!({"kind": "Service", "spec": {}});

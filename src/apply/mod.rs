@@ -5,6 +5,7 @@ pub mod diff;
 pub mod error;
 mod failure;
 mod rivals;
+mod send;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -167,18 +168,14 @@ impl Applier {
         }
         let round = self.caches.rounds(Source::Children(object.kind));
         let api = self.api(object.kind, &identity.namespace);
-        if let Some(strip) = live.and_then(|live| strip(&live.object.open(), &desired)) {
-            let answer = api.patch(&object.name, &PatchParams::default(), &strip.on(&body["metadata"])).await;
-            let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
-            body["metadata"]["resourceVersion"] = json!(answer.metadata.resource_version);
-        }
         // What is applied without its content would lose it.
         let merges = object.kind.by_metadata() && write != Write::Create;
         let answer = if merges {
             params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
             api.patch(&object.name, &params, &Patch::Merge(&body)).await
         } else {
-            api.patch(&object.name, &params, &Patch::Apply(&body)).await
+            let live = live.filter(|_| write != Write::Create).map(|live| live.object.open());
+            send::send(&api, &object.name, &params, body, live.as_ref()).await
         };
         let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
         self.note(identity, object, &desired, &answer, round);
@@ -247,35 +244,6 @@ impl Applier {
 
     fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
-    }
-}
-
-/// Takes away what somebody else put into an object that stands against what is applied.
-enum Strip {
-    /// Of a kind of the mesh.
-    Merge(Value),
-    /// Of a kind whose lists the API server merges by their entries' keys.
-    Strategic(Value),
-}
-
-fn strip(live: &Value, desired: &Value) -> Option<Strip> {
-    let foreign = || rivals::foreign_fields(live, desired).map(|spec| Strip::Merge(json!({"spec": spec})));
-    foreign().or_else(|| rivals::namesakes(live, desired).map(Strip::Strategic))
-}
-
-impl Strip {
-    /// The patch, of just the object with this metadata.
-    fn on(mut self, metadata: &Value) -> Patch<Value> {
-        let (Self::Merge(patch) | Self::Strategic(patch)) = &mut self;
-        patch["metadata"] = json!({"uid": metadata["uid"]});
-        // None at all is not the same as null, which budgets refuse.
-        if let Some(version) = metadata.get("resourceVersion").filter(|version| !version.is_null()) {
-            patch["metadata"]["resourceVersion"] = version.clone();
-        }
-        match self {
-            Self::Merge(patch) => Patch::Merge(patch),
-            Self::Strategic(patch) => Patch::Strategic(patch),
-        }
     }
 }
 

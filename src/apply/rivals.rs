@@ -1,5 +1,6 @@
 //! What stands against an apply: fields of somebody else's that a kind does not admit, or that the API server refuses beside
-//! ours. Server-side apply leaves them where they are, so a patch has to take them away first.
+//! ours. Server-side apply leaves them where they are, so a patch has to take them away. Each patch has what is ours in their
+//! place: an object is never without either, which a validation may refuse, and pods may be made of.
 
 use serde_json::{Map, Value, json};
 
@@ -8,16 +9,47 @@ use super::diff::{counterpart, identity_of};
 /// Kinds whose spec admits no foreign fields: each could change where requests go.
 const EXACT_SPECS: &[&str] = &["VirtualService", "DestinationRule"];
 
-/// Fields of which an object may have one alone.
-const ONE_OF: [[&str; 2]; 2] = [["value", "valueFrom"], ["minAvailable", "maxUnavailable"]];
+/// Fields of which an object may have one alone: values and sources of variables, bounds of budgets, handlers of probes and
+/// hooks, and sources of volumes that a Microservice can name. What a field is replaced by may leave its defaults behind,
+/// which nobody owns.
+const ONE_OF: &[&[&str]] = &[
+    &["value", "valueFrom"],
+    &["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"],
+    &["minAvailable", "maxUnavailable"],
+    &["exec", "httpGet", "tcpSocket", "grpc", "sleep"],
+    &["emptyDir", "configMap", "secret", "downwardAPI", "projected", "persistentVolumeClaim"],
+];
 
-/// What somebody else put into a spec that does not admit it, as a merge patch that takes it away.
+/// Takes away what stands against what is applied.
+#[derive(Debug, PartialEq)]
+pub enum Strip {
+    Merge(Value),
+    /// Of a kind whose lists the API server merges by their entries' keys.
+    Strategic(Value),
+}
+
+/// What the API server may have refused beside what is applied.
+pub fn strip(live: &Value, desired: &Value) -> Option<Strip> {
+    let foreign = || foreign_fields(live, desired).map(|spec| Strip::Merge(json!({"spec": spec})));
+    foreign().or_else(|| namesakes(live, desired).map(Strip::Strategic))
+}
+
+/// Whether an object is of a kind whose spec admits no foreign fields.
+pub fn is_exact(object: &Value) -> bool {
+    object["kind"].as_str().is_some_and(|kind| EXACT_SPECS.contains(&kind))
+}
+
+/// What somebody else put into a spec that does not admit it, as a merge patch that leaves what is ours.
 pub fn foreign_fields(live: &Value, desired: &Value) -> Option<Value> {
     let kind = desired.get("kind")?.as_str()?;
     let (live, desired) = (live.get("spec")?, desired.get("spec")?);
     match kind {
         "Service" => foreign_ports(live, desired),
-        _ if EXACT_SPECS.contains(&kind) => additions(live, desired),
+        _ if EXACT_SPECS.contains(&kind) => {
+            let mut patch = additions(live, desired)?;
+            merge(&mut patch, desired);
+            Some(patch)
+        }
         _ => None,
     }
 }
@@ -58,18 +90,35 @@ fn additions(live: &Value, desired: &Value) -> Option<Value> {
     (!added.is_empty()).then_some(Value::Object(added))
 }
 
-/// Of fields that exclude each other, those that are not ours. What is applied would not take them away.
-fn excluded(live: &Map<String, Value>, desired: &Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
-    let others = ONE_OF.into_iter().flat_map(|[one, other]| [(one, other), (other, one)]);
-    let others = others.filter(|(ours, other)| {
-        let has = |fields: &Map<String, Value>, key: &str| fields.get(key).is_some_and(|value| !value.is_null());
-        has(desired, ours) && !has(desired, other) && has(live, other)
-    });
-    others.map(|(_, other)| (other.to_owned(), Value::Null))
+fn merge(patch: &mut Value, desired: &Value) {
+    match (patch, desired) {
+        (Value::Object(patch), Value::Object(desired)) => {
+            for (key, wanted) in desired {
+                merge(patch.entry(key.clone()).or_insert(Value::Null), wanted);
+            }
+        }
+        (patch, desired) => patch.clone_from(desired),
+    }
+}
+
+/// Of fields that exclude each other, ours instead of those that are not.
+fn excluded(live: &Map<String, Value>, desired: &Map<String, Value>) -> Vec<(String, Value)> {
+    let has = |fields: &Map<String, Value>, key: &str| fields.get(key).is_some_and(|value| !value.is_null());
+    let mut fields = Vec::new();
+    for group in ONE_OF {
+        let Some(ours) = group.iter().find(|field| has(desired, field)) else { continue };
+        let others = group.iter().filter(|field| *field != ours && has(live, field));
+        let gone: Vec<_> = others.map(|field| ((*field).to_owned(), Value::Null)).collect();
+        if !gone.is_empty() {
+            fields.push(((*ours).to_owned(), desired[*ours].clone()));
+            fields.extend(gone);
+        }
+    }
+    fields
 }
 
 /// Ports of containers that have a name of ours and another number or protocol, and fields that exclude ours, as a strategic
-/// merge patch that takes them away. What is applied is merged with these, which the API server refuses.
+/// merge patch that has ours instead. What is applied is merged with these, which the API server refuses.
 pub fn namesakes(live: &Value, desired: &Value) -> Option<Value> {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
@@ -96,9 +145,8 @@ pub fn namesakes(live: &Value, desired: &Value) -> Option<Value> {
 
 fn displaced(live: &[Value], ours: &[Value]) -> Option<Value> {
     let taken = live.iter().filter(|port| took_a_name(port, ours, "containerPort"));
-    let patches: Vec<_> =
-        taken.map(|port| json!({"containerPort": port["containerPort"], "$patch": "delete"})).collect();
-    (!patches.is_empty()).then_some(Value::Array(patches))
+    let gone: Vec<_> = taken.map(|port| json!({"containerPort": port["containerPort"], "$patch": "delete"})).collect();
+    (!gone.is_empty()).then(|| gone.into_iter().chain(ours.iter().cloned()).collect())
 }
 
 #[cfg(test)]
@@ -133,7 +181,8 @@ mod tests {
             let app = json!({"name": "app", "image": "a", "ports": [{"name": "http", "containerPort": port}]});
             json!({"kind": "Deployment", "spec": {"template": {"spec": {"containers": [app]}}}})
         };
-        let app = json!([{"name": "app", "ports": [{"containerPort": 81, "$patch": "delete"}]}]);
+        let ports = json!([{"containerPort": 81, "$patch": "delete"}, {"name": "http", "containerPort": 80}]);
+        let app = json!([{"name": "app", "ports": ports}]);
         let strip = json!({"spec": {"template": {"spec": {"containers": app}}}});
         assert_eq!(namesakes(&pods(81), &pods(80)), Some(strip));
         assert_eq!(namesakes(&pods(80), &pods(80)), None);
@@ -146,13 +195,15 @@ mod tests {
         let (text, other) =
             (json!({"name": "A", "value": "x"}), json!({"name": "A", "valueFrom": {"secretKeyRef": {}}}));
         for (live, ours, gone) in [(&text, &other, "value"), (&other, &text, "valueFrom")] {
-            let strip = pods(json!({"name": "A", gone: null}));
+            let mut instead = ours.clone();
+            instead[gone] = Value::Null;
+            let strip = pods(instead);
             assert_eq!(namesakes(&pods(live.clone()), &pods(ours.clone())), Some(strip));
             assert!(!covers(&pods(live.clone()), &pods(ours.clone()), ""));
         }
         assert_eq!(namesakes(&pods(text.clone()), &pods(text)), None);
         let budget = |field: &str| json!({"spec": {field: 1}});
-        let strip = json!({"spec": {"minAvailable": null}});
+        let strip = json!({"spec": {"minAvailable": null, "maxUnavailable": 1}});
         assert_eq!(namesakes(&budget("minAvailable"), &budget("maxUnavailable")), Some(strip));
     }
 }

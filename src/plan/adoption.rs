@@ -9,6 +9,7 @@ use crate::{
 
 use super::{
     holds::{Hold, Severity},
+    object::Kind,
     rollout::{Rollout, Standing},
 };
 
@@ -26,9 +27,10 @@ fn awaited<'a>(service: &Validated, observed: &'a Observed, rollout: &'a Rollout
     }
     let incomplete = |it: &&Standing<'_>| rollout.weight(it.name) > 0 && !(it.complete && it.serving());
     let version = || rollout.standings.iter().find(incomplete).map(Awaited::Version);
-    // One that is handed over, too, becomes ours.
+    // One that is handed over, too, becomes ours; one that only has its name does not.
     let own = format!("{}/{}", service.identity.namespace, service.identity.name);
-    let becomes_ours = |route: &&String| service.provider == Provider::Istio && **route == own;
+    let is_offered = !observed.foreign.contains_key(&(Kind::VirtualService, service.identity.name.clone()));
+    let becomes_ours = |route: &&String| service.provider == Provider::Istio && is_offered && **route == own;
     let other = observed.route_conflicts.iter().find(|route| !becomes_ours(route));
     other.map(|route| Awaited::Route(route)).or_else(version)
 }

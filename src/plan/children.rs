@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::{
-    api::{MicroserviceSpec, RolloutState, RolloutStatus},
+    api::{MicroserviceSpec, RolloutState, RolloutStatus, VersionTraffic},
     observe::{ChildRef, Observed},
     validate::Validated,
 };
@@ -106,6 +106,18 @@ pub fn subsets(
     // In an order that does not change when a version is taken out of the list, or every proxy is told anew.
     names.sort();
     names
+}
+
+/// Takes back the dates of subsets that were to be given to the mesh, or taken from it, by a DestinationRule that is not
+/// written: they would be others each time.
+pub fn undate_subsets(traffic: &mut [VersionTraffic], observed: &Observed) {
+    for memory in traffic {
+        let old = observed.status.of_version(&memory.version);
+        let known = observed.subsets.contains(&memory.version);
+        let since = memory.subset_since.take().or_else(|| old?.subset_since.clone());
+        memory.subset_since = since.filter(|_| known);
+        memory.subset_removed_since = old.and_then(|old| old.subset_removed_since.clone()).filter(|_| !known);
+    }
 }
 
 /// What was decided about one Microservice, and what it was decided from.

@@ -166,13 +166,18 @@ pub fn plan(
     let blocked = blocked::deployments(service, observed, &clashes);
     let contested = scaling::contested(service, observed, now);
     let waits = waits(&rollout, &placement, service, &around);
+    let mut traffic = memories(&rollout, &built.sizes, &contested);
+    let rule = (Kind::DestinationRule, service.identity.name.clone());
+    if clashes.contains_key(&rule) || observed.leaving.contains_key(&rule) {
+        children::undate_subsets(&mut traffic, observed);
+    }
     Plan {
         holds: holds::holds(service, observed, &rollout, &stage, &clashes, &contested),
         availability: holds::availability(service, &rollout),
         routes: holds::routes(service, observed, &rollout, &stage, &clashes),
         sizes: scaling::state(service, &contested),
         scaled: scaled(service, &rollout),
-        traffic: memories(&rollout, &built.sizes, &contested),
+        traffic,
         provider: placement.provider,
         provider_since: placement.provider_since,
         revision: service.newest_revision().map(|newest| newest.name.clone()),
@@ -218,7 +223,9 @@ fn memories(rollout: &Rollout<'_>, sizes: &Sizes, contested: &Contested) -> Vec<
 /// the pods of a rollout, all of its versions: they carry together what one of them carries with its whole size.
 fn scaled(service: &Validated, rollout: &Rollout<'_>) -> Vec<String> {
     let changed = || service.versions.iter().filter(|version| !version.own_replicas);
-    let limited = |version: &&Version| rollout.standing(&version.name).is_some_and(|it| it.limited.is_some());
+    let takes_part =
+        |it: &rollout::Standing<'_>| it.limited.is_some() && (it.target > 0 || rollout.weight(it.name) > 0);
+    let limited = |version: &&Version| rollout.standing(&version.name).is_some_and(takes_part);
     if changed().any(|version| limited(&version)) {
         return changed().filter(limited).map(|version| version.name.clone()).collect();
     }

@@ -7,7 +7,7 @@ use crate::{
     api::{LimitedBy, MicroserviceStatus, Phase, VersionTraffic, conditions::reason, labels},
     apply,
     observe::{ChildRef, Observed},
-    plan::{Hold, Plan, holds::Severity, object::Kind, resources::labels::selector},
+    plan::{Hold, Plan, children::undate_subsets, holds::Severity, object::Kind, resources::labels::selector},
     validate::{Invalid, Validated, syntax::printable},
 };
 
@@ -42,7 +42,11 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
     let mut status = match outcome {
         Outcome::Applied { plan, .. } => carried(plan, plan.traffic.clone(), subject),
         Outcome::Failed { plan, failure, .. } if failure.routed => {
-            let mut new = carried(plan, plan.traffic.clone(), subject);
+            let mut traffic = plan.traffic.clone();
+            if let Some(observed) = subject.observed.filter(|_| failure.of(Kind::DestinationRule).is_some()) {
+                undate_subsets(&mut traffic, observed);
+            }
+            let mut new = carried(plan, traffic, subject);
             let is_planned = |child: &ChildRef| Some(&child.name) == new.accepted_revision.as_ref();
             let kept = subject.observed.is_some_and(|it| it.children.iter().any(is_planned));
             if failure.of(Kind::ControllerRevision).is_some() && !kept {

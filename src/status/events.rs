@@ -78,6 +78,14 @@ pub fn removals(applied: &Applied) -> Vec<Notice> {
         .collect()
 }
 
+/// The versions that have a weight, and which.
+fn in_force(status: &MicroserviceStatus) -> Vec<(&str, i32)> {
+    let carry = status.traffic.iter().filter(|entry| entry.effective > 0);
+    let mut weights: Vec<_> = carry.map(|entry| (entry.version.as_str(), entry.effective)).collect();
+    weights.sort_unstable();
+    weights
+}
+
 /// What changed between two statuses.
 pub fn notices(old: &MicroserviceStatus, new: &MicroserviceStatus, plan: Option<&Plan>) -> Vec<Notice> {
     let mut notices = Vec::new();
@@ -87,7 +95,7 @@ pub fn notices(old: &MicroserviceStatus, new: &MicroserviceStatus, plan: Option<
         tell(true, "VersionLost", format!("{name} cannot serve: its weight went to the other versions"));
     }
     if let (Some(before), Some(after)) = (&old.weights, &new.weights)
-        && before != after
+        && in_force(old) != in_force(new)
         && !before.is_empty()
     {
         tell(false, "TrafficWeightUpdated", format!("effective weights: {before} -> {after}"));

@@ -5,6 +5,7 @@
 mod support;
 
 mod ownership;
+mod replaced;
 mod trouble;
 mod weights;
 

@@ -288,6 +288,58 @@ fn what_was_asked_before_an_edit_of_the_query_says_nothing_of_the_new_one() {
     assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Progressing, "v1=50 v2=50"));
 }
 
+/// The way is another one, and begins anew: what has requests is measured before it gets more.
+#[test]
+fn steps_or_weights_edited_on_the_way_raise_nothing_that_is_not_measured() {
+    let walking = |weight: i32| {
+        let steps = format!("steps: [{{weight: {weight}}}, {{pause: {{}}}}, {{weight: 80}}, {{pause: {{}}}}]");
+        format!("{{{steps}, analysis: {{interval: 30s, {SUCCESS}}}}}")
+    };
+    for (edited, first) in [((0, 100), "v1=67 v2=33"), ((40, 60), "v1=92 v2=8")] {
+        let begun = || {
+            let mut world = promoting(&walking(5), |_| Err("it is down".into()));
+            world.pass(60);
+            let weight = if edited.0 == 0 { 30 } else { 5 };
+            world.edit(&service(edited, &walking(weight)));
+            world.settle();
+            world.pass(60);
+            assert_eq!(world.routed(), "v1=95 v2=5", "nothing was measured");
+            let waits = "step 1 of 4 of the rollout waits for its analysis: success-rate of v2: ";
+            assert!(message(&world).starts_with(waits), "{}", message(&world));
+            world
+        };
+        let mut world = begun();
+        world.provider = |_| of(99.9);
+        world.pass(60);
+        assert_eq!(world.routed(), first);
+        let mut world = begun();
+        world.provider = |_| of(10.0);
+        world.pass(60);
+        assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Aborted, "v1=100"));
+        let mut world = begun();
+        assert!(world.ask(Verb::PromoteFull).is_ok());
+        world.pass(60);
+        assert_eq!(rollout(&world).state, RolloutState::Completed, "whoever promotes fully waits for nothing");
+    }
+}
+
+/// It has no requests to be measured by.
+#[test]
+fn a_version_that_joins_on_the_way_is_not_measured_before_it_serves() {
+    let policy = policy(SUCCESS);
+    let mut world = promoting(&policy, |measure| {
+        assert_eq!(measure.version, "v2", "the other one has no requests");
+        of(99.9)
+    });
+    world.provider = |_| of(99.9);
+    world.edit(&service_of("v1=0 v2=50 v3=50", 3, &policy));
+    world.settle();
+    world.pass(10);
+    assert!(world.routed().contains("v3="), "{}", world.routed());
+    world.pass(600);
+    assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Completed, "v2=50 v3=50"));
+}
+
 #[test]
 fn a_pause_that_becomes_an_analysis_is_measured() {
     let steps = |second: &str| format!("{{steps: [{{weight: 5}}, {second}, {{weight: 50}}, {{pause: {{}}}}]}}");

@@ -1,6 +1,8 @@
 //! What happens where a Microservice meets objects, names and sizes that somebody else has a hand in, in a world made of
 //! data.
 
+use jiff::SignedDuration;
+
 use crate::{
     read::told,
     world::{Pods, World},
@@ -302,6 +304,56 @@ fn a_live_service_is_not_taken_over_under_routes_of_somebody_else() {
     world.pass(60);
     assert_eq!(world.routed(), "v1=90 v2=10");
     assert_eq!(world.condition("Ready").0, "True");
+}
+
+/// To be called as the service is makes a route no more the operator's than any other name.
+#[test]
+fn nor_under_one_of_its_own_name_that_is_not_handed_over() {
+    let routes = json!({"metadata": {}, "spec": {"hosts": [NAME], "http": [
+        {"route": [{"destination": {"host": NAME, "subset": "old"}}]},
+    ]}});
+    let mut world = World::new(&two(90, 10));
+    world.put_foreign(Kind::VirtualService, NAME, routes);
+    world.put_foreign(Kind::Service, NAME, theirs(Value::Null, json!({"microservice-operator.dev/adopt": NAME})));
+    world.settle();
+    world.pass(60);
+    assert!(selects_theirs(&world), "the subsets of before are of pods that it would select no more");
+    assert_eq!(world.condition("Ready").1, "AdoptionPending");
+    world.remove(Kind::VirtualService, NAME);
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), world.condition("Ready").0.as_str()), ("v1=90 v2=10", "True"));
+}
+
+/// What is dated anew at each look is written, looked at, and dated anew.
+#[test]
+fn nothing_is_written_while_the_subsets_are_somebody_elses_or_refused() {
+    let foreign = || {
+        let mut world = World::new(&two(90, 10));
+        world.put_foreign(Kind::DestinationRule, NAME, theirs(Value::Null, json!({})));
+        world
+    };
+    let refused = || {
+        let mut world = World::new(&two(90, 10));
+        world.refused.push(Kind::DestinationRule);
+        world
+    };
+    let refused_later = || {
+        let mut world = World::new(&only("v1"));
+        world.settle();
+        world.pass(600);
+        world.refused.push(Kind::DestinationRule);
+        world.edit(&two(90, 10));
+        world
+    };
+    for (what, mut world) in [("foreign", foreign()), ("refused", refused()), ("refused later", refused_later())] {
+        world.settle();
+        world.pass(600);
+        for _ in 0..3 {
+            world.now = world.now.checked_add(SignedDuration::from_secs(1)).unwrap();
+            assert!(!world.reconcile(), "{what}: {:?}", world.status().traffic);
+        }
+    }
 }
 
 #[test]

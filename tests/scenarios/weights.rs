@@ -54,6 +54,10 @@ fn an_edit_of_the_weights_is_carried_out_at_once_and_deploys_nothing() {
     assert_eq!(world.object(Kind::Deployment, "order-service-v2")["metadata"]["resourceVersion"], before);
     assert!(world.has(Kind::Deployment, "order-service-v1"), "a version of weight 0 keeps running");
     assert_eq!(told(&world, "TrafficWeightUpdated"), 2);
+    world.edit(&two(0, 100).replace("versions: [", "versions: [{name: v3, image: 'x:3', weight: 0}, "));
+    world.settle();
+    assert!(world.status().weights.as_ref().unwrap().contains("v3=0"));
+    assert_eq!(told(&world, "TrafficWeightUpdated"), 2, "one that is to get nothing yet moves no weight");
 }
 
 #[test]

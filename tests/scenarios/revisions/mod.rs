@@ -8,7 +8,7 @@ use crate::{
 };
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use microservice_operator::{
-    api::{LimitedBy, Microservice, Provider, Verb},
+    api::{LimitedBy, Microservice, Provider, RolloutState, Verb},
     plan::{object::Kind, resources},
     validate::resolve::resolve,
 };
@@ -209,6 +209,28 @@ fn the_scale_does_not_oscillate_on_the_way() {
     };
     assert_eq!(seen, [of(3, &one), of(3, &two), of(5, &two)]);
     assert_eq!(world.replicas(&two), 5);
+}
+
+/// What is left of the one before takes no part in anything, and its pods that have nothing to do are no measure.
+#[test]
+fn an_autoscaler_sees_the_promoted_revision_while_the_one_before_drains() {
+    let limited = STEPS.replace("{steps", "{maxSurge: 1, steps");
+    let mut world = World::new(&service("1", &limited));
+    world.settle();
+    let one = newest(&world);
+    world.pass(600);
+    let two = edit(&mut world, &service("2", &limited));
+    world.settle();
+    world.pass(5);
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    for _ in 0..120 {
+        if world.status().rollout.as_ref().is_some_and(|it| it.state == RolloutState::Completed) {
+            let selector = world.status().label_selector.clone().unwrap();
+            assert!(selector.ends_with(&format!(",version={two}")), "{selector}");
+        }
+        world.pass(1);
+    }
+    assert_eq!(world.routed(), format!("{two}=100"), "and not {one}");
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl Situation<'_> {
                 // A person or a failure paused it, and no edit of the steps takes that back.
                 let why = old.message.clone().filter(|_| old.state == RolloutState::Paused);
                 let state = if why.is_some() { RolloutState::Paused } else { RolloutState::Progressing };
-                return RolloutStatus { state, message: why, ..started(current, stable) };
+                let again = self.measured_first(old, started(current, stable));
+                return RolloutStatus { state, message: why, ..again };
             }
             let step = if old.promoted_fully { self.steps() } else { old.step.min(self.steps()) };
             let status = RolloutStatus { step, ..old.clone() };
@@ -97,7 +98,25 @@ impl Situation<'_> {
         };
         // A version that stands in for one that is not ready was given more without a rollout: the way is from there.
         let returns = old.state == RolloutState::Aborted || (!promoted && is_superseded());
-        started(if returns { stable.clone() } else { current }, stable)
+        if returns { started(stable.clone(), stable) } else { self.measured_first(old, started(current, stable)) }
+    }
+
+    /// From weights that versions got by the steps of before, the first raise waits for the analysis of these, too. What has
+    /// no requests yet cannot be measured.
+    fn measured_first(&self, old: &RolloutStatus, status: RolloutStatus) -> RolloutStatus {
+        let served = |status: &RolloutStatus| {
+            let mut raised = self.raised(status).peekable();
+            raised.peek().is_some() && raised.all(|party| weight_of(&status.from, party.name) > 0)
+        };
+        if self.policy.analysis.is_none() || old.weights_since.is_none() || !served(&status) {
+            return status;
+        }
+        RolloutStatus {
+            step_since: Some(time(self.now)),
+            weights_since: old.weights_since.clone(),
+            waits_for: Some("its analysis".to_owned()),
+            ..status
+        }
     }
 
     /// It waited for a promotion as the step said, which the step says no more.
