@@ -1,7 +1,7 @@
 //! Measures this operator beside Argo Rollouts and Flagger: the same services, the same deeds of their users, one
 //! controller after the other on one cluster, round by round.
 //!
-//! `make bench` runs it, and writes `bench/results/`; `bench report` makes `docs/performance.md` of them.
+//! `make bench` runs it, and writes `bench/results/` once all is measured; `bench report` makes `docs/performance.md` of them.
 
 mod controllers;
 mod error;
@@ -27,6 +27,10 @@ use jiff::Timestamp;
 use controllers::Controller;
 use error::Error;
 use record::{Ground, Measured, Run};
+
+/// Numbers of services, and rounds, of complete results.
+const SERVICES: [usize; 2] = [100, 1_000];
+const ROUNDS: usize = 3;
 
 #[derive(Parser)]
 #[command(about)]
@@ -57,7 +61,7 @@ enum Command {
 #[derive(Args)]
 struct RunArgs {
     /// Numbers of services.
-    #[arg(long, value_delimiter = ',', default_value = "100,1000")]
+    #[arg(long, value_delimiter = ',', default_values_t = SERVICES)]
     services: Vec<usize>,
     /// What is measured.
     #[arg(long, value_delimiter = ',', default_values_t = Vec::from(Controller::value_variants()), value_enum)]
@@ -66,14 +70,24 @@ struct RunArgs {
     #[arg(long, value_enum, default_value = "whole")]
     ground: Ground,
     /// How often.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = ROUNDS)]
     rounds: usize,
     /// Seconds that each row is given.
     #[arg(long, default_value_t = 900)]
     limit: u64,
-    /// File of results, in JSON. Default: one in `bench/results/` named after the ground.
+    /// File of results, in JSON. Default: one in `target/bench/` named after the ground, and in the end the one of this name in
+    /// `bench/results/`, if nothing is left out of what is measured by default.
     #[arg(long)]
     out: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// Whether that is all that is measured by default, or more.
+    fn is_complete(&self) -> bool {
+        self.rounds >= ROUNDS
+            && SERVICES.iter().all(|it| self.services.contains(it))
+            && Controller::value_variants().iter().all(|it| self.controllers.contains(it))
+    }
 }
 
 #[derive(Args)]
@@ -133,14 +147,20 @@ fn disturb(args: FaultsArgs) -> Result<(), Error> {
 async fn all(args: &RunArgs) -> Result<(), Error> {
     let cluster = ground::start(args.ground, &args.controllers).await?;
     let logs = tempfile::tempdir().map_err(Error::io("make a folder for logs"))?;
+    let name = results(args.ground);
+    let out = args.out.clone().unwrap_or_else(|| report::looks().join(name));
     let mut runs = Vec::new();
     for &services in &args.services {
         for round in 1..=args.rounds {
             for &controller in &args.controllers {
                 runs.push(one(args, &cluster, logs.path(), (services, round, controller)).await?);
-                report::save(&results(args), &runs)?;
+                report::save(&out, &runs)?;
             }
         }
+    }
+    println!("\nresults: {}", out.display());
+    if args.out.is_none() && args.is_complete() {
+        report::save(&report::folder().join(name), &runs)?;
     }
     Ok(())
 }
@@ -178,10 +198,31 @@ fn refusals(measured: &Measured) -> String {
     first.map_or_else(String::new, |first| format!("; {count} refused: {first}"))
 }
 
-fn results(args: &RunArgs) -> PathBuf {
-    let name = match args.ground {
+/// How a file of results is called.
+fn results(ground: Ground) -> &'static str {
+    match ground {
         Ground::Whole => "whole.json",
         Ground::Filled => "filled.json",
-    };
-    args.out.clone().unwrap_or_else(|| report::folder().join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(arguments: &[&str]) -> RunArgs {
+        match Cli::parse_from(["bench", "run"].iter().chain(arguments).copied()).command {
+            Command::Run(args) => args,
+            _ => panic!("{arguments:?} are those of a run"),
+        }
+    }
+
+    #[test]
+    fn only_what_is_measured_by_default_or_more_is_complete() {
+        assert!(asked(&[]).is_complete());
+        assert!(asked(&["--rounds", "4", "--services", "100,1000,3000"]).is_complete());
+        for fewer in [["--rounds", "1"], ["--services", "100"], ["--controllers", "operator"]] {
+            assert!(!asked(&fewer).is_complete(), "{fewer:?}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What several rounds come to: medians, spread, and ratios.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::{
     controllers::Controller,
     record::{Ground, Measured, Row, Run},
@@ -90,12 +92,29 @@ pub fn spread(runs: &[Run], case: Case, controller: Controller, row: Row, figure
     })
 }
 
+/// Requests of a row per object, by verb and resource and without watches: the medians of all rounds that are not 0.
+pub fn kinds(runs: &[Run], case: Case, controller: Controller, row: Row) -> BTreeMap<&str, f64> {
+    let measured: Vec<&Measured> = rows(runs, case, controller, row).collect();
+    let names: BTreeSet<&str> = measured.iter().flat_map(|it| it.requests.keys()).map(String::as_str).collect();
+    let of_name = |name: &str| {
+        let count = |it: &&Measured| per(it.requests.get(name).copied().unwrap_or_default(), it.of);
+        let mut counts: Vec<f64> = measured.iter().map(count).collect();
+        counts.sort_by(f64::total_cmp);
+        median(&counts).filter(|it| *it > 0.0)
+    };
+    let asked = names.into_iter().filter(|name| !name.starts_with("watch "));
+    asked.filter_map(|name| Some((name, of_name(name)?))).collect()
+}
+
 /// The rows of all rounds.
 pub fn rows(runs: &[Run], case: Case, controller: Controller, row: Row) -> impl Iterator<Item = &Measured> {
+    rounds(runs, case, controller).flat_map(|run| &run.rows).filter(move |it| it.row == row)
+}
+
+/// All rounds of a controller.
+pub fn rounds(runs: &[Run], case: Case, controller: Controller) -> impl Iterator<Item = &Run> {
     runs.iter()
         .filter(move |run| run.ground == case.ground && run.services == case.services && run.controller == controller)
-        .flat_map(|run| &run.rows)
-        .filter(move |it| it.row == row)
 }
 
 fn median(sorted: &[f64]) -> Option<f64> {
@@ -123,5 +142,44 @@ mod tests {
         assert_eq!(median(&[1.0, 2.0, 9.0]), Some(2.0));
         assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), Some(3.0));
         assert_eq!(median(&[]), None);
+    }
+
+    const CASE: Case = Case { ground: Ground::Whole, services: 10 };
+
+    /// A round in which services were created with these requests.
+    fn round(requests: &[(&str, usize)]) -> Run {
+        let created = Measured {
+            row: Row::Create,
+            of: CASE.services,
+            done: CASE.services,
+            seconds: 1.0,
+            cpu: 0.0,
+            peak: 0,
+            memory: 0,
+            requests: requests.iter().map(|&(name, count)| (name.to_owned(), count)).collect(),
+            user_requests: 0,
+            refused: BTreeMap::new(),
+        };
+        Run {
+            began: jiff::Timestamp::UNIX_EPOCH,
+            commit: String::new(),
+            ground: CASE.ground,
+            controller: Controller::Operator,
+            services: CASE.services,
+            round: 1,
+            rows: vec![created],
+        }
+    }
+
+    #[test]
+    fn requests_are_told_by_verb_and_resource() {
+        let runs = [
+            round(&[("create events", 20), ("watch pods", 10)]),
+            round(&[("create events", 30), ("get pods", 10), ("watch pods", 10)]),
+            round(&[("create events", 25), ("watch pods", 10)]),
+        ];
+        let told = kinds(&runs, CASE, Controller::Operator, Row::Create);
+        assert_eq!(told, BTreeMap::from([("create events", 2.5)]));
+        assert_eq!(kinds(&runs, CASE, Controller::Operator, Row::Canary), BTreeMap::new());
     }
 }

@@ -5,6 +5,8 @@ mod figures;
 mod page;
 
 use std::{
+    cmp::Reverse,
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     process::Command,
@@ -21,6 +23,11 @@ fn root() -> PathBuf {
 /// Where results are kept.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
+}
+
+/// Where results are kept that are no complete ones, or not yet.
+pub fn looks() -> PathBuf {
+    root().join("target").join("bench")
 }
 
 /// Where it is kept what faults did.
@@ -70,9 +77,46 @@ fn load() -> Result<Vec<Run>, Error> {
             serde_json::from_str(&text).map_err(|source| Error::Record { path: path.clone(), source })?;
         runs.extend(of_file);
     }
-    Ok(runs)
+    Ok(newest(runs))
+}
+
+/// Of a round that two files have, the one that was measured last. So complete results take the place of those that were
+/// measured apart, and more rounds are added to them under further numbers.
+fn newest(mut runs: Vec<Run>) -> Vec<Run> {
+    runs.sort_by_key(|run| Reverse(run.began));
+    let mut seen = BTreeSet::new();
+    runs.retain(|run| seen.insert((run.ground, run.services, run.controller, run.round)));
+    runs.reverse();
+    runs
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(Error::io(format!("write {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{controllers::Controller, record::Ground};
+
+    fn run(services: usize, round: usize, began: i64) -> Run {
+        Run {
+            began: Timestamp::from_second(began).unwrap(),
+            commit: String::new(),
+            ground: Ground::Whole,
+            controller: Controller::Operator,
+            services,
+            round,
+            rows: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_round_that_two_files_have_counts_once() {
+        let runs = newest(vec![run(100, 1, 3), run(1_000, 1, 4), run(1_000, 1, 1), run(1_000, 2, 2)]);
+        let left: Vec<_> = runs.iter().map(|run| (run.services, run.round, run.began.as_second())).collect();
+        assert_eq!(left, [(1_000, 2, 2), (100, 1, 3), (1_000, 1, 4)]);
+    }
 }

@@ -1,6 +1,9 @@
 //! The page of results, in Markdown.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use clap::ValueEnum;
 
@@ -18,33 +21,11 @@ const TAIL: &str = include_str!("tail.md");
 
 /// The whole page.
 pub fn page(runs: &[Run]) -> String {
-    let mut page = HEAD.replace("{measured}", &measured(runs));
+    let mut page = HEAD.to_owned();
     for case in figures::cases(runs) {
         section(&mut page, runs, case);
     }
     page + TAIL
-}
-
-/// When, and of what.
-fn measured(runs: &[Run]) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for ground in [Ground::Whole, Ground::Filled] {
-        let of: Vec<&Run> = runs.iter().filter(|run| run.ground == ground).collect();
-        let (Some(first), Some(last)) = (of.iter().min_by_key(|it| it.began), of.iter().max_by_key(|it| it.began))
-        else {
-            continue;
-        };
-        let commits: BTreeSet<&str> = of.iter().map(|run| run.commit.as_str()).collect();
-        parts.push(format!(
-            "{} from {} to {} at {} {}",
-            title(ground),
-            first.began.strftime("%Y-%m-%d %H:%M"),
-            last.began.strftime("%Y-%m-%d %H:%M UTC"),
-            if commits.len() == 1 { "commit" } else { "commits" },
-            Vec::from_iter(commits).join(", ")
-        ));
-    }
-    parts.join("; ")
 }
 
 fn title(ground: Ground) -> &'static str {
@@ -56,26 +37,34 @@ fn title(ground: Ground) -> &'static str {
 
 fn section(page: &mut String, runs: &[Run], case: Case) {
     let controllers = measured_in(runs, case);
-    let rounds = |controller: Controller| figures::rows(runs, case, controller, Row::Create).count();
-    let most = controllers.iter().map(|&it| rounds(it)).max().unwrap_or(0);
     let services = number(f64::from(u32::try_from(case.services).unwrap_or(0)));
-    let _written = writeln!(page, "\n## {services} services, {}: rounds: {most}\n", title(case.ground));
-    for &fewer in controllers.iter().filter(|&&it| rounds(it) < most) {
-        let _written = writeln!(page, "{}: rounds: {}.\n", fewer.title(), rounds(fewer));
-    }
+    let _written = writeln!(page, "\n## {services} services, {}\n", title(case.ground));
+    rounds(page, runs, case, &controllers);
     for (name, figure, _) in chart_names(case) {
         let _written = writeln!(page, "![{}](performance/{name})", figure.title());
     }
     for figure in Figure::ALL {
         table(page, runs, case, figure, &controllers);
     }
+    kinds(page, runs, case, &controllers);
     refused(page, runs, case, &controllers);
 }
 
+/// When each controller was measured, and at which versions of the code.
+fn rounds(page: &mut String, runs: &[Run], case: Case, controllers: &[Controller]) {
+    let _written = writeln!(page, "| | rounds | began (UTC), at which commit |\n|---|---|---|");
+    for &controller in controllers {
+        let mut all: Vec<&Run> = figures::rounds(runs, case, controller).collect();
+        all.sort_by_key(|run| run.began);
+        let began = |run: &&Run| format!("{} at {}", run.began.strftime("%Y-%m-%d %H:%M"), run.commit);
+        let told: Vec<String> = all.iter().map(began).collect();
+        let _written = writeln!(page, "| {} | {} | {} |", controller.title(), all.len(), told.join("; "));
+    }
+    page.push('\n');
+}
+
 fn table(page: &mut String, runs: &[Run], case: Case, figure: Figure, controllers: &[Controller]) {
-    let _written = writeln!(page, "\n**{}**\n", figure.title());
-    let titles: Vec<_> = controllers.iter().map(|it| it.title()).collect();
-    let _written = writeln!(page, "| | {} |\n|---|{}", titles.join(" | "), "---|".repeat(titles.len()));
+    begin_table(page, figure.title(), controllers);
     for row in Row::ALL.into_iter().filter(|&row| figure.is_of(row)) {
         let ours = figures::spread(runs, case, Controller::Operator, row, figure);
         let cells: Vec<String> = controllers
@@ -84,6 +73,38 @@ fn table(page: &mut String, runs: &[Run], case: Case, figure: Figure, controller
             .collect();
         let _written = writeln!(page, "| {} | {} |", row.title(), cells.join(" | "));
     }
+}
+
+/// A title, and a column for each controller.
+fn begin_table(page: &mut String, title: &str, controllers: &[Controller]) {
+    let _written = writeln!(page, "\n**{title}**\n");
+    let titles: Vec<_> = controllers.iter().map(|it| it.title()).collect();
+    let _written = writeln!(page, "| | {} |\n|---|{}", titles.join(" | "), "---|".repeat(titles.len()));
+}
+
+/// Rows whose requests are told by verb and resource.
+const TOLD: [Row; 3] = [Row::Create, Row::Canary, Row::Promote];
+
+/// What the requests are, in these rows.
+fn kinds(page: &mut String, runs: &[Run], case: Case, controllers: &[Controller]) {
+    let rows = TOLD.map(Row::title).join(" / ");
+    begin_table(page, &format!("Requests by verb and kind per object, without watches: {rows}"), controllers);
+    let of_rows = |controller: Controller| TOLD.map(|row| figures::kinds(runs, case, controller, row));
+    let all: Vec<[BTreeMap<&str, f64>; 3]> = controllers.iter().map(|&it| of_rows(it)).collect();
+    let requests: BTreeSet<&str> = all.iter().flatten().flat_map(|kinds| kinds.keys().copied()).collect();
+    for request in requests {
+        let cells: Vec<String> = all.iter().map(|rows| counts(rows, request)).collect();
+        let _written = writeln!(page, "| {request} | {} |", cells.join(" | "));
+    }
+}
+
+/// How often something is asked for in each row; nothing where it never is.
+fn counts(rows: &[BTreeMap<&str, f64>], request: &str) -> String {
+    if rows.iter().all(|kinds| !kinds.contains_key(request)) {
+        return String::new();
+    }
+    let each: Vec<String> = rows.iter().map(|kinds| number(kinds.get(request).copied().unwrap_or_default())).collect();
+    each.join(" / ")
 }
 
 /// Median, spread, and how many times ours that is.
