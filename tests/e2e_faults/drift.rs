@@ -89,7 +89,9 @@ fn changed(value: &Value) -> Value {
 async fn drift(api: &Api<DynamicObject>, name: &str, field: &str) -> bool {
     loop {
         let mut value = serde_json::to_value(api.get(name).await.unwrap()).unwrap();
-        let Some(found) = value.pointer_mut(field) else { return false };
+        let Some(found) = value.pointer_mut(field) else {
+            panic!("{}/{name}{field} is not there any more", api.resource_url());
+        };
         *found = changed(found);
         let object: DynamicObject = serde_json::from_value(value).unwrap();
         match api
@@ -115,7 +117,7 @@ fn every_field_that_somebody_changes_is_put_back() {
         let mut children = Vec::new();
         for kind in Kind::ALL {
             let api = stage.space.children(kind);
-            for object in api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+            for object in api.list(&ListParams::default()).await.unwrap().items {
                 if object.owner_references().iter().any(|owner| owner.kind == "Microservice") {
                     children.push((api.clone(), object.name_any(), campaign::part(fields(&object), 4)));
                 }
@@ -136,6 +138,7 @@ fn every_field_that_somebody_changes_is_put_back() {
                 .await;
         }
         assert!(taken.len() > refused.len(), "refused by the API server: {refused:#?}");
+        stage.is_silent("what was put back").await;
         println!(
             "campaign 6, drift: {} fields of {} children put back, {} may not be changed",
             taken.len(),

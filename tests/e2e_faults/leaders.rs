@@ -19,6 +19,8 @@ fn service(v1: i32, v2: i32) -> String {
 
 /// After so long without a write, the leader is at rest.
 const REST: Duration = Duration::from_secs(3);
+/// How long there must be no write in the end.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// What keeps a leader from its lease.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +47,8 @@ async fn replaced(trouble: Trouble) {
     space.apply("a", &service(90, 10)).await;
     space.ready("a").await;
     let first = space.leader().await.expect("a leader");
-    let _new = Operator::start(cluster().kubeconfig_path(), &args);
+    let others = Proxy::start(space.client.clone()).await.unwrap();
+    let _new = Operator::start(others.kubeconfig(), &args);
     rests(|| writes(&proxy).len(), REST, "the leader").await;
 
     match trouble {
@@ -67,6 +70,7 @@ async fn replaced(trouble: Trouble) {
     let why = ["the lease ended without having been renewed", "leadership was lost"];
     assert!(why.iter().any(|why| text.contains(why)), "{trouble:?}: {text}");
     assert_eq!(writes(&proxy), before, "{trouble:?}: the old leader wrote");
+    rests(|| writes(&others).len(), SILENCE, "the new leader").await;
     space.weights("a", "v1=40 v2=60").await;
 }
 

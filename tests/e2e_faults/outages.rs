@@ -11,6 +11,7 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, PostParams},
 };
 use microservice_operator::api::Microservice;
+use tokio::sync::Mutex;
 
 use crate::{
     campaign,
@@ -83,8 +84,10 @@ async fn mesh_goes(space: &Space) {
     }
 }
 
-/// A rollout with an outage in its midst. No watch sees every revision across that, so the invariants are not judged.
-async fn away(cluster: &Cluster, outage: Outage) {
+/// A rollout with an outage in its midst, one at a time in a cluster. No watch sees every revision across that, so the
+/// invariants are not judged.
+async fn away(cluster: &Cluster, turn: &Mutex<()>, outage: Outage) {
+    let _turn = turn.lock().await;
     let stage = Stage::within(Space::unwatched(cluster, "outage").await).await;
     let promoted = stage.is_before(Chapter::Rollout).await;
     story::begin(&stage.space, Chapter::Rollout).await;
@@ -104,12 +107,8 @@ async fn away(cluster: &Cluster, outage: Outage) {
 fn a_rollout_goes_on_after_an_outage_as_if_there_had_been_none() {
     run(async {
         let cluster = start(Options::default()).await;
-        let cases = campaign::part(OUTAGES.to_vec(), 1);
-        let count = cases.len();
-        for outage in cases {
-            away(&cluster, outage).await;
-        }
-        println!("campaign 4, outages: {count} of {} runs, each ended as a clean run does", OUTAGES.len());
+        let turn = Mutex::new(());
+        campaign::run("4, outages", campaign::part(OUTAGES.to_vec(), 1), |it| away(&cluster, &turn, it)).await;
     });
 }
 

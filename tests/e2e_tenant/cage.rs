@@ -2,39 +2,30 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use devcluster::AuditMark;
+use devcluster::{AuditEvent, AuditMark};
 use k8s_openapi::api::{core::v1::Service, events::v1::Event};
 use kube::{
-    ResourceExt,
-    api::{DynamicObject, ListParams},
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams},
 };
-use microservice_operator::plan::object::Kind;
+use microservice_operator::{api::Microservice, plan::object::Kind};
 use serde_json::{Value, json};
 
 use crate::{
-    ground::{CHART, Ground},
-    support::{Space, cluster},
+    ground::{CHART, Ground, PASSWORD},
+    support::{Space, cluster, eventually},
 };
 
 type Objects = BTreeMap<String, Value>;
 
-/// Objects of a namespace that no Microservice made, less what the cluster itself says of them.
-pub async fn of_others(space: &Space) -> Objects {
-    let mut all = Objects::new();
-    for kind in Kind::ALL {
-        for object in list(space, kind).await {
-            let owner = object.owner_references().first().map(|owner| owner.kind.clone());
-            if owner.as_deref() != Some("Microservice") {
-                all.insert(format!("{kind:?}/{}", object.name_any()), seen(&object));
-            }
-        }
-    }
-    all
-}
-
-/// Everything that Microservices could have made or changed in a namespace.
+/// The Microservices of a namespace, and everything that they could have made or changed there, less what the cluster itself
+/// says of it.
 pub async fn everything(space: &Space) -> Objects {
-    let mut all = Objects::new();
+    let resource = ApiResource::erase::<Microservice>(&());
+    let api = Api::<DynamicObject>::namespaced_with(space.client.clone(), &space.name, &resource);
+    let microservices = api.list(&ListParams::default()).await.unwrap().items;
+    let mut all: Objects =
+        microservices.iter().map(|it| (format!("Microservice/{}", it.name_any()), seen(it))).collect();
     for kind in Kind::ALL {
         all.extend(list(space, kind).await.iter().map(|it| (format!("{kind:?}/{}", it.name_any()), seen(it))));
     }
@@ -141,6 +132,35 @@ fn walk(value: &Value, meet: &mut dyn FnMut(&str, &Value)) {
     value.as_array().into_iter().flatten().for_each(|item| walk(item, meet));
 }
 
+/// Objects that have what is in the tenant's Secret, where there are copies of ConfigMaps.
+pub async fn leaked(ground: &Ground) -> Vec<String> {
+    let mut found = Vec::new();
+    for kind in Kind::ALL {
+        let all = list(&ground.space, kind).await;
+        let copied = all.iter().any(|it| !it.owner_references().is_empty());
+        assert!(copied || kind != Kind::ConfigMap, "no ConfigMap was copied");
+        let has = |it: &&DynamicObject| {
+            let text = serde_json::to_string(it).unwrap();
+            PASSWORD.iter().any(|word| text.contains(word))
+        };
+        found.extend(all.iter().filter(has).map(|it| format!("{kind:?} {}", it.name_any())));
+    }
+    found
+}
+
+/// What the webhook was told that is not of the one Microservice that names it, or has other parameters than that gives.
+pub async fn misled(ground: &Ground) -> Vec<String> {
+    let told = eventually(|| async { Some(Ground::told()).filter(|told| !told.is_empty()) }).await;
+    let marked = ground.space.microservices().get("marked").await.unwrap();
+    let parameters = json!(marked.spec.rollout.unwrap().webhooks[0].parameters);
+    let wanted = json!([marked.metadata.name, ground.space.name, parameters]);
+    let is_so = |body: &str| {
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        json!([body["microservice"], body["namespace"], body["parameters"]]) == wanted
+    };
+    told.expect("the webhook is told of events").into_iter().filter(|body| !is_so(body)).collect()
+}
+
 /// Lines of the operator's log that do not begin as its lines do, and texts that steer a terminal.
 pub async fn forged(ground: &Ground) -> Vec<String> {
     let log = ground.operator.text();
@@ -174,17 +194,20 @@ fn plugin(ground: &Ground, args: &[&str]) -> String {
     String::from_utf8(command.env("NO_COLOR", "1").output().unwrap().stdout).unwrap()
 }
 
-/// Writes of the operator outside of the tenant's namespace, but for its lease and for what else it serves.
+/// Writes of the operator outside of the tenant's namespace, but for its lease, and for what it says of whom else it serves.
 pub async fn strayed(ground: &Ground, since: AuditMark) -> Vec<String> {
     cluster().settled_mark().await.unwrap();
     let user = format!("system:serviceaccount:ops:{CHART}");
     let own = |namespace: &str, resource: &str| {
         namespace == ground.space.name || (namespace == "ops" && resource == "leases")
     };
-    let of_victim = |resource: &str| ["microservices", "events"].contains(&resource);
+    let said = |event: &AuditEvent| {
+        let about = (event.resource.as_str(), event.subresource.as_str());
+        event.namespace == ground.victim.name && [("microservices", "status"), ("events", "")].contains(&about)
+    };
     let events = cluster().audit().unwrap().since(since, |event| event.user == user).unwrap();
-    let stray = |event: &&devcluster::AuditEvent| {
-        let strays = event.is_write() && !own(&event.namespace, &event.resource) && !of_victim(&event.resource);
+    let stray = |event: &&AuditEvent| {
+        let strays = event.is_write() && !own(&event.namespace, &event.resource) && !said(event);
         strays || event.code == 403
     };
     events.iter().filter(stray).map(|event| format!("{} {}: {}", event.verb, event.request_uri, event.code)).collect()

@@ -1,8 +1,14 @@
 //! The cluster in which attacks are made: the chart, a tenant with the rights on Microservices alone, and what is not theirs.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use axum::{Router, routing::any};
+use axum::{
+    Router,
+    routing::{any, post},
+};
 use devcluster::Cluster;
 use kube::{
     Client,
@@ -18,8 +24,13 @@ pub const CHART: &str = "microservice-operator";
 const RESTRICTED: &str = "pod-security.kubernetes.io/enforce=restricted";
 const API: &str = "microservice-operator.dev/v1alpha1";
 
+/// What is in the tenant's Secret: as a text, and as Secrets have it.
+pub const PASSWORD: [&str; 2] = ["hunter2", "aHVudGVyMg=="];
+
 /// Requests that webhooks and providers of others were sent.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
+/// What the webhook that everybody may name was sent.
+static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// The ground on which attacks are made.
 pub struct Ground {
@@ -63,6 +74,9 @@ impl Ground {
                            "ports": [{"name": "http", "port": 80}]});
         let mut staffed = plain.clone();
         staffed["serviceAccountName"] = "robot".into();
+        // The Deployment of the second one has the name that v2 of a Microservice staffed-v1 would have.
+        staffed["versions"] = json!([{"name": "v1", "image": "registry.example/a:1", "weight": 90},
+                                     {"name": "v1-v2", "image": "registry.example/a:1", "weight": 10}]);
         let mut broken = plain.clone();
         broken["podAnnotations"] = json!({devcluster::BEHAVIOR: "never-ready"});
         let only = json!([self.victim.name]);
@@ -70,7 +84,9 @@ impl Ground {
         for object in [
             json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}}),
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"},
-                   "stringData": {"password": "hunter2"}}),
+                   "stringData": {"password": PASSWORD[0]}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "db"},
+                   "data": {"address": "db.example"}}),
             json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "clash-v1"},
                    "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
                        "metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a:1"}]}}}}),
@@ -81,6 +97,7 @@ impl Ground {
             json!({"apiVersion": API, "kind": "MicroserviceAction", "metadata": {"name": "record"},
                    "spec": {"microservice": "staffed", "verb": "Pause", "actor": "admin"}}),
             named("RolloutWebhook", "theirs", json!({"url": address, "allowHttp": true, "namespaces": only})),
+            named("RolloutWebhook", "open", json!({"url": format!("{address}/open"), "allowHttp": true})),
             named("AnalysisProvider", "theirs", json!({"prometheus": {"url": address}, "namespaces": only})),
             named("AnalysisProvider", "shared", json!({"prometheus": {"url": address}})),
         ] {
@@ -114,6 +131,11 @@ impl Ground {
     pub fn calls() -> usize {
         CALLS.load(Ordering::Relaxed)
     }
+
+    /// What the webhook was sent that everybody may name.
+    pub fn told() -> Vec<String> {
+        TOLD.lock().unwrap().clone()
+    }
 }
 
 /// Gives a tenant the rights of the chart's roles for people in a namespace, and no others.
@@ -138,13 +160,14 @@ async fn put(space: &Space, object: &Value) {
     api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(object)).await.unwrap();
 }
 
-/// The address of a server that counts what it is asked.
+/// The address of a server that counts what it is asked, and keeps what it is told at `/open`.
 async fn listener() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let count = any(|| async {
         CALLS.fetch_add(1, Ordering::Relaxed);
     });
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(count)).await });
+    let keep = post(|body: String| async move { TOLD.lock().unwrap().push(body) });
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/open", keep).fallback(count)).await });
     format!("http://{address}")
 }

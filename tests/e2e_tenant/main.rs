@@ -121,7 +121,15 @@ impl Attempt<'_> {
         if made.is_some() && !self.attack.runs { Err("it runs all the same".to_owned()) } else { Ok(()) }
     }
 
-    /// Waits for a fact.
+    /// Whether what must never be so is not so either once all is done.
+    async fn still(&self) -> Result<(), String> {
+        for fact in self.attack.shows.iter().filter(|fact| fact.never.is_some()) {
+            self.shown(fact).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a fact, but not for the end of what must never be so.
     async fn shown(&self, fact: &Fact) -> Result<(), String> {
         let suffix = if fact.kind == "Deployment" { "-v1" } else { "" };
         let name = fact.name.clone().unwrap_or_else(|| format!("{}{suffix}", self.name));
@@ -143,9 +151,12 @@ impl Attempt<'_> {
                 Fact { is, .. } => text == self.filled(&is.to_string()),
             };
             *last.lock().unwrap() = text;
-            so.then_some(())
+            (so || fact.never.is_some()).then_some(so)
         });
-        shown.await.ok_or_else(|| format!("{fact:?} was never so; it is {}", last.lock().unwrap()))
+        if shown.await == Some(true) {
+            return Ok(());
+        }
+        Err(format!("{fact:?} is not so: it is {}", last.lock().unwrap()))
     }
 }
 
@@ -204,7 +215,7 @@ fn every_attack_is_refused_or_contained() {
         let ground = Ground::new().await;
         ground.plant().await;
         let begin = cluster().settled_mark().await.unwrap();
-        let planted = (cage::everything(&ground.victim).await, cage::of_others(&ground.space).await);
+        let planted = (cage::everything(&ground.victim).await, cage::everything(&ground.space).await);
         let corpus = corpus();
         let all: Vec<Attempt<'_>> = corpus
             .iter()
@@ -224,9 +235,14 @@ fn every_attack_is_refused_or_contained() {
         let wrong: Vec<String> =
             stream::iter(tried).buffer_unordered(ABREAST).filter_map(|it| async { it }).collect().await;
         assert!(wrong.is_empty(), "{} of {} attacks:\n{}", wrong.len(), all.len(), wrong.join("\n"));
+        for attempt in &all {
+            assert_eq!(attempt.still().await, Ok(()), "{} ({})", attempt.attack.attack, attempt.name);
+        }
         assert_eq!(cage::strayed(&ground, begin).await, Vec::<String>::new());
         assert_eq!(cage::escapes(&ground).await, Vec::<String>::new());
-        let others = (cage::everything(&ground.victim).await, cage::of_others(&ground.space).await);
+        assert_eq!(cage::leaked(&ground).await, Vec::<String>::new());
+        assert_eq!(cage::misled(&ground).await, Vec::<String>::new());
+        let others = (cage::everything(&ground.victim).await, cage::everything(&ground.space).await);
         for (before, after) in [(&planted.0, &others.0), (&planted.1, &others.1)] {
             for (name, object) in before {
                 assert_eq!(after.get(name), Some(object), "{name}, which is somebody else's, was changed");

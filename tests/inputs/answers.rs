@@ -2,7 +2,7 @@
 //! can be shown to anybody, and the same answer comes to the same.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -67,13 +67,16 @@ fn api_server(url: &str) -> kube::Client {
 }
 
 async fn office(url: &str) -> Office {
-    let credentials = json!({"bearerTokenSecret": {"name": "keys", "key": "token"}});
+    let key = json!({"name": "keys", "key": "token"});
+    let credentials = json!({"bearerTokenSecret": key});
+    let keys = json!({"url": url, "apiKeySecret": key, "applicationKeySecret": key});
     let with = |mut spec: Value| {
         spec.as_object_mut().unwrap().extend(credentials.as_object().unwrap().clone());
         spec
     };
     let providers = [
         ("prometheus", with(json!({"prometheus": {"url": url, "stats": "Envoy"}}))),
+        ("datadog", with(json!({"datadog": keys, "ownQueries": "Allow"}))),
         (
             "http",
             with(json!({"http": {"url": format!("{url}?q=${{query}}"), "value": "/value"}, "ownQueries": "Allow"})),
@@ -131,6 +134,39 @@ fn assert_shown(told: &str, about: &str) {
     assert!(!told.contains('\n'), "{about}: more than a line: {told:?}");
 }
 
+/// A question to each provider, and to the webhook.
+fn questions() -> [Question; 4] {
+    let own = || Asked::Query("burn".to_owned());
+    [
+        measure("prometheus", Asked::Ready(MetricKind::SuccessRate)),
+        measure("datadog", own()),
+        measure("http", own()),
+        call(),
+    ]
+}
+
+#[test]
+fn every_provider_finds_its_number_among_the_answers() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let answer = Answer::new(Mutex::new((200, String::new())));
+        let office = office(&serve(answer.clone()).await).await;
+        let mut found = BTreeSet::new();
+        for line in lines("answers.txt") {
+            *answer.lock().unwrap() = (200, line);
+            for question in questions() {
+                let Question::Measure(Measure { provider, .. }) = &question else { continue };
+                let provider = provider.clone();
+                let told = office.answer(&Inquiry { id: "1".to_owned(), question }).await.finding;
+                if let Ok(Finding::Measured(Reading { value: Some(_), .. })) = told {
+                    found.insert(provider);
+                }
+            }
+        }
+        assert_eq!(found, ["datadog", "http", "prometheus"].map(str::to_owned).into());
+    });
+}
+
 #[test]
 fn whatever_is_answered_comes_to_a_number_or_to_words() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -143,8 +179,7 @@ fn whatever_is_answered_comes_to_a_number_or_to_words() {
             let mut dice = Dice::of(seed);
             let status = STATUSES[if dice.below(2) == 0 { 0 } else { dice.below(STATUSES.len()) }];
             *answer.lock().unwrap() = (status, text(&corpus, &mut dice));
-            let (ready, own) = (Asked::Ready(MetricKind::SuccessRate), Asked::Query("burn".to_owned()));
-            for question in [measure("prometheus", ready), measure("http", own), call()] {
+            for question in questions() {
                 let about = format!("CAMPAIGN_SEED={seed}, {question:?}, {:?}", answer.lock().unwrap());
                 let inquiry = Inquiry { id: "1".to_owned(), question };
                 let found = office.answer(&inquiry).await.finding;

@@ -3,41 +3,59 @@
 use devcluster::AuditEvent;
 use serde_json::Value;
 
-/// Group, resource with subresource, verb.
-pub type Right = (String, String, String);
+/// Group, resource with subresource, verb, and the object's name; an empty one stands for any.
+pub type Right = (String, String, String, String);
 
 /// Used by an admission plugin that the clusters of the tests do not have on, and that asks on the operator's behalf.
 pub fn by_admission() -> Right {
     right("microservice-operator.dev", "microservices/finalizers", "update")
 }
 
+/// The right to objects of any name.
 pub fn right(group: &str, resource: &str, verb: &str) -> Right {
-    (group.to_owned(), resource.to_owned(), verb.to_owned())
+    (group.to_owned(), resource.to_owned(), verb.to_owned(), String::new())
 }
 
-/// What a Role or a ClusterRole grants, whatever the names of the objects.
+/// The same to objects of any name.
+pub fn to_any((group, resource, verb, _): &Right) -> Right {
+    right(group, resource, verb)
+}
+
+/// What a Role or a ClusterRole grants.
 pub fn granted_by(role: &Value) -> Vec<Right> {
     let mut rights = Vec::new();
     for rule in role["rules"].as_array().unwrap() {
         let words = |field: &str| -> Vec<String> {
             rule[field].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
         };
+        let names = if rule["resourceNames"].is_null() { vec![String::new()] } else { words("resourceNames") };
+        assert!(!names.is_empty(), "Kubernetes takes no names for all names: {rule}");
         for group in words("apiGroups") {
             for resource in words("resources") {
-                rights.extend(words("verbs").into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
+                for verb in words("verbs") {
+                    let named = |name: &String| (group.clone(), resource.clone(), verb.clone(), name.clone());
+                    rights.extend(names.iter().map(named));
+                }
             }
         }
     }
     rights
 }
 
-/// What a request for an object uses. A server-side apply that makes an object needs the right to create it, too.
-pub fn used_by(event: &AuditEvent) -> Vec<Right> {
+/// What a request needs, to the object that it names. A server-side apply that makes an object needs the right to create it,
+/// too.
+pub fn needed_by(event: &AuditEvent) -> Vec<Right> {
     let resource = match event.subresource.as_str() {
         "" => event.resource.clone(),
         subresource => format!("{}/{subresource}", event.resource),
     };
-    let used = |verb: &str| right(&event.group, &resource, verb);
-    let created = (event.verb == "patch" && event.code == 201).then(|| used("create"));
-    [used(&event.verb)].into_iter().chain(created).collect()
+    let needed = |verb: &str| (event.group.clone(), resource.clone(), verb.to_owned(), event.name.clone());
+    let created = (event.verb == "patch" && event.code == 201).then(|| needed("create"));
+    [needed(&event.verb)].into_iter().chain(created).collect()
+}
+
+/// What a request uses, whether it is granted by the name of the object or for all names. One that was refused uses nothing.
+pub fn used_by(event: &AuditEvent) -> Vec<Right> {
+    let needed = if event.code == 403 { Vec::new() } else { needed_by(event) };
+    needed.into_iter().flat_map(|right| [to_any(&right), right]).collect()
 }

@@ -16,7 +16,10 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, TypeMeta},
     core::GroupVersionKind,
 };
-use microservice_operator::{api::Microservice, plan::object::Kind};
+use microservice_operator::{
+    api::{MANAGER, Microservice, labels::ADOPT},
+    plan::object::Kind,
+};
 use serde_json::{Value, json};
 
 use super::{PATIENCE, RUNTIME, condition, current, eventually, root};
@@ -181,13 +184,23 @@ impl Space {
     }
 
     /// All children of Microservices, by kind and name, without what differs from run to run: identities, times and the
-    /// namespace.
+    /// namespace. With them, as `ownerless`, what the operator wrote and nobody owns, which nothing would ever delete; but not
+    /// what somebody hands over.
     pub async fn snapshot(&self) -> BTreeMap<String, Value> {
         let mut all = BTreeMap::new();
         for kind in Kind::ALL {
-            let Ok(list) = self.children(kind).list(&ListParams::default()).await else { continue };
-            for object in list.items.into_iter().filter(|object| !object.owner_references().is_empty()) {
-                let name = format!("{kind:?}/{}", object.name_any());
+            let items = match self.children(kind).list(&ListParams::default()).await {
+                Ok(list) => list.items,
+                Err(kube::Error::Api(status)) if status.code == 404 && kind.of_mesh() => continue,
+                Err(error) => panic!("{kind:?}s in {} cannot be listed: {error}", self.name),
+            };
+            for object in items {
+                let heading = match object.owner_references() {
+                    [] if is_left(&object) => "ownerless ",
+                    [] => continue,
+                    _ => "",
+                };
+                let name = format!("{heading}{kind:?}/{}", object.name_any());
                 let text = serde_json::to_string(&object).unwrap();
                 let text = text.replace(&format!(".{}.svc", self.name), ".NAMESPACE.svc");
                 all.insert(name, masked(serde_json::from_str(&text).unwrap()));
@@ -195,6 +208,12 @@ impl Space {
         }
         all
     }
+}
+
+/// Whether the operator wrote an object, and nobody offers it to a Microservice.
+fn is_left(object: &DynamicObject) -> bool {
+    let written = object.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(MANAGER));
+    written && !object.annotations().contains_key(ADOPT)
 }
 
 /// What the recorder has to say in the end, from outside its runtime.
