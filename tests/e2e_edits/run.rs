@@ -239,7 +239,7 @@ fn waits_for_somebody(it: &Microservice) -> bool {
     let asks = it.status.as_ref().and_then(|status| status.rollout.as_ref()).is_some_and(|it| it.waits_for.is_some());
     let status = it.status.as_ref();
     let measures = status.and_then(|status| status.rollout.as_ref()).is_some_and(|it| it.step_analysis.is_some());
-    let still = message(it).contains("the rollout stands still");
+    let still = message(it).contains("no mesh carries the weights");
     let full = message(it).contains("Unschedulable");
     let zero = condition(it, "Available") == "False";
     current(it)
