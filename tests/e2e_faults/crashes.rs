@@ -35,7 +35,7 @@ async fn killed(nth: usize, moment: Moment, clean: &[Clean]) {
             stage.proxy.go_on();
         }
         stage.comes_to(outcome, &about).await;
-        if chapter == Chapter::Rollback {
+        if [Chapter::Rollback, Chapter::Delete].contains(&chapter) {
             stage.is_silent(&about).await;
         }
     }

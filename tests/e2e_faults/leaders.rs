@@ -17,6 +17,13 @@ fn service(v1: i32, v2: i32) -> String {
     )
 }
 
+/// One that takes all weight to v2, a step each second or so.
+fn promoted() -> String {
+    let steps: Vec<_> =
+        (1..10).map(|tenth| format!("{{weight: {}}}, {{pause: {{duration: 1s}}}}", 10 * tenth)).collect();
+    service(0, 100).replace("versions:", &format!("rollout: {{steps: [{}]}}, versions:", steps.join(", ")))
+}
+
 /// After so long without a write, the leader is at rest.
 const REST: Duration = Duration::from_secs(3);
 /// How long there must be no write in the end.
@@ -27,6 +34,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 enum Trouble {
     /// It stands still for longer than the lease.
     Frozen,
+    /// The same in the middle of a rollout, which it would have gone on with at once.
+    FrozenOnTheWay,
     /// The API server never answers it.
     CutOff,
 }
@@ -53,13 +62,19 @@ async fn replaced(trouble: Trouble) {
 
     match trouble {
         Trouble::Frozen => old.freeze(),
+        Trouble::FrozenOnTheWay => {
+            space.apply("a", &promoted()).await;
+            space.weights("a", "v1=72 v2=28").await;
+            old.freeze();
+        }
         Trouble::CutOff => {
             proxy.goes_wrong(Faults { requests: 1.0, answers: vec![Fault::Silence], ..Faults::default() })
         }
     }
-    let before = writes(&proxy);
     let next = eventually(|| async { space.leader().await.filter(|leader| *leader != first) });
     next.await.expect("another one leads");
+    // What it had sent has arrived by now.
+    let before = writes(&proxy);
     space.apply("a", &service(40, 60)).await;
     space.weights("a", "v1=40 v2=60").await;
     space.ready("a").await;
@@ -77,6 +92,11 @@ async fn replaced(trouble: Trouble) {
 #[test]
 fn a_leader_that_stood_still_writes_nothing_any_more() {
     run(replaced(Trouble::Frozen));
+}
+
+#[test]
+fn a_leader_that_stood_still_on_the_way_writes_nothing_any_more() {
+    run(replaced(Trouble::FrozenOnTheWay));
 }
 
 #[test]

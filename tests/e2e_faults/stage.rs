@@ -7,7 +7,8 @@ use std::{
 };
 
 use devcluster::faults::{Asked, Fault, Faults, Proxy, creates_and_deletes};
-use kube::Client;
+use kube::{Client, ResourceExt, api::ListParams};
+use microservice_operator::api::Microservice;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -27,7 +28,7 @@ const REST: Duration = Duration::from_secs(15);
 pub struct End {
     /// All children, without identities and times.
     pub objects: BTreeMap<String, Value>,
-    /// What the status says, without times.
+    /// What each status says, without times.
     pub status: Value,
 }
 
@@ -137,17 +138,17 @@ impl Stage {
     }
 
     async fn end(&self) -> End {
-        let status = match self.space.microservices().get_opt("a").await.unwrap() {
-            Some(found) => {
-                let status = found.status.unwrap_or_default();
-                let conditions = status.conditions.iter().map(|it| json!([it.type_, it.status, it.reason, it.message]));
-                json!({
-                    "phase": status.phase, "message": status.message, "weights": status.weights,
-                    "conditions": conditions.collect::<Vec<_>>(),
-                })
-            }
-            None => Value::Null,
+        let told = |found: Microservice| {
+            let name = found.name_any();
+            let status = found.status.unwrap_or_default();
+            let conditions = status.conditions.iter().map(|it| json!([it.type_, it.status, it.reason, it.message]));
+            json!({
+                "name": name, "phase": status.phase, "message": status.message, "weights": status.weights,
+                "conditions": conditions.collect::<Vec<_>>(),
+            })
         };
+        let all = self.space.microservices().list(&ListParams::default()).await.unwrap();
+        let status = all.items.into_iter().map(told).collect();
         End { objects: self.space.snapshot().await, status }
     }
 

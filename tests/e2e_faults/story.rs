@@ -2,11 +2,13 @@
 
 use kube::{
     ResourceExt,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
-use microservice_operator::api::{
-    ActionResult, Microservice, MicroserviceAction, MicroserviceActionSpec, RolloutState, Verb,
+use microservice_operator::{
+    api::{ActionResult, Microservice, MicroserviceAction, MicroserviceActionSpec, RolloutState, Verb},
+    plan::object::Kind,
 };
+use serde_json::json;
 
 use crate::support::{Space, condition, current, eventually};
 
@@ -23,12 +25,28 @@ pub enum Chapter {
     Undo,
     /// v3 never comes up, and is rolled back.
     Rollback,
-    /// The service is deleted.
+    /// v1 and v3 are taken out of the spec, and the policy: the operator deletes what it made for them.
+    Leave,
+    /// A second service, of an image that is set up by a ConfigMap, comes up.
+    Image,
+    /// Its next image walks the steps, within a limit of pods; the revision before it goes.
+    Revise,
+    /// Both services are deleted.
     Delete,
 }
 
 impl Chapter {
-    pub const ALL: [Self; 6] = [Self::Create, Self::Edit, Self::Rollout, Self::Undo, Self::Rollback, Self::Delete];
+    pub const ALL: [Self; 9] = [
+        Self::Create,
+        Self::Edit,
+        Self::Rollout,
+        Self::Undo,
+        Self::Rollback,
+        Self::Leave,
+        Self::Image,
+        Self::Revise,
+        Self::Delete,
+    ];
 }
 
 const POLICY: &str = "progressDeadline: 30s, steps: [{weight: 20}, {pause: {duration: 1s}}, {weight: 60}]";
@@ -55,6 +73,13 @@ fn broken() -> String {
     service(&[version(1, 0), version(2, 0), v3].join(", "), POLICY)
 }
 
+fn image(number: i32) -> String {
+    format!(
+        "{{ports: [{{name: http, port: 80}}], replicas: 3, drain: 1s, image: 'registry.example/b:{number}', \
+         envFrom: [{{configMapRef: {{name: settings}}}}], rollout: {{maxSurge: 1, {POLICY}}}}}"
+    )
+}
+
 /// Does what the chapter begins with.
 pub async fn begin(space: &Space, chapter: Chapter) {
     match chapter {
@@ -63,7 +88,19 @@ pub async fn begin(space: &Space, chapter: Chapter) {
         Chapter::Rollout => drop(space.apply("a", &two(0, 100, POLICY)).await),
         Chapter::Rollback => drop(space.apply("a", &broken()).await),
         Chapter::Undo => order(space, Verb::Undo, "undo").await,
-        Chapter::Delete => drop(space.microservices().delete("a", &DeleteParams::background()).await.unwrap()),
+        Chapter::Leave => drop(space.apply("a", &service(&version(2, 100), "")).await),
+        Chapter::Image => {
+            let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"},
+                                  "data": {"LEVEL": "info"}});
+            space.put(&settings).await;
+            space.apply("b", &image(1)).await;
+        }
+        Chapter::Revise => drop(space.apply("b", &image(2)).await),
+        Chapter::Delete => {
+            for name in ["a", "b"] {
+                space.microservices().delete(name, &DeleteParams::background()).await.unwrap();
+            }
+        }
     }
 }
 
@@ -132,9 +169,20 @@ pub async fn end(space: &Space, chapter: Chapter) {
             assert_eq!(answered.result, ActionResult::Done, "{:?}", answered.message);
             space.until("a", &what, at("v1=60 v2=40", Some(RolloutState::Aborted))).await;
         }
+        Chapter::Leave => {
+            space.until("a", &what, ready(at("v2=100", None))).await;
+            space.gone(Kind::Deployment, "a-v1").await;
+            space.gone(Kind::Deployment, "a-v3").await;
+        }
+        Chapter::Image => drop(space.until("b", &what, ready(current)).await),
+        Chapter::Revise => {
+            let alone = |it: &Microservice| current(it) && it.status.as_ref().is_some_and(|it| it.traffic.len() == 1);
+            space.until("b", &what, ready(alone)).await;
+        }
         Chapter::Delete => {
-            let gone = eventually(|| async { space.microservices().get_opt("a").await.ok()?.is_none().then_some(()) });
-            gone.await.expect("the Microservice goes");
+            let all = || async { space.microservices().list(&ListParams::default()).await.ok() };
+            let gone = eventually(|| async { all().await?.items.is_empty().then_some(()) });
+            gone.await.expect("the Microservices go");
         }
     }
 }
