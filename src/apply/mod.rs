@@ -174,8 +174,7 @@ impl Applier {
             params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
             api.patch(&object.name, &params, &Patch::Merge(&body)).await
         } else {
-            let live = live.filter(|_| write != Write::Create).map(|live| live.object.open());
-            send::send(&api, &object.name, &params, body, live.as_ref()).await
+            send::send(&api, &object.name, &params, body, live.as_deref()).await
         };
         let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
         self.note(identity, object, &desired, &answer, round);

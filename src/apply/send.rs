@@ -6,6 +6,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+use crate::observe::child::Child;
+
 use super::rivals::{self, Strip};
 
 /// Applies an object that is `live` as the caches have it; None if it is not there. What its kind admits beside what is
@@ -15,14 +17,14 @@ pub async fn send(
     name: &str,
     params: &PatchParams,
     mut body: Value,
-    live: Option<&Value>,
+    live: Option<&Child>,
 ) -> Result<DynamicObject, kube::Error> {
     let refused = match api.patch(name, params, &Patch::Apply(&body)).await {
         Ok(answer) if live.is_some() => return without_foreign_fields(api, name, answer, &body).await,
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => kube::Error::Api(status),
         other => return other,
     };
-    let Some(strip) = live.and_then(|live| rivals::strip(live, &body)) else { return Err(refused) };
+    let Some(strip) = live.and_then(|live| rivals::strip(&live.object.open(), &body)) else { return Err(refused) };
     let stripped = api.patch(name, &PatchParams::default(), &on(strip, &body["metadata"])).await?;
     body["metadata"]["resourceVersion"] = json!(stripped.metadata.resource_version);
     api.patch(name, params, &Patch::Apply(&body)).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use devcluster::faults::{Fault, Faults, Proxy};
 
 use crate::{
-    stage::rests,
+    stage::{SILENCE, rests},
     support::{Operator, Space, cluster, eventually, run},
 };
 
@@ -26,8 +26,6 @@ fn promoted() -> String {
 
 /// After so long without a write, the leader is at rest.
 const REST: Duration = Duration::from_secs(3);
-/// How long there must be no write in the end.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// What keeps a leader from its lease.
 #[derive(Clone, Copy, Debug)]

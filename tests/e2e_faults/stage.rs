@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long there must be no write in the end.
-const SILENCE: Duration = Duration::from_secs(60);
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 /// After so long without a write, a clean run is at rest.
 const REST: Duration = Duration::from_secs(15);

@@ -279,16 +279,20 @@ fn a_live_service_is_taken_over_when_pods_are_ready_and_the_mesh_follows_step_by
     assert_eq!(world.condition("RoutesReady").0, "True");
 }
 
-#[test]
-fn a_live_service_is_not_taken_over_under_routes_of_somebody_else() {
-    let routes = json!({"metadata": {}, "spec": {"hosts": [NAME], "http": [
-        {"route": [{"destination": {"host": NAME, "subset": "old"}}]},
-    ]}});
+/// A live Service that is handed over while a VirtualService of somebody else's, of this name, routes its host.
+fn handed_over_under(routes: &str) -> World {
+    let http = json!([{"route": [{"destination": {"host": NAME, "subset": "old"}}]}]);
     let mut world = World::new(&two(90, 10));
-    world.put_foreign(Kind::VirtualService, "before", routes);
+    world.put_foreign(Kind::VirtualService, routes, json!({"metadata": {}, "spec": {"hosts": [NAME], "http": http}}));
     world.put_foreign(Kind::Service, NAME, theirs(Value::Null, json!({"microservice-operator.dev/adopt": NAME})));
     world.settle();
     world.pass(60);
+    world
+}
+
+#[test]
+fn a_live_service_is_not_taken_over_under_routes_of_somebody_else() {
+    let mut world = handed_over_under("before");
     assert!(selects_theirs(&world), "the subsets of before are of pods that it would select no more");
     let (_, reason, message) = world.condition("Ready");
     assert_eq!(reason, "AdoptionPending");
@@ -309,14 +313,7 @@ fn a_live_service_is_not_taken_over_under_routes_of_somebody_else() {
 /// To be called as the service is makes a route no more the operator's than any other name.
 #[test]
 fn nor_under_one_of_its_own_name_that_is_not_handed_over() {
-    let routes = json!({"metadata": {}, "spec": {"hosts": [NAME], "http": [
-        {"route": [{"destination": {"host": NAME, "subset": "old"}}]},
-    ]}});
-    let mut world = World::new(&two(90, 10));
-    world.put_foreign(Kind::VirtualService, NAME, routes);
-    world.put_foreign(Kind::Service, NAME, theirs(Value::Null, json!({"microservice-operator.dev/adopt": NAME})));
-    world.settle();
-    world.pass(60);
+    let mut world = handed_over_under(NAME);
     assert!(selects_theirs(&world), "the subsets of before are of pods that it would select no more");
     assert_eq!(world.condition("Ready").1, "AdoptionPending");
     world.remove(Kind::VirtualService, NAME);

@@ -257,6 +257,16 @@ fn back_to_a_revision_that_is_not_ready_the_abandoned_one_loses_its_weight_at_on
     }
 }
 
+/// A third image is given up halfway, and all requests go back to what served.
+fn the_next_is_aborted(world: &mut World, policy: &str, serving: &str) {
+    let three = edit(world, &service("3", policy));
+    world.settle();
+    world.pass(65);
+    assert_eq!(world.routed(), format!("{three}=50 {serving}=50"));
+    assert!(world.ask(Verb::Abort).is_ok());
+    assert_eq!(world.routed(), format!("{serving}=100"), "not what was aborted, until the one before starts");
+}
+
 #[test]
 fn what_serves_meanwhile_is_gone_back_to_when_what_was_gone_back_to_never_came_up() {
     let (mut world, names) = promoted_over(&["1", "2"], STEPS);
@@ -265,12 +275,7 @@ fn what_serves_meanwhile_is_gone_back_to_when_what_was_gone_back_to_never_came_u
     assert!(world.undo_to(one).is_ok());
     world.pass(60);
     assert_eq!(world.routed(), format!("{two}=100"));
-    let three = edit(&mut world, &service("3", STEPS));
-    world.settle();
-    world.pass(65);
-    assert_eq!(world.routed(), format!("{three}=50 {two}=50"));
-    assert!(world.ask(Verb::Abort).is_ok());
-    assert_eq!(world.routed(), format!("{two}=100"), "not what was aborted, until {one} starts");
+    the_next_is_aborted(&mut world, STEPS, two);
 }
 
 /// As with an undo: to the one before at once, or to one of the window.
@@ -285,12 +290,7 @@ fn what_serves_meanwhile_is_gone_back_to_when_what_the_spec_went_back_to_never_c
         world.settle();
         world.pass(60);
         assert_eq!(world.routed(), format!("{two}=100"));
-        let three = edit(&mut world, &service("3", policy));
-        world.settle();
-        world.pass(65);
-        assert_eq!(world.routed(), format!("{three}=50 {two}=50"));
-        assert!(world.ask(Verb::Abort).is_ok());
-        assert_eq!(world.routed(), format!("{two}=100"), "not what was aborted, until {one} starts");
+        the_next_is_aborted(&mut world, policy, two);
         let rollout = world.status().rollout.clone().unwrap();
         assert_eq!(rollout.stable, Weights::from([(two.clone(), 100)]), "and for good");
     }
