@@ -6,10 +6,10 @@ mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use devcluster::{AuditLog, AuditMark};
+use devcluster::{AuditEvent, AuditLog, AuditMark};
 use serde_json::Value;
 use support::{
     rights::{Right, by_admission, granted_by, needed_by, right, to_any, used_by},
@@ -36,17 +36,21 @@ fn is_to_a_shards_lease(right: &Right) -> bool {
     lease && place.is_some_and(|(nth, count)| (1..=count).contains(&nth) && count > 1)
 }
 
+fn logs(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path())
+}
+
+fn is_the_operators(event: &AuditEvent) -> bool {
+    event.user_agent.starts_with("microservice-operator/") && !event.resource.is_empty()
+}
+
 /// What the operator asked for and is not granted, with a request of each; and what it was let use.
 fn asked(folder: &Path, granted: &[Right]) -> (BTreeMap<Right, String>, BTreeSet<Right>) {
-    let logs = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
     let is_granted =
         |right: &Right| granted.contains(right) || granted.contains(&to_any(right)) || is_to_a_shards_lease(right);
     let (mut missing, mut used) = (BTreeMap::new(), BTreeSet::new());
-    for log in logs {
-        let operators = |event: &devcluster::AuditEvent| {
-            event.user_agent.starts_with("microservice-operator/") && !event.resource.is_empty()
-        };
-        for event in AuditLog::at(log).since(AuditMark::START, operators).unwrap() {
+    for log in logs(folder) {
+        for event in AuditLog::at(log).since(AuditMark::START, is_the_operators).unwrap() {
             for right in needed_by(&event).into_iter().filter(|right| !is_granted(right)) {
                 missing.entry(right).or_insert_with(|| format!("{} {}: {}", event.verb, event.request_uri, event.code));
             }
@@ -54,6 +58,20 @@ fn asked(folder: &Path, granted: &[Right]) -> (BTreeMap<Right, String>, BTreeSet
         }
     }
     (missing, used)
+}
+
+#[test]
+fn no_list_may_be_answered_as_it_was_earlier() {
+    let newest = |event: &AuditEvent| !event.request_uri.contains("resourceVersion=");
+    let (mut lists, mut others) = (0, Vec::new());
+    for log in logs(&root().join("target/audit")) {
+        let listed = |event: &AuditEvent| is_the_operators(event) && event.verb == "list";
+        let events = AuditLog::at(log).since(AuditMark::START, listed).unwrap();
+        lists += events.len();
+        others.extend(events.into_iter().filter(|event| !newest(event)).map(|event| event.request_uri));
+    }
+    assert!(lists > 0, "there are no logs of the operator's requests: run `make e2e` first");
+    assert!(others.is_empty(), "an API server may answer these from what it knew earlier: {others:#?}");
 }
 
 #[test]

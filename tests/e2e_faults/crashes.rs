@@ -50,7 +50,7 @@ async fn killed_among_faults(seed: u64) {
     let nth = 1 + dice.below(10);
     let mut stage = Stage::new("killed").await;
     let outcome = stage.is_before(chapter).await;
-    stage.proxy.goes_wrong(Faults::by_seed(seed));
+    stage.proxy.goes_wrong(Faults::mixed(seed));
     stage.proxy.stop_at(nth, moment);
     story::begin(&stage.space, chapter).await;
     let stopped = tokio::time::timeout(answers::FAULTY, stage.proxy.stopped()).await.is_ok();

@@ -57,7 +57,7 @@ impl Disturbance {
     /// What goes wrong while the story lasts.
     pub fn faults(self) -> Faults {
         let Self::Faults(seed, silence) = self else { return Faults::default() };
-        let mut faults = Faults::by_seed(seed);
+        let mut faults = Faults::mixed(seed);
         faults.answers.retain(|fault| silence || *fault != Fault::Silence);
         faults
     }

@@ -25,6 +25,8 @@ pub enum Fault {
     /// A list is answered as it was at some earlier time. Of lists of a whole kind only: what is asked for by its name is
     /// never read from a cache.
     Stale,
+    /// 410: what a list goes on from is no longer known. Of lists only.
+    Expired,
 }
 
 /// What happens to a watch.
@@ -61,17 +63,21 @@ pub struct Faults {
 
 impl Faults {
     /// Everything goes wrong in every way, at a rate of 10 to 50 % by the seed; events for 3 s at most.
-    pub fn by_seed(seed: u64) -> Self {
-        let part = [0.1, 0.2, 0.3, 0.4, 0.5][usize::try_from(seed % 5).unwrap_or_default()];
-        Self {
-            seed,
-            requests: part,
-            answers: Fault::ALL.to_vec(),
-            watches: part,
-            events: WatchFault::ALL.to_vec(),
-            longest: Duration::from_secs(3),
-            of: Vec::new(),
-        }
+    pub fn mixed(seed: u64) -> Self {
+        let part = [0.1, 0.2, 0.3, 0.4, 0.5][number(seed) % 5];
+        let (answers, events) = (Fault::ALL.to_vec(), WatchFault::ALL.to_vec());
+        Self { seed, requests: part, answers, watches: part, events, longest: Duration::from_secs(3), of: Vec::new() }
+    }
+
+    /// One way alone goes wrong, which is another one in each five seeds, at a rate of 10 to 50 % by the seed; events for 3 s
+    /// at most.
+    pub fn alone(seed: u64) -> Self {
+        let nth = number(seed) / 5 % (Fault::ALL.len() + WatchFault::ALL.len());
+        let (answers, events) = match Fault::ALL.get(nth) {
+            Some(answer) => (vec![*answer], Vec::new()),
+            None => (Vec::new(), vec![WatchFault::ALL[nth - Fault::ALL.len()]]),
+        };
+        Self { answers, events, ..Self::mixed(seed) }
     }
 
     /// What happens to the request that is the `nth` of its kind. Whatever else goes on at the time has no influence.
@@ -97,7 +103,7 @@ impl Faults {
 
 impl Fault {
     /// All there are.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Conflict,
         Self::TooManyRequests,
         Self::InternalError,
@@ -106,12 +112,14 @@ impl Fault {
         Self::AnswerLost,
         Self::Silence,
         Self::Stale,
+        Self::Expired,
     ];
 
     fn fits(self, asked: &Asked) -> bool {
         match self {
             Self::Conflict => asked.writes(),
             Self::Stale => asked.verb == Verb::List && asked.name.is_empty(),
+            Self::Expired => asked.verb == Verb::List,
             _ => true,
         }
     }
@@ -120,6 +128,10 @@ impl Fault {
 impl WatchFault {
     /// All there are.
     pub const ALL: [Self; 4] = [Self::Late, Self::Twice, Self::Deaf, Self::Reset];
+}
+
+fn number(seed: u64) -> usize {
+    usize::try_from(seed).unwrap_or_default()
 }
 
 fn pick<T: Copy>(part: f64, of: &[T], dice: &mut Dice) -> Option<T> {
@@ -157,8 +169,15 @@ mod tests {
         assert!((500..700).contains(&run(0.3).len()), "{}", run(0.3).len());
         let seen: std::collections::HashSet<Fault> = run(0.5).into_iter().collect();
         let fitting: std::collections::HashSet<Fault> =
-            Fault::ALL.into_iter().filter(|it| *it != Fault::Stale).collect();
+            Fault::ALL.into_iter().filter(|it| ![Fault::Stale, Fault::Expired].contains(it)).collect();
         assert_eq!(seen, fitting);
+    }
+
+    #[test]
+    fn each_way_goes_wrong_alone_at_each_rate() {
+        let all = (0..65).map(Faults::alone).map(|it| format!("{} {:?} {:?}", it.requests, it.answers, it.events));
+        assert_eq!(all.collect::<std::collections::HashSet<String>>().len(), 13 * 5);
+        assert!((0..65).map(Faults::alone).all(|it| it.answers.len() + it.events.len() == 1));
     }
 
     #[test]
@@ -186,5 +205,6 @@ mod tests {
         let met: Vec<Fault> = (0..500).filter_map(|nth| faults(3, 1.0).answer(&read, nth)).collect();
         assert_eq!(met.len(), 500);
         assert!(!met.contains(&Fault::Conflict) && !met.contains(&Fault::Stale), "{met:?}");
+        assert!(!met.contains(&Fault::Expired), "{met:?}");
     }
 }

@@ -215,6 +215,7 @@ fn refusal(fault: Fault) -> Answer {
         Fault::Conflict => (StatusCode::CONFLICT, "Conflict"),
         Fault::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
         Fault::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+        Fault::Expired => (StatusCode::GONE, "Expired"),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     };
     let status = json!({

@@ -63,6 +63,8 @@ async fn answers_go_wrong_as_told() {
     assert_eq!(ask(&client, Method::GET, ROUTE).await.unwrap().0, 200, "a read meets no conflict");
     proxy.goes_wrong(always(Fault::InternalError));
     assert_eq!(ask(&client, Method::GET, PODS).await.unwrap().0, 500);
+    proxy.goes_wrong(always(Fault::Expired));
+    assert_eq!(ask(&client, Method::GET, PODS).await.unwrap().0, 410);
     proxy.goes_wrong(always(Fault::Reset));
     assert!(ask(&client, Method::DELETE, ROUTE).await.is_err());
     assert_eq!(seen.lock().unwrap().len(), 2, "nothing of what went wrong was forwarded");
@@ -81,6 +83,7 @@ async fn answers_go_wrong_as_told() {
             (None, Some(Fault::Conflict)),
             (Some(200), None),
             (None, Some(Fault::InternalError)),
+            (None, Some(Fault::Expired)),
             (None, Some(Fault::Reset)),
             (Some(200), Some(Fault::AnswerLost)),
             (None, Some(Fault::Silence)),
