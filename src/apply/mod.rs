@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{MANAGER, RouteMarks, labels},
     observe::{
-        Caches, ChildRef, Key, Source, Written,
+        Caches, ChildRef, Key, Lean, Source, Written,
         child::Child,
         facts::mark_of,
         ownership::{adoptable, belongs},
@@ -172,7 +172,7 @@ impl Applier {
         let merges = object.kind.by_metadata() && write != Write::Create;
         let answer = if merges {
             params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-            api.patch(&object.name, &params, &Patch::Merge(&body)).await
+            api.patch(&object.name, &params, &Patch::Merge(&body)).await.map(|Lean(answer)| answer)
         } else {
             send::send(&api, &object.name, &params, body, live.as_deref()).await
         };
@@ -241,7 +241,7 @@ impl Applier {
         Ok(())
     }
 
-    fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+    fn api(&self, kind: Kind, namespace: &str) -> Api<Lean<DynamicObject>> {
         Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
     }
 }

@@ -6,32 +6,32 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::observe::child::Child;
+use crate::observe::{Lean, child::Child};
 
 use super::rivals::{self, Strip};
 
 /// Applies an object that is `live` as the caches have it; None if it is not there. What its kind admits beside what is
 /// applied of nobody is taken away then, and before it what the API server refuses together with it.
 pub async fn send(
-    api: &Api<DynamicObject>,
+    api: &Api<Lean<DynamicObject>>,
     name: &str,
     params: &PatchParams,
     mut body: Value,
     live: Option<&Child>,
 ) -> Result<DynamicObject, kube::Error> {
     let refused = match api.patch(name, params, &Patch::Apply(&body)).await {
-        Ok(answer) if live.is_some() => return without_foreign_fields(api, name, answer, &body).await,
+        Ok(Lean(answer)) if live.is_some() => return without_foreign_fields(api, name, answer, &body).await,
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => kube::Error::Api(status),
-        other => return other,
+        other => return other.map(|Lean(answer)| answer),
     };
     let Some(strip) = live.and_then(|live| rivals::strip(&live.object.open(), &body)) else { return Err(refused) };
-    let stripped = api.patch(name, &PatchParams::default(), &on(strip, &body["metadata"])).await?;
+    let Lean(stripped) = api.patch(name, &PatchParams::default(), &on(strip, &body["metadata"])).await?;
     body["metadata"]["resourceVersion"] = json!(stripped.metadata.resource_version);
-    api.patch(name, params, &Patch::Apply(&body)).await
+    api.patch(name, params, &Patch::Apply(&body)).await.map(|Lean(answer)| answer)
 }
 
 async fn without_foreign_fields(
-    api: &Api<DynamicObject>,
+    api: &Api<Lean<DynamicObject>>,
     name: &str,
     answer: DynamicObject,
     applied: &Value,
@@ -42,7 +42,8 @@ async fn without_foreign_fields(
     let live = serde_json::to_value(&answer).map_err(kube::Error::SerdeError)?;
     let Some(spec) = rivals::foreign_fields(&live, applied) else { return Ok(answer) };
     let metadata = json!({"uid": answer.uid(), "resourceVersion": answer.resource_version()});
-    api.patch(name, &PatchParams::default(), &on(Strip::Merge(json!({"spec": spec})), &metadata)).await
+    let patched = api.patch(name, &PatchParams::default(), &on(Strip::Merge(json!({"spec": spec})), &metadata)).await;
+    patched.map(|Lean(answer)| answer)
 }
 
 /// The patch, of just the object with this metadata.

@@ -18,7 +18,8 @@ use kube::{
         watcher::{self, DefaultBackoff, watcher},
     },
 };
-use serde::de::DeserializeOwned;
+
+use crate::observe::lean::{Lean, Wire};
 
 /// How objects are listed: a page of many kinds at a time is in memory as trees, several times what is kept of it.
 pub fn listing() -> watcher::Config {
@@ -29,9 +30,12 @@ pub fn listing() -> watcher::Config {
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// What happens to the objects of a kind, without an end. After errors in a row it pauses for longer and longer.
-pub fn follow<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
+pub fn follow<K>(
+    api: Api<Lean<K>>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource + Wire + Clone + Debug + Send + 'static,
 {
     let heard = Arc::new(AtomicBool::new(false));
     let pauses = Pauses { growing: DefaultBackoff::default(), heard: heard.clone() };
@@ -40,7 +44,17 @@ where
             heard.store(true, Ordering::Relaxed);
         }
     });
-    events.backoff(pauses)
+    events.backoff(pauses).map_ok(read)
+}
+
+fn read<K>(event: watcher::Event<Lean<K>>) -> watcher::Event<K> {
+    match event {
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(Lean(object)) => watcher::Event::InitApply(object),
+        watcher::Event::InitDone => watcher::Event::InitDone,
+        watcher::Event::Apply(Lean(object)) => watcher::Event::Apply(object),
+        watcher::Event::Delete(Lean(object)) => watcher::Event::Delete(object),
+    }
 }
 
 /// Pauses that grow until a listing is complete, or a change was heard of. A listing that only begins is an event, too, and
@@ -87,7 +101,7 @@ mod tests {
             *answer.status_mut() = axum::http::StatusCode::FORBIDDEN;
             async { Ok::<_, Infallible>(answer) }
         };
-        let pods = Api::<Pod>::all(Client::new(tower::service_fn(refuse), "default"));
+        let pods = Api::<Lean<Pod>>::all(Client::new(tower::service_fn(refuse), "default"));
         let began = Instant::now();
         let errors = follow(pods, listing()).filter(|event| ready(event.is_err()));
         assert_eq!(errors.take(4).count().await, 4);

@@ -9,7 +9,7 @@ use kube::{
     core::{ApiResource, DynamicObject, NotUsed, Object},
     runtime::watcher,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::{
     sync::{Notify, mpsc::UnboundedSender},
     task::JoinSet,
@@ -20,7 +20,10 @@ use super::{
     watches::{Trigger, feed_children},
 };
 use crate::{
-    observe::{Caches, Mesh},
+    observe::{
+        Caches, Mesh,
+        lean::{Lean, Wire},
+    },
     plan::object::Kind,
 };
 
@@ -82,7 +85,7 @@ async fn watch_definition(
         return poll_kind(client, scope, kind, found, gone).await;
     }
     let definitions = ApiResource::erase::<CustomResourceDefinition>(&());
-    let api: Api<Definition> = Api::all_with(client, &definitions);
+    let api: Api<Lean<Definition>> = Api::all_with(client, &definitions);
     let config = listing().fields(&format!("metadata.name={name}"));
     let events = follow(api, config);
     futures::pin_mut!(events);
@@ -112,6 +115,12 @@ async fn watch_definition(
 
 /// A CustomResourceDefinition without its schemas, which are large.
 type Definition = Object<Defined, NotUsed>;
+
+impl Wire for Definition {
+    fn read<'de, D: Deserializer<'de>>(wire: D) -> Result<Self, D::Error> {
+        Self::deserialize(wire)
+    }
+}
 
 #[derive(Clone, Debug, Deserialize)]
 struct Defined {

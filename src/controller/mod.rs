@@ -15,7 +15,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, future::ready};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     core::DeserializeGuard,
     runtime::{
         Controller, WatchStreamExt,
@@ -28,7 +28,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     api::Microservice,
-    observe::{Caches, Clock, views::Peer},
+    observe::{Caches, Clock, Lean, views::Peer},
     outside::{Desk, Office},
     plan::Settings,
     telemetry::Metrics,
@@ -64,7 +64,7 @@ pub async fn run(
     let (trigger, triggered) = mpsc::unbounded_channel();
     let trigger = Trigger::new(trigger);
     let watching = watches::spawn(&client, &caches, &trigger);
-    let api: Api<DeserializeGuard<Microservice>> = match &caches.scope {
+    let api: Api<Lean<DeserializeGuard<Microservice>>> = match &caches.scope {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
@@ -78,8 +78,6 @@ pub async fn run(
     let context = Arc::new(Context::new(client, caches, (desk, lane), &options));
     let (memory, metrics) = (context.clone(), options.metrics.clone());
     let stream = follow::follow(api, follow::listing())
-        // Who wrote which field takes more memory than all the rest.
-        .modify(|microservice| microservice.managed_fields_mut().clear())
         .try_filter(move |event| {
             let served = shard.concerns(event);
             if !served {

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::{AnalysisProvider, MicroserviceAction},
     observe::{
-        Caches, Key, Providers,
+        Caches, Key, Lean, Providers,
         cache::Change,
         caches::pod_selector,
         child::{Child, Owner},
@@ -177,7 +177,7 @@ pub(super) async fn feed_children(
 ) {
     let Some(cache) = caches.of(kind) else { return };
     let resource = kind.api_resource();
-    let api: Api<DynamicObject> = match &caches.scope {
+    let api: Api<Lean<DynamicObject>> = match &caches.scope {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
@@ -198,7 +198,7 @@ pub(super) async fn feed_children(
 /// ConfigMaps, whose content is read when a service needs it.
 async fn feed_config_maps(client: Client, caches: Arc<Caches>, trigger: Trigger) {
     let Some(cache) = caches.of(Kind::ConfigMap) else { return };
-    let api: Api<PartialObjectMeta<ConfigMap>> = match &caches.scope {
+    let api: Api<Lean<PartialObjectMeta<ConfigMap>>> = match &caches.scope {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
@@ -219,7 +219,7 @@ async fn feed_config_maps(client: Client, caches: Arc<Caches>, trigger: Trigger)
 }
 
 async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
-    let api: Api<Pod> = match &caches.scope {
+    let api: Api<Lean<Pod>> = match &caches.scope {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
@@ -230,7 +230,7 @@ async fn feed_pods(client: Client, caches: Arc<Caches>, trigger: Trigger) {
 }
 
 async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
-    let api: Api<DeserializeGuard<MicroserviceAction>> = match &caches.scope {
+    let api: Api<Lean<DeserializeGuard<MicroserviceAction>>> = match &caches.scope {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
@@ -242,7 +242,7 @@ async fn feed_actions(client: Client, caches: Arc<Caches>, trigger: Trigger) {
 
 /// Watches the AnalysisProviders of the cluster.
 pub async fn feed_providers(client: Client, providers: Arc<Providers>) {
-    let api: Api<DeserializeGuard<AnalysisProvider>> = Api::all(client);
+    let api: Api<Lean<DeserializeGuard<AnalysisProvider>>> = Api::all(client);
     providers.feed(follow(api, listing())).await;
 }
 

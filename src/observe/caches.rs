@@ -287,7 +287,6 @@ impl Caches {
         self.child(Kind::ConfigMap, &copy).is_some_and(|live| belongs(&live, identity) && !live.deleting)
     }
 
-    /// Names of children that somebody else's objects have.
     /// The objects that have names of the service's children, whoever owns them.
     fn named(&self, service: &Validated) -> impl Iterator<Item = ((Kind, String), Arc<Child>)> {
         let identity = &service.identity;

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod deployments;
 pub mod facts;
 mod hearing;
+pub mod lean;
 pub mod model;
 pub mod ownership;
 pub mod packed;
@@ -18,6 +19,7 @@ pub mod views;
 pub use cache::{Cache, Key, Written};
 pub use caches::{Caches, Source};
 pub use clock::Clock;
+pub use lean::Lean;
 pub use model::{
     Acceptance, ChildRef, Controller, DependencyState, DeploymentFacts, Foreign, Holder, LiveRoutes, LiveService, Mesh,
     Observed, ObservedVersion, PodFacts, Weights,

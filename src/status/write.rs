@@ -3,11 +3,13 @@
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
+    core::PartialObjectMeta,
 };
 use serde_json::json;
 
 use crate::{
     api::{GROUP, MANAGER, Microservice, MicroserviceStatus, VERSION},
+    observe::Lean,
     validate::Identity,
 };
 
@@ -16,7 +18,7 @@ use crate::{
 /// # Errors
 /// What the API server answered.
 pub async fn write(client: &Client, identity: &Identity, status: &MicroserviceStatus) -> Result<String, kube::Error> {
-    let api: Api<Microservice> = Api::namespaced(client.clone(), &identity.namespace);
+    let api: Api<Lean<PartialObjectMeta<Microservice>>> = Api::namespaced(client.clone(), &identity.namespace);
     let body = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": "Microservice",
@@ -24,6 +26,6 @@ pub async fn write(client: &Client, identity: &Identity, status: &MicroserviceSt
         "status": status,
     });
     let params = PatchParams::apply(MANAGER).force();
-    let answer = api.patch_status(&identity.name, &params, &Patch::Apply(&body)).await?;
+    let Lean(answer) = api.patch_status(&identity.name, &params, &Patch::Apply(&body)).await?;
     Ok(answer.metadata.resource_version.unwrap_or_default())
 }
