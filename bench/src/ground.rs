@@ -34,8 +34,9 @@ const TRIES: usize = 10;
 /// How often it is looked whether the namespaces are gone.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Starts the cluster, with everybody's definitions, and the rights of all controllers.
-pub async fn start(ground: Ground, controllers: &[Controller]) -> Result<Cluster, Error> {
+/// Starts the cluster, with everybody's definitions, and the rights of all controllers; `audit_programs`: whether the log of
+/// requests has those of the built-in programs, too.
+pub async fn start(ground: Ground, controllers: &[Controller], audit_programs: bool) -> Result<Cluster, Error> {
     let mut crds: Vec<PathBuf> = Vec::new();
     for controller in controllers {
         crds.extend(controller.family().definitions()?);
@@ -46,7 +47,7 @@ pub async fn start(ground: Ground, controllers: &[Controller]) -> Result<Cluster
     let cluster = Cluster::start(Options {
         nodes: if whole { Nodes::Simulated { count: NODES } } else { Nodes::None },
         controllers: whole,
-        audit_programs: false,
+        audit_programs,
         gateway_crds: false,
         crds,
         ..Options::default()

@@ -10,6 +10,7 @@ mod filler;
 mod gate;
 mod ground;
 mod meter;
+mod others;
 mod process;
 mod record;
 mod report;
@@ -75,6 +76,10 @@ struct RunArgs {
     /// Seconds that each row is given.
     #[arg(long, default_value_t = 900)]
     limit: u64,
+    /// Tell for each row who asked the API server for what, and how long that took. To have it logged takes the cluster some
+    /// time, so these results are no part of the page.
+    #[arg(long)]
+    others: bool,
     /// File of results, in JSON. Default: one in `target/bench/` named after the ground, and in the end the one of this name in
     /// `bench/results/`, if nothing is left out of what is measured by default.
     #[arg(long)]
@@ -84,7 +89,8 @@ struct RunArgs {
 impl RunArgs {
     /// Whether that is all that is measured by default, or more.
     fn is_complete(&self) -> bool {
-        self.rounds >= ROUNDS
+        !self.others
+            && self.rounds >= ROUNDS
             && SERVICES.iter().all(|it| self.services.contains(it))
             && Controller::value_variants().iter().all(|it| self.controllers.contains(it))
     }
@@ -145,7 +151,7 @@ fn disturb(args: FaultsArgs) -> Result<(), Error> {
 }
 
 async fn all(args: &RunArgs) -> Result<(), Error> {
-    let cluster = ground::start(args.ground, &args.controllers).await?;
+    let cluster = ground::start(args.ground, &args.controllers, args.others).await?;
     let logs = tempfile::tempdir().map_err(Error::io("make a folder for logs"))?;
     let name = results(args.ground);
     let out = args.out.clone().unwrap_or_else(|| report::looks().join(name));
@@ -173,7 +179,13 @@ async fn one(
 ) -> Result<Run, Error> {
     let title = format!("{}, {services} services, round {round}", controller.title());
     println!("\n{title}");
-    let plan = run::Plan { ground: args.ground, controller, services, limit: Duration::from_secs(args.limit) };
+    let plan = run::Plan {
+        ground: args.ground,
+        controller,
+        services,
+        limit: Duration::from_secs(args.limit),
+        others: args.others,
+    };
     let name = format!("{}-{services}-{round}", controller.tenant());
     let log = logs.join(format!("{name}.log"));
     let began = Timestamp::now();

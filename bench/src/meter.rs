@@ -11,6 +11,7 @@ use devcluster::{AuditEvent, AuditLog, AuditMark, Cluster};
 use crate::{
     controllers::Controller,
     error::Error,
+    others::Others,
     process::{Process, Use},
 };
 
@@ -32,6 +33,7 @@ pub struct Meter {
     requests: BTreeMap<String, usize>,
     last_write: Instant,
     used: Duration,
+    others: Option<Others>,
 }
 
 /// What it came to since the last reading.
@@ -43,8 +45,8 @@ pub struct Reading {
 }
 
 impl Meter {
-    /// Starts the controller.
-    pub fn start(cluster: &Cluster, controller: Controller, log: PathBuf) -> Result<Self, Error> {
+    /// Starts the controller; with `others`, the requests of everybody are counted, too.
+    pub fn start(cluster: &Cluster, controller: Controller, log: PathBuf, others: bool) -> Result<Self, Error> {
         let audit = cluster.audit()?;
         let (_, mark) = audit.read_on(AuditMark::START, |_| false)?;
         let mut meter = Self {
@@ -58,6 +60,7 @@ impl Meter {
             requests: BTreeMap::new(),
             last_write: Instant::now(),
             used: Duration::ZERO,
+            others: others.then(Others::default),
         };
         meter.resume()?;
         Ok(meter)
@@ -82,6 +85,7 @@ impl Meter {
     pub fn begin(&mut self) -> Result<(), Error> {
         self.poll()?;
         self.requests.clear();
+        self.others.iter_mut().for_each(Others::clear);
         self.last_write = Instant::now();
         self.used = self.usage()?.cpu;
         if let Some(process) = &self.process {
@@ -109,6 +113,11 @@ impl Meter {
         Ok(Reading { cpu: cpu.saturating_sub(self.used), peak, memory, requests })
     }
 
+    /// What everybody asked for since the beginning, if that is counted.
+    pub fn others(&self) -> Option<&Others> {
+        self.others.as_ref()
+    }
+
     fn usage(&mut self) -> Result<Use, Error> {
         let Some(process) = &mut self.process else { return Ok(Use::default()) };
         if process.has_ended() {
@@ -121,10 +130,16 @@ impl Meter {
     }
 
     fn poll(&mut self) -> Result<(), Error> {
-        let user = &self.user;
-        let (events, mark) = self.audit.read_on(self.mark, |event| event.user == *user)?;
+        let (user, everybody) = (&self.user, self.others.is_some());
+        let (events, mark) = self.audit.read_on(self.mark, |event| everybody || event.user == *user)?;
         self.mark = mark;
         for event in &events {
+            if let (Some(others), Some(request), true) = (&mut self.others, name(event), event.verb != "watch") {
+                others.add(event, request);
+            }
+            if event.user != self.user {
+                continue;
+            }
             if let Some(request) = name(event) {
                 *self.requests.entry(request).or_default() += 1;
             }

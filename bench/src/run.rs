@@ -37,6 +37,8 @@ pub struct Plan {
     pub services: usize,
     /// How long each row is given.
     pub limit: Duration,
+    /// Whether each row tells what everybody asked for in it.
+    pub others: bool,
 }
 
 struct Run<'a> {
@@ -64,7 +66,7 @@ pub async fn run(
     let mut run = Run {
         plan,
         gate: Gate::start().await.map_err(Error::io("open a port of this machine"))?,
-        meter: Meter::start(cluster, plan.controller, log.to_path_buf())?,
+        meter: Meter::start(cluster, plan.controller, log.to_path_buf(), plan.others)?,
         resources: Watch::start(&client, plan.controller.family().kind(), &prefix),
         routes: Watch::start(&client, VIRTUAL_SERVICE, &prefix),
         field: Field::new(client, plan.ground, prefix, plan.services).await?,
@@ -106,6 +108,9 @@ impl Run<'_> {
         let cpu = cpu.as_secs_f64();
         let measured = Measured { row, of, done, seconds, cpu, peak, memory, requests, user_requests, refused };
         (self.told)(&measured);
+        if let Some(others) = self.meter.others() {
+            print!("{others}");
+        }
         self.rows.push(measured);
         Ok(())
     }
@@ -197,7 +202,7 @@ impl Run<'_> {
     }
 
     async fn delete(&mut self) -> Result<(), Error> {
-        let Plan { controller, services, limit, ground } = self.plan;
+        let Plan { controller, services, limit, ground, .. } = self.plan;
         // Without the built-in controllers nothing is collected.
         let kinds: &[Kind] = if ground == Ground::Whole { &[VIRTUAL_SERVICE, SERVICE, REPLICA_SET] } else { &[] };
         let mut children = Vec::new();

@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Edits all services, round by round, each time all are as they were edited last; tells the memory on the way.
 pub async fn run(plan: &Plan) -> Result<(), Error> {
     let controller = Controller::Operator;
-    let cluster = ground::start(Ground::Filled, &[controller]).await?;
+    let cluster = ground::start(Ground::Filled, &[controller], false).await?;
     let folder = tempfile::tempdir().map_err(Error::io("make a folder for a log"))?;
     let log = folder.path().join("log");
     let mut soak = Soak::new(&cluster, controller, plan.services, log).await?;
@@ -70,7 +70,7 @@ impl Soak {
             controller,
             _filler: Filler::start(&client),
             gate: Gate::start().await.map_err(Error::io("open a port of this machine"))?,
-            meter: Meter::start(cluster, controller, log)?,
+            meter: Meter::start(cluster, controller, log, false)?,
             resources: Watch::start(&client, controller.family().kind(), prefix),
             field: Field::new(client, Ground::Filled, prefix.to_owned(), services).await?,
         })

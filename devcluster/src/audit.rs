@@ -77,6 +77,8 @@ pub struct AuditEvent {
     pub stage: String,
     /// When that stage was reached.
     pub time: Timestamp,
+    /// How long that took from when the request was received.
+    pub took: Duration,
 }
 
 impl AuditEvent {
@@ -198,6 +200,7 @@ struct Line {
     object_ref: LineObject,
     #[serde(default)]
     response_status: LineStatus,
+    request_received_timestamp: Timestamp,
     stage_timestamp: Timestamp,
 }
 
@@ -239,6 +242,8 @@ fn parse(line: &str) -> Result<AuditEvent, serde_json::Error> {
         code: line.response_status.code,
         stage: line.stage,
         time: line.stage_timestamp,
+        took: Duration::try_from(line.stage_timestamp.duration_since(line.request_received_timestamp))
+            .unwrap_or_default(),
     })
 }
 
@@ -248,7 +253,7 @@ mod tests {
 
     use super::*;
 
-    const PATCH: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"1","stage":"ResponseComplete","requestURI":"/apis/apps/v1/namespaces/shop/deployments/web/status?fieldManager=x","verb":"patch","user":{"username":"system:serviceaccount:mso:operator","groups":["system:authenticated"]},"sourceIPs":["127.0.0.1"],"userAgent":"operator/0.1","objectRef":{"resource":"deployments","namespace":"shop","name":"web","apiGroup":"apps","apiVersion":"v1","subresource":"status"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-01-02T03:04:05.000001Z","stageTimestamp":"2026-01-02T03:04:05.000002Z"}"#;
+    const PATCH: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"1","stage":"ResponseComplete","requestURI":"/apis/apps/v1/namespaces/shop/deployments/web/status?fieldManager=x","verb":"patch","user":{"username":"system:serviceaccount:mso:operator","groups":["system:authenticated"]},"sourceIPs":["127.0.0.1"],"userAgent":"operator/0.1","objectRef":{"resource":"deployments","namespace":"shop","name":"web","apiGroup":"apps","apiVersion":"v1","subresource":"status"},"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-01-02T03:04:05.000001Z","stageTimestamp":"2026-01-02T03:04:05.000003Z"}"#;
     const PATH: &str = r#"{"kind":"Event","stage":"ResponseComplete","requestURI":"/readyz","verb":"get","user":{"username":"admin"},"impersonatedUser":{"username":"eve"},"responseStatus":{"code":403},"requestReceivedTimestamp":"2026-01-02T03:04:05Z","stageTimestamp":"2026-01-02T03:04:05Z"}"#;
 
     fn log(content: &str) -> (tempfile::NamedTempFile, AuditLog) {
@@ -273,7 +278,8 @@ mod tests {
             request_uri: "/apis/apps/v1/namespaces/shop/deployments/web/status?fieldManager=x".into(),
             code: 200,
             stage: "ResponseComplete".into(),
-            time: "2026-01-02T03:04:05.000002Z".parse().unwrap(),
+            time: "2026-01-02T03:04:05.000003Z".parse().unwrap(),
+            took: Duration::from_micros(2),
         };
         assert_eq!(event, expected);
         assert!(event.is_write());

@@ -111,7 +111,7 @@ pub struct Plan {
 
 /// Runs all stories, prints what went wrong, and writes the table.
 pub async fn run(plan: &Plan) -> Result<(), Error> {
-    let cluster = ground::start(Ground::Whole, &plan.controllers).await?;
+    let cluster = ground::start(Ground::Whole, &plan.controllers, false).await?;
     let mut results = Results::new();
     for &controller in &plan.controllers {
         println!("\n{}", controller.title());
