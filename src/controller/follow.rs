@@ -84,24 +84,76 @@ impl Backoff for Pauses {
 mod tests {
     use std::{convert::Infallible, time::Instant};
 
-    use axum::http::{Request, Response};
+    use axum::http::{HeaderMap, Request, Response, header::ACCEPT};
     use futures::{StreamExt, future::ready};
-    use k8s_openapi::api::core::v1::Pod;
-    use kube::{Client, client::Body};
-    use serde_json::json;
+    use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+    use kube::{Client, ResourceExt, client::Body, core::PartialObjectMeta};
+    use serde_json::{Value, json};
 
     use super::*;
 
-    #[tokio::test]
-    async fn what_may_not_be_listed_is_asked_for_less_and_less_often() {
-        let refuse = |_: Request<Body>| {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": 403, "reason": "Forbidden",
-                                "status": "Failure", "message": "no"});
-            let mut answer = Response::new(Body::from(status.to_string().into_bytes()));
-            *answer.status_mut() = axum::http::StatusCode::FORBIDDEN;
+    /// A client of an API server that answers with a code and a body.
+    fn client(answer: impl Fn(&str, &HeaderMap) -> (u16, Value) + Clone + Send + 'static) -> Client {
+        let answer = move |request: Request<Body>| {
+            let (code, body) = answer(&request.uri().to_string(), request.headers());
+            let mut answer = Response::new(Body::from(body.to_string().into_bytes()));
+            *answer.status_mut() = code.try_into().unwrap();
             async { Ok::<_, Infallible>(answer) }
         };
-        let pods = Api::<Lean<Pod>>::all(Client::new(tower::service_fn(refuse), "default"));
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    fn refusal(code: u16, reason: &str) -> (u16, Value) {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": code, "reason": reason,
+                            "status": "Failure", "message": "no"});
+        (code, status)
+    }
+
+    #[tokio::test]
+    async fn of_config_maps_nothing_is_asked_for_but_their_metadata() {
+        let only_metadata = |_: &str, headers: &HeaderMap| {
+            let accepted = headers.get(ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+            refusal(if accepted.contains("as=PartialObjectMetadataList") { 403 } else { 406 }, "it depends")
+        };
+        let all = Api::<Lean<PartialObjectMeta<ConfigMap>>>::all(client(only_metadata));
+        let first = follow(all, listing()).filter_map(|event| ready(event.err())).boxed().next().await;
+        assert!(
+            matches!(&first, Some(watcher::Error::InitialListFailed(kube::Error::Api(it))) if it.code == 403),
+            "{first:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_cannot_go_on_begins_anew() {
+        let expires = Arc::new(AtomicBool::new(true));
+        let pages = move |uri: &str, _: &HeaderMap| {
+            let list = |names: &[&str], next: &str| {
+                let items: Vec<Value> = names.iter().map(|name| json!({"metadata": {"name": name}})).collect();
+                (200, json!({"metadata": {"resourceVersion": "1", "continue": next}, "items": items}))
+            };
+            if !uri.contains("continue=") {
+                return list(&["a", "b"], "more");
+            }
+            if expires.swap(false, Ordering::Relaxed) { refusal(410, "Expired") } else { list(&["c"], "") }
+        };
+        let mut told = Vec::new();
+        let mut events = follow(Api::<Lean<Pod>>::all(client(pages)), listing()).boxed();
+        while told.last().is_none_or(|last| last != "done") {
+            told.push(match events.next().await.unwrap() {
+                Ok(watcher::Event::Init) => "begins".to_owned(),
+                Ok(watcher::Event::InitApply(pod)) => pod.name_any(),
+                Ok(watcher::Event::InitDone) => "done".to_owned(),
+                Ok(other) => panic!("{other:?} is no listing"),
+                Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) => status.code.to_string(),
+                Err(other) => panic!("{other}"),
+            });
+        }
+        assert_eq!(told, ["begins", "a", "b", "410", "begins", "a", "b", "c", "done"]);
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_listed_is_asked_for_less_and_less_often() {
+        let pods = Api::<Lean<Pod>>::all(client(|_, _| refusal(403, "Forbidden")));
         let began = Instant::now();
         let errors = follow(pods, listing()).filter(|event| ready(event.is_err()));
         assert_eq!(errors.take(4).count().await, 4);

@@ -56,6 +56,10 @@ impl<K: Resource> Resource for Lean<K> {
         K::plural(of)
     }
 
+    fn metadata_api() -> bool {
+        K::metadata_api()
+    }
+
     fn meta(&self) -> &ObjectMeta {
         self.0.meta()
     }
