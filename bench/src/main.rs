@@ -153,7 +153,7 @@ fn disturb(args: FaultsArgs) -> Result<(), Error> {
 async fn all(args: &RunArgs) -> Result<(), Error> {
     let cluster = ground::start(args.ground, &args.controllers, args.others).await?;
     let logs = tempfile::tempdir().map_err(Error::io("make a folder for logs"))?;
-    let name = results(args.ground);
+    let name = if args.others { "others.json" } else { results(args.ground) };
     let out = args.out.clone().unwrap_or_else(|| report::looks().join(name));
     let mut runs = Vec::new();
     for &services in &args.services {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::asked::{Asked, Verb};
-use super::plan::Fault;
+use super::plan::{Fault, WatchFault};
 
 /// A request and what came of it, in the order in which they ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,9 +16,16 @@ pub struct Entry {
     pub code: Option<u16>,
     /// What went wrong on the way.
     pub fault: Option<Fault>,
+    /// What goes wrong with the events, if it is a watch.
+    pub watch_fault: Option<WatchFault>,
 }
 
 impl Entry {
+    /// Whether anything went wrong.
+    pub fn went_wrong(&self) -> bool {
+        self.fault.is_some() || self.watch_fault.is_some()
+    }
+
     /// Whether the API server was asked to change something, whatever became of the answer.
     pub fn is_forwarded_write(&self) -> bool {
         self.asked.writes() && self.code.is_some()

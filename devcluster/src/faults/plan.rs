@@ -25,7 +25,8 @@ pub enum Fault {
     /// A list is answered as it was at some earlier time. Of lists of a whole kind only: what is asked for by its name is
     /// never read from a cache.
     Stale,
-    /// 410: what a list goes on from is no longer known. Of lists only.
+    /// 410, also of a list's first page, where an API server says it of later ones: what it goes on from is no longer known.
+    /// Of lists only.
     Expired,
 }
 
@@ -94,6 +95,17 @@ impl Faults {
         let mut dice = Dice::of((self.seed, asked, nth));
         let fault = pick(self.watches, &self.events, &mut dice).filter(|_| self.concern(asked))?;
         Some((fault, self.longest.mul_f64(dice.part())))
+    }
+
+    /// How likely it is that such a request goes wrong, from 0 to 1.
+    pub fn chance(&self, asked: &Asked) -> f64 {
+        match asked.verb {
+            _ if !self.concern(asked) => 0.0,
+            Verb::Watch if self.events.is_empty() => 0.0,
+            Verb::Watch => self.watches,
+            _ if self.answers.iter().any(|fault| fault.fits(asked)) => self.requests,
+            _ => 0.0,
+        }
     }
 
     fn concern(&self, asked: &Asked) -> bool {

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use super::asked::{Asked, Verb, namespace_of};
 use super::gate::Passage;
 use super::journal::Entry;
-use super::plan::Fault;
+use super::plan::{Fault, WatchFault};
 use super::watch::{Pieces, pieces};
 use super::{Listed, Moment, Shared, Stop};
 
@@ -66,14 +66,14 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
 struct Course {
     asked: Asked,
     namespace: String,
-    nth: u64,
     fault: Option<Fault>,
+    watch_fault: Option<(WatchFault, Duration)>,
     stops: Option<Moment>,
 }
 
 impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Answer> {
-        let course = self.course(&request);
+        let mut course = self.course(&request);
         if *self.halted.borrow() || course.stops == Some(Moment::Before) {
             self.halted.send_replace(true);
             return future::pending().await;
@@ -89,7 +89,10 @@ impl Shared {
             }
             Some(Fault::Stale) => match self.stale(&course, &request) {
                 Some(answer) => Ok(answer),
-                None => self.forward(&course, request).await,
+                None => {
+                    course.fault = None;
+                    self.forward(&course, request).await
+                }
             },
             Some(Fault::AnswerLost) | None => self.forward(&course, request).await,
             Some(refused) => {
@@ -106,7 +109,10 @@ impl Shared {
         let count = state.counts.entry(asked.clone()).or_default();
         let nth = *count;
         *count += 1;
-        let fault = if asked.verb == Verb::Watch { None } else { state.faults.answer(&asked, nth) };
+        let (fault, watch_fault) = match asked.verb {
+            Verb::Watch => (None, state.faults.watch(&asked, nth)),
+            _ => (state.faults.answer(&asked, nth), None),
+        };
         let stops = match state.stop.as_mut().filter(|_| asked.writes()) {
             Some(Stop { left: 0, moment }) => Some(*moment),
             Some(Stop { left, .. }) => {
@@ -115,7 +121,7 @@ impl Shared {
             }
             None => None,
         };
-        Course { asked, namespace: namespace_of(request.uri()), nth, fault, stops }
+        Course { asked, namespace: namespace_of(request.uri()), fault, watch_fault, stops }
     }
 
     async fn forward(&self, course: &Course, request: Request<Incoming>) -> io::Result<Answer> {
@@ -135,9 +141,8 @@ impl Shared {
         self.date(&mut head.headers);
         if course.asked.verb == Verb::Watch {
             self.note(course, Some(head.status));
-            let fault = self.lock().faults.watch(&course.asked, course.nth);
             let passage = Passage { resource: course.asked.resource.clone(), gate: self.gate.subscribe() };
-            return Ok(Response::from_parts(head, streamed(pieces(body, fault, passage))));
+            return Ok(Response::from_parts(head, streamed(pieces(body, course.watch_fault, passage))));
         }
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         self.note(course, Some(head.status));
@@ -170,7 +175,8 @@ impl Shared {
 
     fn note(&self, course: &Course, code: Option<StatusCode>) {
         let (asked, namespace) = (course.asked.clone(), course.namespace.clone());
-        let entry = Entry { asked, namespace, code: code.map(|code| code.as_u16()), fault: course.fault };
+        let (code, fault) = (code.map(|code| code.as_u16()), course.fault);
+        let entry = Entry { asked, namespace, code, fault, watch_fault: course.watch_fault.map(|(fault, _)| fault) };
         self.lock().journal.push(entry);
     }
 

@@ -178,7 +178,7 @@ async fn watches_go_wrong_as_told() {
 fn what_was_created_and_deleted_is_counted_by_the_answers_of_the_api_server() {
     let entry = |method: Method, uri: &str, code| {
         let asked = Asked::of(&method, &uri.parse().unwrap());
-        Entry { asked, namespace: "a".to_owned(), code, fault: None }
+        Entry { asked, namespace: "a".to_owned(), code, fault: None, watch_fault: None }
     };
     let journal = [
         entry(Method::PATCH, ROUTE, Some(201)),
