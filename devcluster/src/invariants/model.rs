@@ -34,7 +34,7 @@ pub enum Kind {
 pub struct Revision {
     /// The resourceVersion.
     pub version: u64,
-    /// When it arrived.
+    /// When it was there at the latest: when it arrived, or what its writer says.
     pub at: Timestamp,
     pub change: Change,
 }

@@ -326,7 +326,8 @@ impl Log {
     }
 
     fn set(&self, kind: Kind, object: &DynamicObject) -> String {
-        let (at, version, reduced) = (self.now(), version_of(object), self.reduced(kind, object));
+        let at = written_before(kind, object).map_or(self.now(), |written| written.min(self.now()));
+        let (version, reduced) = (version_of(object), self.reduced(kind, object));
         let mut collected = self.lock();
         collected.living.insert((kind, reduced.name.clone()), version);
         collected.revisions.push(Revision { version, at, change: Change::Set(reduced) });
@@ -377,10 +378,50 @@ impl Log {
     }
 }
 
+/// A time that the revision of a route or subset cannot be later than, however late its watch tells of it: who wrote it says when,
+/// to the second. A deletion that only begins has no writer.
+fn written_before(kind: Kind, object: &DynamicObject) -> Option<Timestamp> {
+    let told = matches!(kind, Kind::VirtualService | Kind::DestinationRule);
+    let lives = object.metadata.deletion_timestamp.is_none();
+    let writers = object.metadata.managed_fields.iter().flatten().filter(|_| told && lives);
+    let last = writers.filter_map(|writer| writer.time.as_ref()).map(|time| time.0).max()?;
+    last.checked_add(SignedDuration::from_secs(1)).ok()
+}
+
 fn version_of(object: &DynamicObject) -> u64 {
     object.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 fn is_absent(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_route_is_no_later_than_its_writer_says() {
+        let epoch = ("2026-01-01T00:00:00Z".parse().unwrap(), Instant::now());
+        let log = Log { namespace: "shop".into(), epoch, state: Mutex::default() };
+        let began = log.now();
+        let at = |kind: Kind, seconds: i64, deleted: bool| {
+            let written = began.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+            let writers = json!([{"manager": "a", "time": "2025-01-01T00:00:00Z"}, {"manager": "b", "time": written}]);
+            let mut object =
+                json!({"apiVersion": "a/v1", "kind": "A", "metadata": {"name": "a", "managedFields": writers}});
+            if deleted {
+                object["metadata"]["deletionTimestamp"] = json!(written);
+            }
+            log.set(kind, &serde_json::from_value(object).unwrap());
+            log.lock().revisions.last().unwrap().at.duration_since(began).as_secs()
+        };
+        assert_eq!(at(Kind::DestinationRule, -10, false), -9);
+        assert_eq!(at(Kind::VirtualService, -10, false), -9);
+        assert_eq!(at(Kind::VirtualService, 10, false), 0, "nor later than when it came");
+        assert_eq!(at(Kind::VirtualService, -10, true), 0);
+        assert_eq!(at(Kind::Deployment, -10, false), 0);
+    }
 }
