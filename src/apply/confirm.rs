@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use kube::{Api, Client, api::ListParams};
+use kube::{Api, Client};
 
 use crate::{api::Microservice, observe::Key, validate::Identity};
 
@@ -40,11 +40,11 @@ impl Confirmed {
             return Ok(());
         }
         let first = known.is_none_or(|(uid, _)| uid != state.0);
-        // Listing is what the watch needs the right to anyway.
+        // A list waits until the API server's cache has caught up, for 100 ms at times: <https://kep.k8s.io/2340>.
         let api: Api<Microservice> = Api::namespaced(client.clone(), &identity.namespace);
-        let one = ListParams::default().fields(&format!("metadata.name={}", identity.name));
-        let listed = api.list_metadata(&one).await.map_err(|source| Error::Unconfirmed(Box::new(source)))?;
-        let same = listed.items.iter().map(|found| &found.metadata).any(|found| {
+        let found = api.get_metadata_opt(&identity.name).await;
+        let same = found.map_err(|source| Error::Unconfirmed(Box::new(source)))?.is_some_and(|found| {
+            let found = found.metadata;
             let stays = found.deletion_timestamp.is_none();
             let newest = !first || found.resource_version.as_deref() == Some(seen);
             stays && newest && found.uid.as_ref() == Some(&state.0) && found.generation == Some(state.1)
@@ -83,24 +83,26 @@ mod tests {
 
     use super::*;
 
-    /// An API server with these Microservices, which counts what it is asked.
-    fn serving(found: Value) -> (Client, Arc<AtomicUsize>) {
+    /// An API server with this Microservice, which counts what it is asked.
+    fn serving(found: Option<Value>) -> (Client, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = count.clone();
-        let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {},
-                          "items": found});
+        let nothing = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404,
+                             "reason": "NotFound", "message": "no"});
+        let (code, body) = found.map_or((404, nothing), |found| (200, found));
         let answer = move |request: Request<Body>| {
             counted.fetch_add(1, Ordering::SeqCst);
-            assert!(request.uri().to_string().contains("metadata.name"), "{}: not of all", request.uri());
-            let body = list.to_string().into_bytes();
-            async move { Ok::<_, Infallible>(Response::new(Body::from(body))) }
+            assert!(request.uri().path().ends_with("/namespaces/shop/microservices/a"), "{}", request.uri());
+            let mut answer = Response::new(Body::from(body.to_string().into_bytes()));
+            *answer.status_mut() = code.try_into().unwrap();
+            async move { Ok::<_, Infallible>(answer) }
         };
         (Client::new(tower::service_fn(answer), "default"), count)
     }
 
     fn item(uid: &str, generation: i64, version: &str) -> Value {
-        json!([{"metadata": {"name": "a", "namespace": "shop", "uid": uid, "generation": generation,
-                             "resourceVersion": version}}])
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {
+            "name": "a", "namespace": "shop", "uid": uid, "generation": generation, "resourceVersion": version}})
     }
 
     fn identity() -> Identity {
@@ -110,17 +112,18 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_written_for_what_is_gone_or_has_changed() {
         let mut leaving = item("1", 3, "7");
-        leaving[0]["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        for found in [json!([]), item("2", 3, "7"), item("1", 4, "7"), item("1", 3, "8"), leaving] {
+        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let others = [item("2", 3, "7"), item("1", 4, "7"), item("1", 3, "8"), leaving].map(Some);
+        for found in others.into_iter().chain([None]) {
             let (client, _) = serving(found.clone());
             let refused = Confirmed::default().confirm(&client, (&identity(), "7"), true, &mut false).await;
-            assert!(matches!(refused, Err(Error::Overtaken)), "{found}: {refused:?}");
+            assert!(matches!(refused, Err(Error::Overtaken)), "{found:?}: {refused:?}");
         }
     }
 
     #[tokio::test]
     async fn a_state_is_confirmed_once_and_what_is_made_each_time() {
-        let (client, count) = serving(item("1", 3, "7"));
+        let (client, count) = serving(Some(item("1", 3, "7")));
         let confirmed = Confirmed::default();
         let ask = async |seen: &str, makes: bool, asked: &mut bool| {
             confirmed.confirm(&client, (&identity(), seen), makes, asked).await.unwrap();

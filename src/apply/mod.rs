@@ -274,8 +274,8 @@ mod tests {
         let answer = move |request: Request<Body>| async move {
             let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": code, "reason": reason,
                                 "status": "Failure", "message": reason});
-            let there = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {},
-                               "items": [{"metadata": {"name": "a", "uid": "0", "generation": 0, "resourceVersion": "1"}}]});
+            let there = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                               "metadata": {"name": "a", "uid": "0", "generation": 0, "resourceVersion": "1"}});
             let reads = request.method() == axum::http::Method::GET;
             let mut answer = Response::new(Body::from(if reads { there } else { status }.to_string().into_bytes()));
             *answer.status_mut() = if reads { 200 } else { code }.try_into().unwrap();

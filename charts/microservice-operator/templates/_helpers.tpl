@@ -84,7 +84,7 @@ capabilities:
 {{- define "microservice-operator.rules" -}}
 - apiGroups: [microservice-operator.dev]
   resources: [microservices]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [microservice-operator.dev]
   resources: [microserviceactions]
   verbs: [list, watch, delete]
