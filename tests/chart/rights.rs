@@ -83,7 +83,7 @@ fn rights_are_the_least() {
     ];
     let istio = "apiextensions.k8s.io/customresourcedefinitions[virtualservices.networking.istio.io,\
                  destinationrules.networking.istio.io]";
-    allow(operator, &["microservice-operator.dev/microservices"], &["list", "watch"]);
+    allow(operator, &["microservice-operator.dev/microservices"], &["get", "list", "watch"]);
     allow(operator, &["microservice-operator.dev/microservices/status"], &["patch"]);
     allow(operator, &["microservice-operator.dev/microserviceactions"], &["list", "watch", "delete"]);
     allow(operator, &["microservice-operator.dev/microserviceactions/status"], &["patch"]);
