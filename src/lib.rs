@@ -20,5 +20,7 @@ pub mod plugin;
 pub mod render;
 pub mod runtime;
 pub mod status;
+#[cfg(test)]
+mod stub;
 pub mod telemetry;
 pub mod validate;

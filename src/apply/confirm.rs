@@ -69,35 +69,26 @@ impl Confirmed {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
     };
 
-    use axum::http::{Request, Response};
-    use kube::client::Body;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::stub;
 
     /// An API server with this Microservice, which counts what it is asked.
     fn serving(found: Option<Value>) -> (Client, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = count.clone();
-        let nothing = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404,
-                             "reason": "NotFound", "message": "no"});
-        let (code, body) = found.map_or((404, nothing), |found| (200, found));
-        let answer = move |request: Request<Body>| {
+        let client = stub::client(move |request| {
             counted.fetch_add(1, Ordering::SeqCst);
             assert!(request.uri().path().ends_with("/namespaces/shop/microservices/a"), "{}", request.uri());
-            let mut answer = Response::new(Body::from(body.to_string().into_bytes()));
-            *answer.status_mut() = code.try_into().unwrap();
-            async move { Ok::<_, Infallible>(answer) }
-        };
-        (Client::new(tower::service_fn(answer), "default"), count)
+            found.clone().map_or_else(|| stub::refusal(404, "NotFound"), |found| (200, found))
+        });
+        (client, count)
     }
 
     fn item(uid: &str, generation: i64, version: &str) -> Value {

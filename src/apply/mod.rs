@@ -262,26 +262,18 @@ pub(crate) fn applied_mark(object: &Value) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
-    use axum::http::{Request, Response};
-    use kube::client::Body;
+    use axum::http::Method;
 
     use super::*;
+    use crate::stub;
 
     /// An API server that has the Microservice, and answers everything else alike.
     fn answering(code: u16, reason: &'static str) -> Client {
-        let answer = move |request: Request<Body>| async move {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": code, "reason": reason,
-                                "status": "Failure", "message": reason});
+        stub::client(move |request| {
             let there = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
                                "metadata": {"name": "a", "uid": "0", "generation": 0, "resourceVersion": "1"}});
-            let reads = request.method() == axum::http::Method::GET;
-            let mut answer = Response::new(Body::from(if reads { there } else { status }.to_string().into_bytes()));
-            *answer.status_mut() = if reads { 200 } else { code }.try_into().unwrap();
-            Ok::<_, Infallible>(answer)
-        };
-        Client::new(tower::service_fn(answer), "default")
+            if request.method() == Method::GET { (200, there) } else { stub::refusal(code, reason) }
+        })
     }
 
     async fn removed(kind: Kind, code: u16, reason: &'static str) -> (Option<Failure>, Arc<Caches>) {

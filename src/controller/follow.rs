@@ -82,37 +82,21 @@ impl Backoff for Pauses {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, time::Instant};
+    use std::time::Instant;
 
-    use axum::http::{HeaderMap, Request, Response, header::ACCEPT};
+    use axum::http::{Request, header::ACCEPT};
     use futures::{StreamExt, future::ready};
     use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-    use kube::{Client, ResourceExt, client::Body, core::PartialObjectMeta};
+    use kube::{ResourceExt, client::Body, core::PartialObjectMeta};
     use serde_json::{Value, json};
 
     use super::*;
-
-    /// A client of an API server that answers with a code and a body.
-    fn client(answer: impl Fn(&str, &HeaderMap) -> (u16, Value) + Clone + Send + 'static) -> Client {
-        let answer = move |request: Request<Body>| {
-            let (code, body) = answer(&request.uri().to_string(), request.headers());
-            let mut answer = Response::new(Body::from(body.to_string().into_bytes()));
-            *answer.status_mut() = code.try_into().unwrap();
-            async { Ok::<_, Infallible>(answer) }
-        };
-        Client::new(tower::service_fn(answer), "default")
-    }
-
-    fn refusal(code: u16, reason: &str) -> (u16, Value) {
-        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": code, "reason": reason,
-                            "status": "Failure", "message": "no"});
-        (code, status)
-    }
+    use crate::stub::{client, refusal};
 
     #[tokio::test]
     async fn of_config_maps_nothing_is_asked_for_but_their_metadata() {
-        let only_metadata = |_: &str, headers: &HeaderMap| {
-            let accepted = headers.get(ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let only_metadata = |request: &Request<Body>| {
+            let accepted = request.headers().get(ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
             refusal(if accepted.contains("as=PartialObjectMetadataList") { 403 } else { 406 }, "it depends")
         };
         let all = Api::<Lean<PartialObjectMeta<ConfigMap>>>::all(client(only_metadata));
@@ -126,12 +110,12 @@ mod tests {
     #[tokio::test]
     async fn a_listing_that_cannot_go_on_begins_anew() {
         let expires = Arc::new(AtomicBool::new(true));
-        let pages = move |uri: &str, _: &HeaderMap| {
+        let pages = move |request: &Request<Body>| {
             let list = |names: &[&str], next: &str| {
                 let items: Vec<Value> = names.iter().map(|name| json!({"metadata": {"name": name}})).collect();
                 (200, json!({"metadata": {"resourceVersion": "1", "continue": next}, "items": items}))
             };
-            if !uri.contains("continue=") {
+            if !request.uri().to_string().contains("continue=") {
                 return list(&["a", "b"], "more");
             }
             if expires.swap(false, Ordering::Relaxed) { refusal(410, "Expired") } else { list(&["c"], "") }
@@ -153,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_may_not_be_listed_is_asked_for_less_and_less_often() {
-        let pods = Api::<Lean<Pod>>::all(client(|_, _| refusal(403, "Forbidden")));
+        let pods = Api::<Lean<Pod>>::all(client(|_| refusal(403, "Forbidden")));
         let began = Instant::now();
         let errors = follow(pods, listing()).filter(|event| ready(event.is_err()));
         assert_eq!(errors.take(4).count().await, 4);
