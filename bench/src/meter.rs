@@ -134,25 +134,28 @@ impl Meter {
         let (events, mark) = self.audit.read_on(self.mark, |event| everybody || event.user == *user)?;
         self.mark = mark;
         for event in &events {
-            if let (Some(others), Some(request), true) = (&mut self.others, name(event), event.verb != "watch") {
-                others.add(event, request);
+            if let Some(others) = &mut self.others {
+                others.add(event);
             }
-            if event.user != self.user {
-                continue;
-            }
-            if let Some(request) = name(event) {
-                *self.requests.entry(request).or_default() += 1;
-            }
-            if event.is_write() {
-                self.last_write = Instant::now();
+            if event.user == self.user {
+                self.count(event);
             }
         }
         Ok(())
     }
+
+    fn count(&mut self, event: &AuditEvent) {
+        if let Some(request) = name(event) {
+            *self.requests.entry(request).or_default() += 1;
+        }
+        if event.is_write() {
+            self.last_write = Instant::now();
+        }
+    }
 }
 
 /// A request by its verb and resource; a watch as it begins, not as it ends.
-fn name(event: &AuditEvent) -> Option<String> {
+pub fn name(event: &AuditEvent) -> Option<String> {
     if event.verb == "watch" && event.stage != "ResponseStarted" {
         return None;
     }

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use devcluster::AuditEvent;
 
+use crate::meter::name;
+
 /// How many lines are told.
 const LINES: usize = 24;
 
@@ -16,8 +18,9 @@ impl Others {
         self.0.clear();
     }
 
-    /// Counts a request.
-    pub fn add(&mut self, event: &AuditEvent, request: String) {
+    /// Counts a request, unless it is a watch, which takes as long as anybody listens.
+    pub fn add(&mut self, event: &AuditEvent) {
+        let Some(request) = name(event).filter(|_| event.verb != "watch") else { return };
         let (count, took) = self.0.entry((event.user.clone(), request)).or_default();
         *count += 1;
         *took += event.took;

@@ -326,7 +326,8 @@ impl Log {
     }
 
     fn set(&self, kind: Kind, object: &DynamicObject) -> String {
-        let at = written_before(kind, object).map_or(self.now(), |written| written.min(self.now()));
+        let now = self.now();
+        let at = written_before(kind, object).map_or(now, |written| written.min(now));
         let (version, reduced) = (version_of(object), self.reduced(kind, object));
         let mut collected = self.lock();
         collected.living.insert((kind, reduced.name.clone()), version);
