@@ -50,8 +50,11 @@ async fn write(
     answer: &Answer,
 ) -> Result<(), kube::Error> {
     let round = caches.rounds(Source::Actions);
+    let known = caches.actions_about(identity).into_iter().find(|(_, action)| action.uid == answer.uid);
+    let Some((_, action)) = known else { return Ok(()) };
     let status = MicroserviceActionStatus { result: answer.result, message: Some(answer.message.clone()) };
-    let patch = json!({"metadata": {"uid": answer.uid}, "status": status});
+    // The API server looks at no uid when a status is written: another order of that name would be taken for answered.
+    let patch = json!({"metadata": {"resourceVersion": action.resource_version}, "status": status});
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let written = match api.patch_status(&answer.name, &params, &Patch::Merge(&patch)).await {
         Ok(written) => written,

@@ -50,6 +50,12 @@ impl Backoff {
         base.mul_f64(0.75 + jitter as f64 / 2_000.0)
     }
 
+    /// Whether a person is waited for.
+    pub fn waits_for_a_person(&self, key: &Key) -> bool {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(key).is_some_and(|(sort, _)| *sort == REFUSED)
+    }
+
     /// Forgets the errors of a Microservice.
     pub fn succeeded(&self, key: &Key) {
         if self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key).is_some() {

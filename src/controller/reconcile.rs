@@ -210,8 +210,9 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let service = context.caches.with_older_revisions(service, &old, now);
     let contents = contents(&identity, sources);
     let replies = context.desk.replies(&key);
+    let refused = context.backoff.waits_for_a_person(&key);
     let observed =
-        Observed { contents, replies, ..context.caches.observe(&service, times::not_ahead(old.clone(), now)) };
+        Observed { contents, replies, refused, ..context.caches.observe(&service, times::not_ahead(old.clone(), now)) };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
     let (applied, failed) =
         context.applier.apply((&identity, version.unwrap_or_default()), &planned.objects, &planned.removals).await;
@@ -291,7 +292,8 @@ async fn conclude(
         return Ok(Concluded::Due(due));
     }
     let round = context.caches.rounds(observe::Source::Microservices);
-    let resource_version = match status::write::write(&context.client, identity, new).await {
+    let seen = newest.metadata.resource_version.as_deref().unwrap_or_default();
+    let resource_version = match status::write::write(&context.client, (identity, seen), new).await {
         Ok(version) => version,
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(Concluded::Lost),
         Err(source) => return Err(Error::Status(Box::new(source))),

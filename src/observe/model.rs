@@ -48,6 +48,8 @@ pub struct Observed {
     pub orders: Vec<Order>,
     /// What was found outside the cluster's API, of what the plan asked for.
     pub replies: Vec<Reply>,
+    /// What was planned last was refused, and is until somebody changes something.
+    pub refused: bool,
     /// Names of the revisions whose specs are kept, when somebody asks to go back to one.
     pub kept_revisions: BTreeSet<String>,
     /// In the order of the spec's dependencies.

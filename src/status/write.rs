@@ -13,16 +13,21 @@ use crate::{
     validate::Identity,
 };
 
-/// Writes the status, on just this object and not on a later one of the same name. Answers the new resourceVersion.
+/// Writes the status, on just what was `seen`: its resourceVersion, as the API server looks at no uid when a status is written,
+/// and that of a Microservice that is gone would be a later one's of the same name. Answers the new resourceVersion.
 ///
 /// # Errors
-/// What the API server answered.
-pub async fn write(client: &Client, identity: &Identity, status: &MicroserviceStatus) -> Result<String, kube::Error> {
+/// What the API server answered: HTTP 409 if the Microservice has changed since.
+pub async fn write(
+    client: &Client,
+    (identity, seen): (&Identity, &str),
+    status: &MicroserviceStatus,
+) -> Result<String, kube::Error> {
     let api: Api<Lean<PartialObjectMeta<Microservice>>> = Api::namespaced(client.clone(), &identity.namespace);
     let body = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": "Microservice",
-        "metadata": {"name": identity.name, "namespace": identity.namespace, "uid": identity.uid},
+        "metadata": {"name": identity.name, "namespace": identity.namespace, "resourceVersion": seen},
         "status": status,
     });
     let params = PatchParams::apply(MANAGER).force();

@@ -3,8 +3,17 @@
 use kube::{
     ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
+    core::DeserializeGuard,
+    runtime::watcher::Event,
 };
-use microservice_operator::plan::object::Kind;
+use microservice_operator::{
+    api::{ActionResult, MicroserviceAction, MicroserviceStatus, Provider},
+    controller::actions,
+    observe::{Caches, views::ActionView},
+    plan::{object::Kind, rollout::orders::Answer},
+    status,
+    validate::resolve::resolve,
+};
 use serde_json::json;
 
 use crate::{
@@ -176,5 +185,38 @@ fn deletion_leaves_nothing_behind_and_the_same_name_can_come_again() {
         space.microservices().delete("a", &DeleteParams::background()).await.unwrap();
         let empty = support::eventually(|| async { space.snapshot().await.is_empty().then_some(()) }).await;
         assert!(empty.is_some(), "left: {:?}", space.snapshot().await.keys());
+    });
+}
+
+/// The API server looks at no uid when a status is written.
+#[test]
+fn what_is_said_of_something_that_is_gone_is_not_said_of_another_one_of_that_name() {
+    run(async {
+        let space = Space::unwatched(cluster(), "later").await;
+        let gone = space.apply("a", &two(90, 10)).await;
+        space.microservices().delete("a", &DeleteParams::default()).await.unwrap();
+        space.apply("a", &two(90, 10)).await;
+        let identity = resolve(&gone, Provider::Istio).identity;
+        let said = MicroserviceStatus { message: Some("of the one that is gone".into()), ..Default::default() };
+        let seen = gone.resource_version().unwrap();
+        let written = status::write::write(&space.client, (&identity, &seen), &said).await;
+        assert!(matches!(&written, Err(kube::Error::Api(answer)) if answer.code == 409), "{written:?}");
+        assert_eq!(space.microservices().get("a").await.unwrap().status, None);
+
+        let order = json!({
+            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "MicroserviceAction",
+            "metadata": {"name": "order", "namespace": space.name}, "spec": {"microservice": "a", "verb": "Pause"},
+        });
+        space.put(&order).await;
+        let orders = space.api::<MicroserviceAction>();
+        let gone = orders.get("order").await.unwrap();
+        orders.delete("order", &DeleteParams::default()).await.unwrap();
+        space.put(&order).await;
+        let caches = Caches::new(None);
+        let uid = gone.uid().unwrap();
+        caches.actions.take(&Event::Apply(DeserializeGuard(Ok(gone))), ActionView::of);
+        let answer = Answer { uid, name: "order".into(), result: ActionResult::Done, message: "paused".into() };
+        assert!(!actions::conclude(&space.client, &caches, &identity, &[answer]).await);
+        assert!(orders.get("order").await.unwrap().status.is_none(), "it was not obeyed");
     });
 }

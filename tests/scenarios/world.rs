@@ -58,6 +58,10 @@ pub struct World {
     pub replies: Vec<Reply>,
     /// Kinds of which the API server takes nothing.
     pub refused: Vec<Kind>,
+    /// The code with which it does.
+    pub code: u16,
+    /// A person is waited for since the last look.
+    needs_a_person: bool,
     objects: BTreeMap<(Kind, String), Value>,
     version: u64,
     next_wake: Option<Timestamp>,
@@ -96,6 +100,8 @@ impl World {
             last: None,
             replies: Vec::new(),
             refused: Vec::new(),
+            code: 422,
+            needs_a_person: false,
             objects: BTreeMap::new(),
             version: 1,
             next_wake: None,
@@ -229,9 +235,11 @@ impl World {
                 observed.replies.clone_from(&self.replies);
                 observed.kept_revisions = self.caches.kept_revisions(&service, &self.orders);
                 observed.contents = contents(&identity, sources);
+                observed.refused = self.needs_a_person;
                 let mut planned = plan(&service, &spec, &observed, &self.settings, self.now);
                 self.check_order(&planned, &observed);
                 let (applied, failure) = self.apply(&planned);
+                self.needs_a_person = failure.as_ref().is_some_and(|failure| failure.first.needs_a_person());
                 planned.marked(&applied.marks);
                 self.check_routes();
                 let subject = Subject {
@@ -323,7 +331,7 @@ impl World {
                 continue;
             }
             if self.refused.contains(&object.kind) {
-                let answer = Status::failure("it is refused", "Refused").with_code(422);
+                let answer = Status::failure("it is refused", "Refused").with_code(self.code);
                 let error = apply::Error::write(object.kind, &object.name, kube::Error::Api(Box::new(answer)));
                 if !spares_routes(&error, object, &planned.objects, || before) {
                     return (applied, Some(Failure::stopped(error)));

@@ -105,6 +105,7 @@ pub fn advance<'a>(
         kept: &observed.kept_revisions,
         orders: &observed.orders,
         replies: &observed.replies,
+        refused: observed.refused,
         now: around.now,
         propagation: around.propagation,
     });

@@ -38,6 +38,8 @@ pub struct Standing<'a> {
     pub fit: bool,
     /// It is fit, and has as many pods as it should.
     pub complete: bool,
+    /// Its Deployment has the wanted template.
+    pub current: bool,
     /// Pods that the rollout's step wants of it; None for its whole size.
     pub part: Option<i32>,
     /// Pods that the policy's limit gives it; None when nothing limits them.
@@ -106,6 +108,7 @@ impl<'a> Standing<'a> {
             name,
             spec,
             exists: deployment.is_some(),
+            current: deployment.is_some() && current_template,
             ready,
             replicas: deployment.map_or(0, |facts| facts.replicas),
             available: deployment.map_or(0, |facts| facts.available.min(ready)),
@@ -183,6 +186,7 @@ impl<'a> Standing<'a> {
             changed: known.is_some() && template.is_some() && known != template,
             template,
             exists: self.exists,
+            current: self.current,
             admitted: self.fit && self.serving() && !self.held && self.routable,
             pods: self.replicas,
             whole: self.spec.map_or(0, |spec| spec.replicas),

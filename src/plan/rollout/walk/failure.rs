@@ -25,19 +25,19 @@ impl Situation<'_> {
             return self.fail(status, format!("{name} {fault}"));
         }
         if self.deadline(status).is_some_and(|at| at <= self.now) {
-            let late: Vec<String> = self
-                .raised(status)
-                .filter(|party| !self.ready(party, status))
+            let late: Vec<_> = self.raised(status).filter(|party| !self.ready(party, status)).collect();
+            // Nothing is wrong with the versions: nobody was there to take the step or to ask for the pods, or could write it.
+            if !late.iter().any(|party| self.refused || self.is_asked(party, status)) {
+                status.progressed_at = Some(time(self.now));
+                return;
+            }
+            let late: Vec<String> = late
+                .iter()
                 .map(|party| match &party.trouble {
                     Some(trouble) => format!("{} is not ready: {trouble}", party.name),
                     None => format!("{} is not ready", party.name),
                 })
                 .collect();
-            // Nothing is wrong with the versions: nobody was there to take the step, or no weight could be written.
-            if late.is_empty() {
-                status.progressed_at = Some(time(self.now));
-                return;
-            }
             let limit = self.policy.progress_deadline;
             self.fail(status, format!("the step was not reached within {limit}: {}", late.join(", ")));
         }

@@ -48,6 +48,8 @@ pub struct Party<'a> {
     pub changed: bool,
     /// It has a Deployment.
     pub exists: bool,
+    /// That has the wanted template.
+    pub current: bool,
     /// It may be raised, if it has the pods that it needs for it.
     pub admitted: bool,
     /// Pods that its Deployment has been told to run.
@@ -84,6 +86,8 @@ pub struct Situation<'a> {
     pub orders: &'a [Order],
     /// What was found outside the cluster's API.
     pub replies: &'a [Reply],
+    /// What was planned last was refused.
+    pub refused: bool,
     pub now: Timestamp,
     /// Time that the mesh is given to learn of a change.
     pub propagation: SignedDuration,

@@ -26,8 +26,17 @@ impl Situation<'_> {
 
     /// It may be raised, and has the pods that it needs for it.
     pub(super) fn ready(&self, party: &Party<'_>, status: &RolloutStatus) -> bool {
+        party.admitted && party.pods >= self.needed_of(party, status)
+    }
+
+    /// Its Deployment asks for the pods that it needs to be raised.
+    pub(super) fn is_asked(&self, party: &Party<'_>, status: &RolloutStatus) -> bool {
+        party.current && party.pods >= self.needed_of(party, status)
+    }
+
+    fn needed_of(&self, party: &Party<'_>, status: &RolloutStatus) -> i32 {
         let limited = self.sizes(status, &self.current()).get(party.name).copied();
-        party.admitted && party.pods >= limited.or_else(|| self.pods_of(party.name, status)).unwrap_or(party.whole)
+        limited.or_else(|| self.pods_of(party.name, status)).unwrap_or(party.whole)
     }
 
     /// What the last such step up to the current one asks for. The first step counts before it has begun.
