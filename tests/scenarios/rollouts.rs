@@ -162,37 +162,6 @@ fn a_step_that_nobody_could_take_is_not_what_the_version_fails_by() {
     assert_eq!(world.routed(), "v1=50 v2=50", "after an outage it goes on");
 }
 
-/// Half of the weight needs four pods, which the Deployment is not told: the API server does not answer, or refuses it.
-fn untold(code: u16) -> World {
-    let policy =
-        "{progressDeadline: 2m, steps: [{scale: {replicas: 1}}, {weight: 5}, {pause: {duration: 1m}}, {weight: 50}]}";
-    let mut world = World::new(&service_of("v1=100", 8, policy));
-    world.settle();
-    world.pass(600);
-    world.edit(&service_of("v1=0 v2=100", 8, policy));
-    world.settle();
-    world.pass(5);
-    assert_eq!((world.routed(), world.replicas("v2")), ("v1=95 v2=5".into(), 1));
-    (world.refused, world.code) = (vec![Kind::Deployment], code);
-    world.pass(120);
-    assert_eq!((rollout(&world).state, world.replicas("v2")), (RolloutState::Progressing, 1));
-    world
-}
-
-#[test]
-fn pods_that_nobody_could_ask_for_are_not_what_a_version_fails_by() {
-    let mut world = untold(503);
-    world.pass(600);
-    assert_eq!(rollout(&world).state, RolloutState::Progressing, "nothing is known of the version");
-    world.refused.clear();
-    world.now += jiff::SignedDuration::from_mins(15);
-    world.settle();
-    assert_eq!((world.routed(), world.replicas("v2")), ("v2=100".into(), 8));
-    let mut world = untold(422);
-    world.pass(60);
-    assert_eq!(rollout(&world).state, RolloutState::Aborted, "what is refused stays so");
-}
-
 #[test]
 fn another_version_on_the_way_starts_from_the_stable_weights() {
     let mut world = promoting();

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use microservice_operator::{
     api::{RolloutState, Verb},
     observe::Weights,
+    plan::object::Kind,
     validate::model::part,
 };
 
@@ -195,6 +196,32 @@ fn the_deadline_counts_from_the_latest_raise() {
     assert_eq!(rollout(&watched.world).state, RolloutState::Progressing);
     watched.pass(60);
     assert_eq!(rollout(&watched.world).state, RolloutState::Completed);
+}
+
+/// Half-way through a rollout whose Deployments cannot be written: the API server answers so.
+fn untold(code: u16) -> World {
+    let steps = "{maxSurge: 1, progressDeadline: 2m, steps: [{weight: 10}, {pause: {}}]}";
+    let mut watched = Watched::sized(8, "v1=100 v2=0", "v1=0 v2=100", 10, steps);
+    watched.ask(Verb::Promote);
+    watched.pass(9);
+    let mut world = watched.world;
+    (world.refused, world.code) = (vec![Kind::Deployment], code);
+    world.pass(60);
+    assert_eq!(rollout(&world).state, RolloutState::Progressing);
+    world
+}
+
+#[test]
+fn a_version_does_not_fail_by_pods_that_nobody_could_ask_for() {
+    let mut world = untold(503);
+    world.refused.clear();
+    world.now += SignedDuration::from_mins(15);
+    world.settle();
+    world.pass(60);
+    assert_eq!(rollout(&world).state, RolloutState::Completed, "{:?}", world.status());
+    let mut world = untold(422);
+    world.pass(120);
+    assert_eq!(rollout(&world).state, RolloutState::Aborted, "what is refused stays so");
 }
 
 #[test]
