@@ -31,6 +31,11 @@ impl Pace {
         PACE.checked_sub(now.duration_since(look.ended)).filter(|wait| !wait.is_zero())
     }
 
+    /// Whether it was ever looked at.
+    pub fn knows(&self, key: &Key) -> bool {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
     /// Notes the end of a look at the spec of that generation.
     pub fn looked(&self, key: &Key, generation: i64, ended: Instant) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +58,9 @@ mod tests {
         let (key, other) = (Key::new("shop", "order-service"), Key::new("shop", "other"));
         let ended = Instant::now();
         assert_eq!(pace.wait(&key, 1, ended), None, "it was never looked at");
+        assert!(!pace.knows(&key));
         pace.looked(&key, 1, ended);
+        assert!(pace.knows(&key));
         assert_eq!(pace.wait(&key, 1, ended), Some(PACE));
         assert_eq!(pace.wait(&key, 1, ended + PACE / 4), Some(PACE - PACE / 4));
         assert_eq!(pace.wait(&key, 1, ended + PACE), None);

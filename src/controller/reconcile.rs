@@ -211,8 +211,9 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let contents = contents(&identity, sources);
     let replies = context.desk.replies(&key);
     let refused = context.backoff.waits_for_a_person(&key);
-    let observed =
-        Observed { contents, replies, refused, ..context.caches.observe(&service, times::not_ahead(old.clone(), now)) };
+    let first = !refused && !context.pace.knows(&key);
+    let seen = context.caches.observe(&service, times::not_ahead(old.clone(), now));
+    let observed = Observed { contents, replies, refused, first, ..seen };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
     let (applied, failed) =
         context.applier.apply((&identity, version.unwrap_or_default()), &planned.objects, &planned.removals).await;

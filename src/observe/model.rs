@@ -50,6 +50,8 @@ pub struct Observed {
     pub replies: Vec<Reply>,
     /// What was planned last was refused, and is until somebody changes something.
     pub refused: bool,
+    /// This process has just begun to look at it: what there is may be news to it.
+    pub first: bool,
     /// Names of the revisions whose specs are kept, when somebody asks to go back to one.
     pub kept_revisions: BTreeSet<String>,
     /// In the order of the spec's dependencies.

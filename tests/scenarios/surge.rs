@@ -225,6 +225,23 @@ fn a_version_does_not_fail_by_pods_that_nobody_could_ask_for() {
 }
 
 #[test]
+fn nor_while_nobody_looked() {
+    let steps = "{maxSurge: 1, progressDeadline: 2m, steps: [{weight: 10}, {pause: {}}]}";
+    let mut watched = Watched::sized(8, "v1=100 v2=0", "v1=0 v2=100", 10, steps);
+    watched.ask(Verb::Promote);
+    let mut world = watched.world;
+    world.pods.insert("v2".into(), Pods::Ready(1));
+    world.pass(60);
+    (world.now, world.restarted) = (world.now + SignedDuration::from_mins(15), true);
+    world.settle();
+    assert_eq!(rollout(&world).state, RolloutState::Progressing, "it may be ready in a moment");
+    world.pass(119);
+    assert_eq!(rollout(&world).state, RolloutState::Progressing);
+    world.pass(1);
+    assert_eq!(rollout(&world).state, RolloutState::Aborted);
+}
+
+#[test]
 fn an_abort_goes_back_as_far_as_the_pods_carry_it() {
     let mut watched = halfway();
     watched.ask(Verb::Abort);

@@ -60,6 +60,8 @@ pub struct World {
     pub refused: Vec<Kind>,
     /// The code with which it does.
     pub code: u16,
+    /// The next look is the first one of a process.
+    pub restarted: bool,
     /// A person is waited for since the last look.
     needs_a_person: bool,
     objects: BTreeMap<(Kind, String), Value>,
@@ -101,6 +103,7 @@ impl World {
             replies: Vec::new(),
             refused: Vec::new(),
             code: 422,
+            restarted: false,
             needs_a_person: false,
             objects: BTreeMap::new(),
             version: 1,
@@ -236,6 +239,7 @@ impl World {
                 observed.kept_revisions = self.caches.kept_revisions(&service, &self.orders);
                 observed.contents = contents(&identity, sources);
                 observed.refused = self.needs_a_person;
+                observed.first = std::mem::take(&mut self.restarted);
                 let mut planned = plan(&service, &spec, &observed, &self.settings, self.now);
                 self.check_order(&planned, &observed);
                 let (applied, failure) = self.apply(&planned);

@@ -106,6 +106,7 @@ pub fn advance<'a>(
         orders: &observed.orders,
         replies: &observed.replies,
         refused: observed.refused,
+        first: observed.first,
         now: around.now,
         propagation: around.propagation,
     });

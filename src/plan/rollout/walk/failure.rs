@@ -27,7 +27,8 @@ impl Situation<'_> {
         if self.deadline(status).is_some_and(|at| at <= self.now) {
             let late: Vec<_> = self.raised(status).filter(|party| !self.ready(party, status)).collect();
             // Nothing is wrong with the versions: nobody was there to take the step or to ask for the pods, or could write it.
-            if !late.iter().any(|party| self.refused || self.is_asked(party, status)) {
+            let had_time = |party: &Party<'_>| self.refused || (!self.first && self.is_asked(party, status));
+            if !late.iter().any(|party| had_time(party)) {
                 status.progressed_at = Some(time(self.now));
                 return;
             }

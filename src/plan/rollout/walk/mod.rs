@@ -88,6 +88,8 @@ pub struct Situation<'a> {
     pub replies: &'a [Reply],
     /// What was planned last was refused.
     pub refused: bool,
+    /// Nobody has looked until now.
+    pub first: bool,
     pub now: Timestamp,
     /// Time that the mesh is given to learn of a change.
     pub propagation: SignedDuration,
