@@ -248,11 +248,11 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             && actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await);
     let again = now.checked_add(TRY_AGAIN).ok().filter(|_| unread || !told);
     let next = [planned.next, due, again].into_iter().flatten().min();
+    if routed {
+        context.pace.looked(&key, generation_of(newest), Instant::now());
+    }
     match failed {
-        None => {
-            context.pace.looked(&key, generation_of(newest), Instant::now());
-            Ok(next.map_or_else(Action::await_change, |at| Action::requeue(until(at, now))))
-        }
+        None => Ok(next.map_or_else(Action::await_change, |at| Action::requeue(until(at, now)))),
         Some(failure) => {
             let next = next.filter(|_| failure.routed);
             Err(Error::Apply { error: failure.first, next })
