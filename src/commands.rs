@@ -55,7 +55,7 @@ pub async fn run(args: RunArgs) -> Outcome {
         operator_version: args.operator_version,
         chart: args.chart,
     };
-    // On a worker: the thread that waits here is none, and to wake it for each event would take a fifth more.
+    // On a worker: the thread that waits here is none, and to wake it for each event takes a fifth more CPU time.
     tokio::spawn(runtime::run(options)).await??;
     Ok(ExitCode::SUCCESS)
 }
