@@ -55,7 +55,7 @@ pub async fn run(args: RunArgs) -> Outcome {
         operator_version: args.operator_version,
         chart: args.chart,
     };
-    // On a worker: the thread that waits here is none, and to wake it for each event takes a fifth more CPU time.
+    // On a worker: the thread that waits here is none, and each event would have to wake it beside the workers.
     tokio::spawn(runtime::run(options)).await??;
     Ok(ExitCode::SUCCESS)
 }
