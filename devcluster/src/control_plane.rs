@@ -1,8 +1,6 @@
 //! Starts the programs of an embedded cluster in their order, and furnishes it.
 
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use crate::images::ImageError;
 use crate::kubeconfig::{self, KubeconfigError};
 use crate::options::{Nodes, Options};
 use crate::pki::{Pki, PkiError};
+use crate::ports;
 use crate::record::{Processes, RecordError};
 use crate::sandbox::Sandbox;
 use crate::supervisor::{Command, OWN_PROGRAM, Supervisor, SupervisorError};
@@ -223,7 +222,7 @@ impl Start<'_> {
     async fn api_server(&mut self) -> Result<(String, Client), ControlPlaneError> {
         let mut attempt = 1;
         loop {
-            let [port, etcd, peer] = free_ports().map_err(ControlPlaneError::Port)?;
+            let [port, etcd, peer] = ports::free().map_err(ControlPlaneError::Port)?;
             let server = format!("https://127.0.0.1:{port}");
             self.commands.retain(|(component, _)| *component == Component::Node);
             match self.sandbox {
@@ -392,31 +391,4 @@ fn ended_component(folder: &Path) -> Result<Option<ControlPlaneError>, RecordErr
 
 fn lost_port(log: &str) -> bool {
     log.contains("address already in use")
-}
-
-fn free_ports<const N: usize>() -> std::io::Result<[u16; N]> {
-    // All are held until all are known, so that they differ.
-    let mut listeners = Vec::with_capacity(N);
-    let mut ports = [0; N];
-    for port in &mut ports {
-        let listener = free_listener()?;
-        *port = listener.local_addr()?.port();
-        listeners.push(listener);
-    }
-    Ok(ports)
-}
-
-/// One on a port that is no node port, and that Linux gives to no outgoing connection, which could take it while its component
-/// is down.
-fn free_listener() -> std::io::Result<TcpListener> {
-    const FIRST: u16 = 20_000;
-    const NODE_PORTS: u16 = 30_000;
-    const TRIES: usize = 100;
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let outgoing: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
-    let listen = |port: u16| TcpListener::bind(("127.0.0.1", port));
-    let below = outgoing.min(NODE_PORTS).saturating_sub(FIRST).max(1);
-    let by_chance = || FIRST + (RandomState::new().hash_one(()) % u64::from(below)) as u16;
-    let found = (0..TRIES).find_map(|_| listen(by_chance()).ok());
-    found.map_or_else(|| listen(0), Ok)
 }

@@ -37,6 +37,7 @@ mod network;
 mod options;
 pub mod paths;
 mod pki;
+mod ports;
 mod prerequisites;
 pub mod process;
 pub mod progress;

@@ -50,11 +50,11 @@ async fn write(
     answer: &Answer,
 ) -> Result<(), kube::Error> {
     let round = caches.rounds(Source::Actions);
-    let known = caches.actions_about(identity).into_iter().find(|(_, action)| action.uid == answer.uid);
-    let Some((_, action)) = known else { return Ok(()) };
+    let action = Key::new(&identity.namespace, &answer.name);
+    let Some(known) = caches.actions.get(&action).filter(|known| known.uid == answer.uid) else { return Ok(()) };
     let status = MicroserviceActionStatus { result: answer.result, message: Some(answer.message.clone()) };
     // The API server looks at no uid when a status is written: another order of that name would be taken for answered.
-    let patch = json!({"metadata": {"resourceVersion": action.resource_version}, "status": status});
+    let patch = json!({"metadata": {"resourceVersion": known.resource_version}, "status": status});
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let written = match api.patch_status(&answer.name, &params, &Patch::Merge(&patch)).await {
         Ok(written) => written,
@@ -63,7 +63,6 @@ async fn write(
     };
     let resource_version = written.metadata.resource_version.unwrap_or_default();
     let microservice = Key::new(&identity.namespace, &identity.name);
-    let action = Key::new(&identity.namespace, &answer.name);
     caches.expect(&microservice, Source::Actions, action, Written::Applied { resource_version, round });
     Ok(())
 }

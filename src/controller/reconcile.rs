@@ -170,13 +170,16 @@ fn generation_of(newest: &Microservice) -> i64 {
     newest.metadata.generation.unwrap_or_default()
 }
 
+fn version_of(newest: &Microservice) -> &str {
+    newest.metadata.resource_version.as_deref().unwrap_or_default()
+}
+
 async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Result<Action, Error> {
     let newest = object.0.as_ref().map_err(|invalid| Error::Unreadable(invalid.error.clone()))?;
     let key = Key::of(newest);
     if newest.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let version = newest.metadata.resource_version.as_deref();
     let now = context.clock.now();
     let identity = resolve::resolve(newest, context.settings.provider).identity;
     let old = newest.status.clone().unwrap_or_default();
@@ -211,12 +214,12 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let contents = contents(&identity, sources);
     let replies = context.desk.replies(&key);
     let refused = context.backoff.waits_for_a_person(&key);
-    let first = !refused && !context.pace.knows(&key);
+    let first = !context.pace.knows(&key);
     let seen = context.caches.observe(&service, times::not_ahead(old.clone(), now));
     let observed = Observed { contents, replies, refused, first, ..seen };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
     let (applied, failed) =
-        context.applier.apply((&identity, version.unwrap_or_default()), &planned.objects, &planned.removals).await;
+        context.applier.apply((&identity, version_of(newest)), &planned.objects, &planned.removals).await;
     let failed = match failed {
         Some(failure) if failure.first.passes() => return Err(Error::Apply { error: failure.first, next: None }),
         other => other,
@@ -293,8 +296,7 @@ async fn conclude(
         return Ok(Concluded::Due(due));
     }
     let round = context.caches.rounds(observe::Source::Microservices);
-    let seen = newest.metadata.resource_version.as_deref().unwrap_or_default();
-    let resource_version = match status::write::write(&context.client, (identity, seen), new).await {
+    let resource_version = match status::write::write(&context.client, (identity, version_of(newest)), new).await {
         Ok(version) => version,
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(Concluded::Lost),
         Err(source) => return Err(Error::Status(Box::new(source))),

@@ -187,11 +187,17 @@ fn pods_that_the_limit_leaves_are_waited_for() {
     assert_eq!(watched.pass(60), ["v1=50 v2=50"]);
 }
 
+/// On its way to all of eight pods, one by one.
+fn raising(deadline: &str) -> Watched {
+    let steps = format!("{{maxSurge: 1, progressDeadline: {deadline}, steps: [{{weight: 10}}, {{pause: {{}}}}]}}");
+    let mut watched = Watched::sized(8, "v1=100 v2=0", "v1=0 v2=100", 10, &steps);
+    watched.ask(Verb::Promote);
+    watched
+}
+
 #[test]
 fn the_deadline_counts_from_the_latest_raise() {
-    let steps = "{maxSurge: 1, progressDeadline: 8s, steps: [{weight: 10}, {pause: {}}]}";
-    let mut watched = Watched::sized(8, "v1=100 v2=0", "v1=0 v2=100", 10, steps);
-    watched.ask(Verb::Promote);
+    let mut watched = raising("8s");
     watched.pass(9);
     assert_eq!(rollout(&watched.world).state, RolloutState::Progressing);
     watched.pass(60);
@@ -200,9 +206,7 @@ fn the_deadline_counts_from_the_latest_raise() {
 
 /// Half-way through a rollout whose Deployments cannot be written: the API server answers so.
 fn untold(code: u16) -> World {
-    let steps = "{maxSurge: 1, progressDeadline: 2m, steps: [{weight: 10}, {pause: {}}]}";
-    let mut watched = Watched::sized(8, "v1=100 v2=0", "v1=0 v2=100", 10, steps);
-    watched.ask(Verb::Promote);
+    let mut watched = raising("2m");
     watched.pass(9);
     let mut world = watched.world;
     (world.refused, world.code) = (vec![Kind::Deployment], code);
@@ -226,10 +230,7 @@ fn a_version_does_not_fail_by_pods_that_nobody_could_ask_for() {
 
 #[test]
 fn nor_while_nobody_looked() {
-    let steps = "{maxSurge: 1, progressDeadline: 2m, steps: [{weight: 10}, {pause: {}}]}";
-    let mut watched = Watched::sized(8, "v1=100 v2=0", "v1=0 v2=100", 10, steps);
-    watched.ask(Verb::Promote);
-    let mut world = watched.world;
+    let mut world = raising("2m").world;
     world.pods.insert("v2".into(), Pods::Ready(1));
     world.pass(60);
     (world.now, world.restarted) = (world.now + SignedDuration::from_mins(15), true);

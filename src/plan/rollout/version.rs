@@ -39,7 +39,7 @@ pub struct Standing<'a> {
     /// It is fit, and has as many pods as it should.
     pub complete: bool,
     /// Its Deployment has the wanted template.
-    pub current: bool,
+    pub up_to_date: bool,
     /// Pods that the rollout's step wants of it; None for its whole size.
     pub part: Option<i32>,
     /// Pods that the policy's limit gives it; None when nothing limits them.
@@ -108,7 +108,7 @@ impl<'a> Standing<'a> {
             name,
             spec,
             exists: deployment.is_some(),
-            current: deployment.is_some() && current_template,
+            up_to_date: deployment.is_some() && current_template,
             ready,
             replicas: deployment.map_or(0, |facts| facts.replicas),
             available: deployment.map_or(0, |facts| facts.available.min(ready)),
@@ -186,7 +186,7 @@ impl<'a> Standing<'a> {
             changed: known.is_some() && template.is_some() && known != template,
             template,
             exists: self.exists,
-            current: self.current,
+            up_to_date: self.up_to_date,
             admitted: self.fit && self.serving() && !self.held && self.routable,
             pods: self.replicas,
             whole: self.spec.map_or(0, |spec| spec.replicas),

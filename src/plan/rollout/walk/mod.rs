@@ -49,7 +49,7 @@ pub struct Party<'a> {
     /// It has a Deployment.
     pub exists: bool,
     /// That has the wanted template.
-    pub current: bool,
+    pub up_to_date: bool,
     /// It may be raised, if it has the pods that it needs for it.
     pub admitted: bool,
     /// Pods that its Deployment has been told to run.

@@ -31,7 +31,7 @@ impl Situation<'_> {
 
     /// Its Deployment asks for the pods that it needs to be raised.
     pub(super) fn is_asked(&self, party: &Party<'_>, status: &RolloutStatus) -> bool {
-        party.current && party.pods >= self.needed_of(party, status)
+        party.up_to_date && party.pods >= self.needed_of(party, status)
     }
 
     fn needed_of(&self, party: &Party<'_>, status: &RolloutStatus) -> i32 {
