@@ -386,6 +386,10 @@ fn after_error(key: &Key, error: &Error, context: &Context) -> Action {
                 Error::Apply { error, next } => (error.needs_a_person(), *next),
                 _ => (false, None),
             };
+            if matches!(error, Error::Status(_)) {
+                // The API server may have been away for long: what there is then is looked at as if for the first time.
+                context.pace.forget(key);
+            }
             let wait = context.backoff.failed(key, if waits_for_a_person { REFUSED } else { PASSING });
             let wait = sooner(wait, next, context.clock.now());
             tracing::warn!(microservice = %key, %error, ?wait, "tried again");

@@ -4,12 +4,14 @@
 use std::time::{Duration, Instant};
 
 use devcluster::faults::{Fault, Faults, Proxy};
+use jiff::Timestamp;
+use microservice_operator::api::{Microservice, RolloutState};
 
 use crate::{
     campaign,
     stage::Stage,
     story::{self, Chapter},
-    support::{Operator, Space, cluster, run},
+    support::{Operator, Space, cluster, eventually, run},
 };
 
 /// What is not written, how it goes wrong, and a chapter of which it is the last.
@@ -70,5 +72,49 @@ fn events_that_are_never_answered_keep_nothing_waiting() {
         let took = began.elapsed();
         let asked = proxy.journal().iter().filter(|entry| entry.asked.resource == "events").count();
         assert!(asked > 1 && took < ANSWER, "{asked} events, {took:?}");
+    });
+}
+
+/// For a version to be ready.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_version_does_not_fail_while_nobody_hears_of_its_pods() {
+    run(async {
+        let space = Space::with_propagation(cluster(), "unheard", Duration::from_secs(1)).await;
+        let proxy = Proxy::start(space.client.clone()).await.unwrap();
+        let args = ["--namespace", &space.name, "--leader-election", "false", "--mesh-propagation", "1s"];
+        let operator = Operator::start(proxy.kubeconfig(), &args);
+        let service = |v1: i32, v2: i32| {
+            format!(
+                "{{ports: [{{name: http, port: 80}}], versions: [{{name: v1, image: 'registry.example/a:1', weight: {v1}}}, \
+                 {{name: v2, image: 'registry.example/a:2', weight: {v2}, podAnnotations: {{'{}': never-ready}}}}], \
+                 rollout: {{progressDeadline: {}s, steps: [{{weight: 50}}]}}}}",
+                devcluster::BEHAVIOR,
+                DEADLINE.as_secs(),
+            )
+        };
+        let rollout = |it: &Microservice| it.status.as_ref().and_then(|status| status.rollout.clone());
+        space.apply("a", &service(100, 0)).await;
+        space.weights("a", "v1=100 v2=0").await;
+        space.apply("a", &service(0, 100)).await;
+        let begins = |it: &Microservice| rollout(it).is_some_and(|it| it.state == RolloutState::Progressing);
+        let begun = rollout(&space.until("a", "a rollout", begins).await).unwrap();
+
+        let answers = vec![Fault::Reset];
+        proxy.goes_wrong(Faults { requests: 1.0, answers, ..Faults::default() });
+        let passed =
+            || async { begun.progressed_at.as_ref().filter(|at| Timestamp::now() > at.0 + DEADLINE).map(drop) };
+        eventually(passed).await.expect("the deadline passes");
+        let tries = || operator.text().matches("cannot write the status").count();
+        let before = tries();
+        eventually(|| async { (tries() > before).then_some(()) }).await.expect("a rollback that cannot be written");
+        proxy.goes_wrong(Faults::default());
+        let said = |it: &Microservice| rollout(it).is_some_and(|it| it != begun);
+        let after = rollout(&space.until("a", "the end of the outage", said).await).unwrap();
+        assert_eq!(after.state, RolloutState::Progressing, "{:?}", after.message);
+        assert_ne!(after.progressed_at, begun.progressed_at, "the deadline counts anew");
+        let fails = |it: &Microservice| rollout(it).is_some_and(|it| it.state == RolloutState::Aborted);
+        space.until("a", "a rollback, as the API server answers and the pods are not ready", fails).await;
     });
 }
