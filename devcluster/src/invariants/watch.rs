@@ -23,6 +23,8 @@ const ABSENT_POLL: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(100);
 /// How long [`Recorder::finish`] waits for the watches to come to where the cluster is.
 const CATCH_UP: Duration = Duration::from_secs(15);
+/// To the second a writer says when it wrote.
+const PRECISION: SignedDuration = SignedDuration::from_secs(1);
 /// What arrived longer ago than this has nothing older behind it.
 const SETTLED: SignedDuration = SignedDuration::from_millis(500);
 
@@ -64,6 +66,8 @@ struct Collected {
     revisions: Vec<Revision>,
     /// Versions of the objects as they were last seen.
     living: BTreeMap<(Kind, String), u64>,
+    /// What the last writer of each said of when that was.
+    written: BTreeMap<(Kind, String), Timestamp>,
     gaps: Vec<Violation>,
 }
 
@@ -327,10 +331,15 @@ impl Log {
 
     fn set(&self, kind: Kind, object: &DynamicObject) -> String {
         let now = self.now();
-        let at = written_before(kind, object).map_or(now, |written| written.min(now));
         let (version, reduced) = (version_of(object), self.reduced(kind, object));
+        let key = (kind, reduced.name.clone());
         let mut collected = self.lock();
-        collected.living.insert((kind, reduced.name.clone()), version);
+        let written = written(kind, object);
+        let before = written.and_then(|written| collected.written.insert(key.clone(), written));
+        // Who only takes something away is not among the writers.
+        let written = written.filter(|written| before.is_none_or(|before| before < *written));
+        let at = written.and_then(|written| written.checked_add(PRECISION).ok()).map_or(now, |latest| latest.min(now));
+        collected.living.insert(key, version);
         collected.revisions.push(Revision { version, at, change: Change::Set(reduced) });
         object.metadata.resource_version.clone().unwrap_or_default()
     }
@@ -379,14 +388,13 @@ impl Log {
     }
 }
 
-/// A time that the revision of a route or subset cannot be later than, however late its watch tells of it: who wrote it says when,
-/// to the second. A deletion that only begins has no writer.
-fn written_before(kind: Kind, object: &DynamicObject) -> Option<Timestamp> {
+/// When a route or subset was last written, as its writers say: its revision cannot be much later, however late the watch tells
+/// of it. A deletion that only begins has no writer.
+fn written(kind: Kind, object: &DynamicObject) -> Option<Timestamp> {
     let told = matches!(kind, Kind::VirtualService | Kind::DestinationRule);
     let lives = object.metadata.deletion_timestamp.is_none();
     let writers = object.metadata.managed_fields.iter().flatten().filter(|_| told && lives);
-    let last = writers.filter_map(|writer| writer.time.as_ref()).map(|time| time.0).max()?;
-    last.checked_add(SignedDuration::from_secs(1)).ok()
+    writers.filter_map(|writer| writer.time.as_ref()).map(|time| time.0).max()
 }
 
 fn version_of(object: &DynamicObject) -> u64 {
@@ -421,8 +429,10 @@ mod tests {
         };
         assert_eq!(at(Kind::DestinationRule, -10, false), -9);
         assert_eq!(at(Kind::VirtualService, -10, false), -9);
+        assert_eq!(at(Kind::VirtualService, -10, false), 0, "somebody took something away, and is no writer");
+        assert_eq!(at(Kind::VirtualService, -5, false), -4);
         assert_eq!(at(Kind::VirtualService, 10, false), 0, "nor later than when it came");
-        assert_eq!(at(Kind::VirtualService, -10, true), 0);
+        assert_eq!(at(Kind::VirtualService, 20, true), 0);
         assert_eq!(at(Kind::Deployment, -10, false), 0);
     }
 }
