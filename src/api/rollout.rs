@@ -217,6 +217,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub percent: Option<i32>,
+    /// Digest of the steps that are done. If the policy's steps are edited so that it would be another, the rollout goes back
+    /// to the first step that asks for its weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub walked: Option<String>,
     /// When the current step began. Absent while the rollout waits for its first pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_since: Option<MicroTime>,

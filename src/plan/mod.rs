@@ -139,7 +139,7 @@ pub fn plan(
     let templates = children::templates(service, observed);
     let template = |name: &str| templates.get(name).map(|template| template.id.clone());
     let frozen = stage.freezes(observed) || observed.adopting;
-    let mut rollout = rollout::advance(service, observed, &around, template, frozen, stage.routes());
+    let mut rollout = rollout::advance(service, observed, &around, template, frozen, stage.routing(observed));
     let placement = traffic::provider::place(&stage, service, observed, &rollout, &around);
     let stage = placement.stage(stage);
     let mut placement = placement.beside(|kind| observed.foreign.contains_key(&(kind, service.identity.name.clone())));

@@ -4,9 +4,12 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use crate::api::{MicroserviceStatus, RolloutStatus, VersionTraffic};
+use crate::api::{AnalysisRun, MicroserviceStatus, RolloutStatus, VersionTraffic};
 
-use super::rollout::version::{MAX_HOLD_OUT, time};
+use super::rollout::{
+    version::{MAX_HOLD_OUT, time},
+    walk::MAX_AGAIN,
+};
 
 /// By so much two clocks may differ that are both right: times are of whole seconds, and answers take theirs.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(10);
@@ -29,24 +32,56 @@ pub fn not_ahead(mut status: MicroserviceStatus, now: Timestamp) -> Microservice
         }
         limit(held_until, now.checked_add(MAX_HOLD_OUT).unwrap_or(now), now);
     }
-    if let Some(RolloutStatus { step_since, progressed_at, weights_since, .. }) = &mut status.rollout {
-        for happened in [step_since, progressed_at, weights_since] {
-            limit(happened, now, now);
-        }
+    limit(&mut status.provider_since, now, now);
+    if let Some(rollout) = &mut status.rollout {
+        limit_rollout(rollout, now);
     }
     status
 }
 
-fn limit(at: &mut Option<MicroTime>, latest: Timestamp, now: Timestamp) {
-    let ahead = |at: &MicroTime| at.0.duration_since(latest) > TOLERANCE;
-    if at.as_ref().is_some_and(ahead) {
-        *at = Some(time(now));
+fn limit_rollout(status: &mut RolloutStatus, now: Timestamp) {
+    let RolloutStatus { step_since, progressed_at, weights_since, began, analysis, step_analysis, .. } = status;
+    for happened in [step_since, progressed_at, weights_since, began] {
+        limit(happened, now, now);
     }
+    for AnalysisRun { since, metrics } in analysis.iter_mut().chain(step_analysis) {
+        limit_time(since, now, now);
+        // It would count as passed at weights that are yet to come, and nothing would be measured until then.
+        metrics.retain(|metric| !is_ahead(&metric.at, now));
+    }
+    for relapses in status.relapses.values_mut() {
+        limit_time(&mut relapses.since, now, now);
+        limit_time(&mut relapses.latest, now, now);
+    }
+    for served in &mut status.served {
+        limit_time(&mut served.until, now, now);
+    }
+    let latest = now.checked_add(MAX_AGAIN).unwrap_or(now);
+    for call in &mut status.calls {
+        limit(&mut call.again_at, latest, now);
+    }
+}
+
+fn limit(at: &mut Option<MicroTime>, latest: Timestamp, now: Timestamp) {
+    if let Some(at) = at {
+        limit_time(at, latest, now);
+    }
+}
+
+fn limit_time(at: &mut MicroTime, latest: Timestamp, now: Timestamp) {
+    if is_ahead(at, latest) {
+        *at = time(now);
+    }
+}
+
+fn is_ahead(at: &MicroTime, latest: Timestamp) -> bool {
+    at.0.duration_since(latest) > TOLERANCE
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{HookCall, MeasurementResult, MetricRun, Moment, Relapses, Served};
 
     #[test]
     fn what_lies_ahead_is_now_and_what_clocks_may_differ_by_stays() {
@@ -69,5 +104,55 @@ mod tests {
             assert_eq!(seen.rollout.unwrap().step_since, expected.subset_since);
             assert_eq!(seen.traffic, [expected]);
         }
+    }
+
+    #[test]
+    fn nothing_of_a_rollout_waits_for_a_time_that_lies_ahead() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let later = |hours: i64| time(now + SignedDuration::from_hours(hours));
+        let metric = |hours: i64| MetricRun {
+            name: "success".into(),
+            version: "v2".into(),
+            result: MeasurementResult::Passed,
+            message: String::new(),
+            at: later(hours),
+            taken: 1,
+            passed: 1,
+            failed: 0,
+            consecutive_errors: 0,
+            query: None,
+        };
+        let call = |hours: i64| HookCall {
+            id: "call".into(),
+            webhook: "gate".into(),
+            at: Moment::BeforeTraffic,
+            target: "target".into(),
+            result: None,
+            failures: 3,
+            again_at: Some(later(hours)),
+            message: None,
+        };
+        let relapses = |hours: i64| Relapses { count: 1, since: later(hours), latest: later(hours), down: false };
+        let status = |hours: i64| {
+            let run = AnalysisRun { since: later(hours), metrics: Vec::new() };
+            let rollout = RolloutStatus {
+                began: Some(later(hours)),
+                analysis: Some(run.clone()),
+                step_analysis: Some(run),
+                served: vec![Served { revision: "one".into(), until: later(hours) }],
+                relapses: [("v2".to_owned(), relapses(hours))].into(),
+                calls: vec![call(hours)],
+                ..RolloutStatus::default()
+            };
+            let provider_since = Some(later(hours));
+            MicroserviceStatus { provider_since, rollout: Some(rollout), ..MicroserviceStatus::default() }
+        };
+        assert_eq!(not_ahead(status(24), now), status(0));
+        assert_eq!(not_ahead(status(-24), now), status(-24));
+        let mut measured = status(0);
+        let run = measured.rollout.as_mut().unwrap().analysis.as_mut().unwrap();
+        run.metrics = vec![metric(24), metric(-1)];
+        let seen = not_ahead(measured, now);
+        assert_eq!(seen.rollout.unwrap().analysis.unwrap().metrics, [metric(-1)]);
     }
 }

@@ -205,6 +205,30 @@ fn a_promotion_waits_for_the_window_and_a_full_one_does_not() {
 }
 
 #[test]
+fn what_follows_a_pause_that_is_promoted_outside_the_window_begins_when_it_opens() {
+    let steps = "progressDeadline: 2m, steps: [{weight: 5}, {pause: {}}, {match: [{headers: {x-beta: {exact: '1'}}}]}, \
+                 {pause: {}}, {weight: 50}]";
+    let policy = format!("{{{HOUR}, {steps}}}");
+    let mut world = running(HOUR);
+    world.pass(50 * 60);
+    world.edit(&service(0, 100, &policy));
+    world.settle();
+    world.pass(3_600);
+    assert_eq!((rollout(&world).state, rollout(&world).step), (RolloutState::Paused, 1));
+    assert!(world.ask(Verb::Promote).is_ok());
+    world.settle();
+    world.pass(600);
+    assert_eq!((rollout(&world).step, rollout(&world).waits_for.as_deref()), (2, Some("its time window")));
+    assert_eq!(world.route_names(), ["default"], "no request is matched before the window opens");
+    assert!(world.ask(Verb::Promote).is_err(), "one promotion ends one pause");
+    world.pass(22 * 3_600);
+    assert_eq!(rollout(&world).step, 2, "it opens at 01:00");
+    world.pass(3_600);
+    assert_eq!(world.route_names().len(), 2);
+    assert_eq!((rollout(&world).state, rollout(&world).step), (RolloutState::Paused, 3));
+}
+
+#[test]
 fn a_window_that_closes_in_a_pause_holds_what_follows_and_the_time_runs() {
     let closing = "windows: [{from: '00:00', to: '00:11'}]";
     let mut world = running(closing);

@@ -99,6 +99,33 @@ fn from_the_service_to_the_mesh_and_back_each_step_waits_for_the_one_before() {
 }
 
 #[test]
+fn routes_lead_to_a_version_once_the_service_has_its_pods() {
+    let premium = "replicas: 3, routes: [{name: premium, match: [{headers: {tier: {exact: premium}}}], version: v2}],";
+    let spec = two(100, 0).replace("replicas: 3,", premium);
+    let mut world = World::new(&spec.replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
+    world.settle();
+    world.edit(&spec);
+    world.settle();
+    world.pass(5);
+    assert_eq!((world.pinned().as_deref(), world.route_names()), (Some("v1"), vec!["default".to_owned()]));
+    let (_, reason, why) = world.condition("RoutesReady");
+    assert_eq!(reason, "RouteLeftOut");
+    assert!(
+        why.starts_with("left out until the mesh has the version's pods, as requests are handed to it: premium"),
+        "{why}"
+    );
+    world.pass(6);
+    assert_eq!(
+        (world.pinned(), world.route_names()),
+        (None, vec!["default".to_owned()]),
+        "the mesh is to learn of them"
+    );
+    world.pass(5);
+    assert_eq!(world.route_names(), ["premium", "default"]);
+    assert_eq!(world.condition("Ready").0, "True");
+}
+
+#[test]
 fn routes_that_somebody_takes_away_come_back_at_once_but_behind_their_subsets() {
     let mut world = running();
     let routed = world.routed();

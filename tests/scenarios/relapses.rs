@@ -171,6 +171,20 @@ fn with_pause_a_promotion_goes_on_and_counts_anew() {
 }
 
 #[test]
+fn a_failure_in_a_pause_of_the_policy_is_told() {
+    let mut world = promoting(3, "{onFailure: Pause, steps: [{weight: 5}, {pause: {}}, {weight: 50}, {pause: {}}]}");
+    assert_eq!((rollout(&world).state, rollout(&world).message.as_deref()), (RolloutState::Paused, None));
+    for _ in 0..3 {
+        relapse(&mut world, 1);
+    }
+    assert_eq!(rollout(&world).state, RolloutState::Paused);
+    let message = rollout(&world).message.clone().unwrap_or_default();
+    assert!(message.starts_with("v2 lost its readiness 3 times"), "{message}");
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), "v1=50 v2=50");
+}
+
+#[test]
 fn a_relapse_is_counted_once_although_the_operator_dies_before_it_is_written() {
     let mut world = promoting(3, STEPS);
     relapse(&mut world, 1);

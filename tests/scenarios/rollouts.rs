@@ -312,6 +312,68 @@ fn steps_that_are_edited_on_the_way_promote_nothing() {
 }
 
 #[test]
+fn steps_that_are_taken_out_before_the_current_one_skip_no_pause() {
+    for (before, after, step) in [
+        (
+            "[{scale: {replicas: 1}}, {weight: 5}, {pause: {}}, {pause: {duration: 1m}}, {weight: 50}]",
+            "[{weight: 5}, {pause: {}}, {pause: {duration: 1m}}, {weight: 50}]",
+            1,
+        ),
+        (
+            "[{weight: 5}, {pause: {duration: 1s}}, {pause: {}}, {pause: {duration: 1m}}, {weight: 50}]",
+            "[{weight: 5}, {pause: {}}, {pause: {duration: 1m}}, {weight: 50}]",
+            1,
+        ),
+        (
+            "[{weight: 5}, {mirror: {percent: 10}}, {pause: {}}, {weight: 50}]",
+            "[{weight: 5}, {pause: {}}, {pause: {}}, {weight: 50}]",
+            1,
+        ),
+    ] {
+        let mut world = running();
+        world.edit(&service("v1=0 v2=100", &format!("{{steps: {before}}}")));
+        world.settle();
+        world.pass(60);
+        assert_eq!((rollout(&world).state, rollout(&world).step), (RolloutState::Paused, 2), "{before}");
+        world.edit(&service("v1=0 v2=100", &format!("{{steps: {after}}}")));
+        world.settle();
+        world.pass(3_600);
+        assert_eq!((rollout(&world).state, rollout(&world).step), (RolloutState::Paused, step), "{after}");
+        assert_eq!(world.routed(), "v1=95 v2=5", "{after}");
+    }
+}
+
+#[test]
+fn steps_that_are_edited_while_another_version_stands_in_are_walked_from_where_it_was() {
+    let mut world = promoting();
+    world.pods.insert("v1".into(), Pods::Broken("CrashLoopBackOff"));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100", "what serves takes over");
+    world.edit(&service("v1=0 v2=100", "{steps: [{weight: 2}, {pause: {}}]}"));
+    world.settle();
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(600);
+    assert_eq!(world.routed(), "v1=93 v2=7", "2 % of the way from 5 to 100");
+    assert_eq!(rollout(&world).state, RolloutState::Paused);
+}
+
+#[test]
+fn a_pause_of_the_policy_that_a_person_wants_as_well_stays_one() {
+    let mut world = promoting();
+    world.pass(60);
+    assert_eq!(rollout(&world).state, RolloutState::Paused);
+    assert!(world.ask(Verb::Pause).is_ok());
+    assert_eq!(rollout(&world).message.as_deref(), Some("paused by mia"));
+    world.edit(&service("v1=0 v2=100", &STEPS.replace("{pause: {}}", "{pause: {duration: 30s}}")));
+    world.settle();
+    world.pass(3_600);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=50 v2=50", RolloutState::Paused));
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), "v2=100");
+}
+
+#[test]
 fn steps_that_are_edited_after_a_full_promotion_hold_nothing_up() {
     let mut world = waiting_in_a_step(STEPS);
     assert!(world.ask(Verb::PromoteFull).is_ok());

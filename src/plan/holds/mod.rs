@@ -363,9 +363,13 @@ pub fn routes(
     let out: Vec<&str> =
         rollout.routes.iter().filter(|(_, weights)| weights.is_none()).map(|(route, _)| route.name.as_str()).collect();
     if !out.is_empty() {
+        let until = match stage {
+            Stage::Entering | Stage::Settling => "the mesh has the version's pods, as requests are handed to it",
+            _ => "its version is ready",
+        };
         return not(
             reason::ROUTE_LEFT_OUT,
-            format!("left out until its version is ready: {}; its requests fall through", out.join(", ")),
+            format!("left out until {until}: {}; its requests fall through", out.join(", ")),
         );
     }
     RoutesState {

@@ -75,18 +75,44 @@ impl Rollout<'_> {
     }
 }
 
+/// Which routes the mesh is to carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing<'a> {
+    /// None: it carries no weights either.
+    Nothing,
+    /// Those to this version.
+    To(&'a str),
+    /// Those to versions that they lead to already.
+    Known,
+    All,
+}
+
+impl Routing<'_> {
+    /// Whether a route may have these weights, given those that it has.
+    fn admits(self, weights: &Weights, live: Option<&Weights>) -> bool {
+        let to = |version: &str| match self {
+            Self::Nothing => false,
+            Self::To(only) => version == only,
+            Self::Known => live.is_some_and(|live| weight_of(live, version) > 0),
+            Self::All => true,
+        };
+        weights.iter().all(|(version, weight)| *weight == 0 || to(version))
+    }
+}
+
 /// Decides the next weights.
 ///
 /// `template` gives the id of the template that a version's Deployment should have. `frozen` keeps the weights as they
-/// are, while the way from one provider to another needs it. `routed` is whether a mesh carries the routes.
+/// are, while the way from one provider to another needs it.
 pub fn advance<'a>(
     service: &'a Validated,
     observed: &'a Observed,
     around: &Circumstances<'_>,
     template: impl Fn(&str) -> Option<String>,
     frozen: bool,
-    routed: bool,
+    routing: Routing<'_>,
 ) -> Rollout<'a> {
+    let routed = routing != Routing::Nothing;
     let current = current_weights(service, observed);
     let mut standings = judge_all(service, observed, around, current.as_ref(), template);
     parking::aim(&mut standings);
@@ -153,7 +179,8 @@ pub fn advance<'a>(
     let beside = beside.filter(|_| routed).unwrap_or_default();
     let carried = |route: &Route| {
         let live = observed.routes.as_ref().and_then(|routes| routes.named.get(&route.name));
-        if routed { route_weights(service, route, live, &standings, creating) } else { None }
+        let weights = if routed { route_weights(service, route, live, &standings, creating) } else { None };
+        weights.filter(|weights| routing.admits(weights, live))
     };
     let all = service.routes.iter().map(Cow::Borrowed).chain(lanes::routes(&beside).into_iter().map(Cow::Owned));
     let routes: Vec<_> = all.map(|route| (route.clone(), carried(&route))).collect();

@@ -14,7 +14,7 @@ use crate::{
     observe::{Mesh, Observed},
     plan::{
         object::Kind,
-        rollout::{Circumstances, Rollout, Standing, version::time},
+        rollout::{Circumstances, Rollout, Routing, Standing, version::time},
     },
     validate::Validated,
 };
@@ -89,6 +89,18 @@ impl Stage {
     /// Header routes are to be carried.
     pub fn routes(&self) -> bool {
         matches!(self, Self::Mesh | Self::Settling | Self::Entering)
+    }
+
+    /// Which header routes are to be carried: a narrow Service has the pods of one version only, and the mesh learns of the
+    /// others' once it has widened.
+    pub fn routing<'a>(&self, observed: &'a Observed) -> Routing<'a> {
+        let pinned = || observed.service.as_ref().and_then(|live| live.pinned.as_deref());
+        match self {
+            Self::Mesh => Routing::All,
+            Self::Settling => Routing::Known,
+            Self::Entering => pinned().map_or(Routing::All, Routing::To),
+            Self::Worker | Self::Adopting | Self::Leaving | Self::Barred | Self::Plain => Routing::Nothing,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a rollout begins: from which weights, and which it goes back to when it is aborted. Pure.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api::{HookCall, RolloutState, RolloutStatus},
@@ -16,6 +16,8 @@ use super::{Situation, calls::untold};
 
 /// Digits of a target's digest.
 const TARGET_LENGTH: usize = 10;
+/// Digits of the digest of the steps that are done.
+const WALKED_LENGTH: usize = 6;
 
 impl Situation<'_> {
     /// What the rollout leads to. Sizes are no part of it, so that an autoscaler neither retries nor restarts one.
@@ -64,11 +66,12 @@ impl Situation<'_> {
                 // A person or a failure paused it, and no edit of the steps takes that back.
                 let why = old.message.clone().filter(|_| old.state == RolloutState::Paused);
                 let state = if why.is_some() { RolloutState::Paused } else { RolloutState::Progressing };
-                let again = self.measured_first(old, started(current, stable));
+                let from = self.without_losses(old, self.asked_for(old));
+                let again = self.measured_first(old, started(from, stable));
                 return RolloutStatus { state, message: why, ..again };
             }
             let step = if old.promoted_fully { self.steps() } else { old.step.min(self.steps()) };
-            let status = RolloutStatus { step, ..old.clone() };
+            let status = self.at_its_step(RolloutStatus { step, ..old.clone() });
             return if self.waits_no_more(&status) { self.released(status) } else { status };
         }
         if current == requested {
@@ -131,9 +134,54 @@ impl Situation<'_> {
         RolloutStatus { state: RolloutState::Progressing, step_since: since.clone(), progressed_at: since, ..status }
     }
 
+    /// What the steps asked for before they were edited.
+    fn asked_for(&self, old: &RolloutStatus) -> Weights {
+        if old.kept.is_empty() { self.point(old, old.percent.unwrap_or_default()) } else { old.kept.clone() }
+    }
+
+    /// Steps before the current one were taken out or put in: it is counted from the first one that asks for the weights in
+    /// force, so that none is skipped.
+    fn at_its_step(&self, status: RolloutStatus) -> RolloutStatus {
+        let walks = status.state.is_under_way() && status.step_since.is_some() && !status.promoted_fully;
+        let known = status.walked.as_ref().filter(|_| walks);
+        if known.is_none_or(|walked| *walked == self.walked(status.step)) {
+            return status;
+        }
+        let begun = |step: i32| RolloutStatus {
+            state: if status.message.is_none() { RolloutState::Progressing } else { status.state },
+            step,
+            step_since: Some(time(self.now)),
+            progressed_at: Some(time(self.now)),
+            waits_for: None,
+            step_analysis: None,
+            ..status.clone()
+        };
+        let there = (0..=status.step).map(begun).find(|it| Some(self.percent(it)) == status.percent);
+        there.unwrap_or(status)
+    }
+
+    /// What the steps before this one are, as a digest.
+    pub(super) fn walked(&self, step: i32) -> String {
+        let done = self.policy.steps.iter().take(usize::try_from(step).unwrap_or_default());
+        let steps: Vec<Value> = done.map(essence).collect();
+        digest(&json!(steps), WALKED_LENGTH)
+    }
+
     /// The policy's steps were edited on the way, and where it is they ask for another weight than they did.
     pub(super) fn has_other_steps(&self, old: &RolloutStatus) -> bool {
         let walks = old.state.is_under_way() && !old.promoted_fully;
         walks && old.percent.is_some_and(|percent| percent != self.percent(old))
+    }
+}
+
+/// What tells a step from others beside it.
+fn essence(step: &Step) -> Value {
+    match step {
+        Step::Weight(percent) => json!(["weight", percent]),
+        Step::Pause(length) => json!(["pause", length.map(|length| length.to_string())]),
+        Step::Match(_) => json!(["match"]),
+        Step::Mirror(percent) => json!(["mirror", percent]),
+        Step::Scale(_) => json!(["scale"]),
+        Step::Analysis(_) => json!(["analysis"]),
     }
 }

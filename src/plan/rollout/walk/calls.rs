@@ -22,6 +22,10 @@ use super::{Situation, gates::Held};
 const ID_LENGTH: usize = 16;
 /// Time after which a webhook that gave no answer is called again; it doubles for one that is only told.
 const AGAIN: SignedDuration = SignedDuration::from_mins(1);
+/// How often it doubles.
+const DOUBLINGS: u32 = 5;
+/// The longest time after which a webhook is called again.
+pub const MAX_AGAIN: SignedDuration = SignedDuration::from_mins(1 << DOUBLINGS);
 /// Somebody who could not be told so often is given up.
 const GIVEN_UP: i32 = 8;
 /// Somebody may be told so much at most; the oldest goes.
@@ -243,7 +247,7 @@ fn noted(call: HookCall, answer: &Result<Finding, String>, now: Timestamp) -> Op
         Ok(Finding::Measured(_)) => Some(call),
         Err(_) if told && call.failures + 1 >= GIVEN_UP => None,
         Err(why) => {
-            let doublings = if told { u32::try_from(call.failures).unwrap_or(0).min(5) } else { 0 };
+            let doublings = if told { u32::try_from(call.failures).unwrap_or(0).min(DOUBLINGS) } else { 0 };
             let again = now.checked_add(AGAIN.saturating_mul(1 << doublings)).unwrap_or(now);
             Some(HookCall {
                 failures: call.failures + 1,

@@ -66,7 +66,10 @@ impl Situation<'_> {
                 self.turn_back(status);
             }
             OnFailure::Pause if status.state == RolloutState::Progressing => self.pause(status, why),
-            OnFailure::Pause => {}
+            OnFailure::Pause => {
+                // What the step waits for was known, and this was not.
+                status.message.get_or_insert(why);
+            }
         }
     }
 

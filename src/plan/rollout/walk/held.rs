@@ -49,6 +49,11 @@ impl Situation<'_> {
         self.policy.suspend.then(|| Holder { by: HeldBy::Suspended, message: message.to_owned(), until: None })
     }
 
+    /// What a step waits for that somebody lets begin outside of the time windows.
+    pub(super) fn closed(&self, status: &RolloutStatus) -> Option<String> {
+        self.closed_window(status).map(|_| "its time window".to_owned())
+    }
+
     fn closed_window(&self, status: &RolloutStatus) -> Option<Holder> {
         let Hours::Closed { opens } = hours(&self.policy.windows, self.now) else { return None };
         let message = match &opens {

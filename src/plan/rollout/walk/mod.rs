@@ -32,6 +32,7 @@ use crate::{
 
 use super::{line, orders, size::Sizes, version::time, weight_of};
 pub use beside::{Beside, Session};
+pub use calls::MAX_AGAIN;
 pub use failure::deadline;
 pub use orders::{Answer, Order};
 pub(super) use relapses::forgive;
@@ -189,6 +190,7 @@ impl Situation<'_> {
         status.served = self.served(&status.stable);
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         status.percent = status.state.is_under_way().then(|| self.percent(status));
+        status.walked = status.state.is_under_way().then(|| self.walked(status.step));
         let pause_ends = self.pause_ends(status).filter(|_| status.state == RolloutState::Progressing);
         let status = &walk.status;
         let pause_ends = match &status.held {
@@ -224,6 +226,7 @@ impl Situation<'_> {
             step: 0,
             progress: Some(format!("0/{}", self.steps())),
             percent: Some(0),
+            walked: Some(self.walked(0)),
             from: status.stable.clone(),
             kept: Weights::new(),
             step_since: None,

@@ -23,7 +23,12 @@ impl Situation<'_> {
 
     /// The weights in force, without what a loss gave to versions that are being raised.
     pub(super) fn kept(&self, status: &RolloutStatus) -> Weights {
-        let (aims, current) = (self.aims(status), self.current());
+        self.without_losses(status, self.aims(status))
+    }
+
+    /// The weights in force, but no more for versions that are being raised than was aimed at.
+    pub(super) fn without_losses(&self, status: &RolloutStatus, aims: Weights) -> Weights {
+        let current = self.current();
         let least = |name: &str| weight_of(&current, name).min(weight_of(&aims, name));
         let mut kept: Weights = self
             .raised(status)
@@ -46,12 +51,12 @@ impl Situation<'_> {
 
     /// The current step is a pause, and it has begun.
     pub(in super::super) fn pausing(&self, status: &RolloutStatus) -> bool {
-        status.step_since.is_some() && matches!(self.step(status), Some(Step::Pause(_)))
+        status.step_since.is_some() && status.waits_for.is_none() && matches!(self.step(status), Some(Step::Pause(_)))
     }
 
     /// When the timed pause that is under way is over.
     pub(super) fn pause_ends(&self, status: &RolloutStatus) -> Option<Timestamp> {
-        let Some(Step::Pause(Some(length))) = self.step(status) else { return None };
+        let Some(Step::Pause(Some(length))) = self.step(status).filter(|_| self.pausing(status)) else { return None };
         after(status.step_since.as_ref()?.0, *length)
     }
 }

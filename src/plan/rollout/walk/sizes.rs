@@ -39,11 +39,13 @@ impl Situation<'_> {
         limited.or_else(|| self.pods_of(party.name, status)).unwrap_or(party.whole)
     }
 
-    /// What the last such step up to the current one asks for. The first step counts before it has begun.
+    /// What the last such step up to the current one asks for. The first step counts before it has begun; a later one may wait
+    /// for its time window.
     pub(super) fn size(&self, status: &RolloutStatus) -> Option<Size> {
         self.step(status)?;
         let done = usize::try_from(status.step).unwrap_or_default();
-        let sizes = self.policy.steps.iter().take(done + 1).rev();
+        let begun = done + usize::from(status.waits_for.is_none() || status.step_since.is_none());
+        let sizes = self.policy.steps.iter().take(begun).rev();
         sizes.filter_map(|step| if let Step::Scale(size) = step { Some(*size) } else { None }).next()
     }
 

@@ -78,14 +78,16 @@ impl Situation<'_> {
         self.enter(status);
     }
 
-    /// Begins the current step, unless it gives requests to new versions and a gate holds it.
+    /// Begins the current step, unless its time has not come, or it gives requests to new versions and a gate holds it.
     fn enter(&self, status: &mut RolloutStatus) {
         let raises = match self.step(status) {
             None | Some(Step::Weight(_) | Step::Match(_) | Step::Mirror(1..)) => true,
             Some(Step::Pause(_) | Step::Analysis(_) | Step::Mirror(_) | Step::Scale(_)) => false,
         };
-        let held = if raises { self.held(status) } else { None };
-        status.waits_for = held.map(|held| held.waits_for);
+        let gate = || if raises { self.held(status) } else { None };
+        // Somebody may end a pause while the rollout is held.
+        let waits_for = self.closed(status).or_else(|| Some(gate()?.waits_for));
+        status.waits_for = waits_for;
         if status.waits_for.is_none() {
             self.begin_step(status);
         }
