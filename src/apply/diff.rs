@@ -11,7 +11,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{api::labels, observe::Key, plan::object::Kind};
 
-use super::{applied_mark, rivals::foreign_fields};
+use super::{
+    applied_mark,
+    rivals::{foreign_fields, is_exact},
+};
 
 /// Fields by which the entries of a list are told apart, in the order in which they are tried.
 const IDENTITIES: &[&str] = &["uid", "mountPath", "containerPort", "topologyKey", "name", "port"];
@@ -35,7 +38,7 @@ type Name = (Kind, String);
 
 struct Rewritten {
     mark: String,
-    /// Digest of the live values of the fields that were applied.
+    /// Digest of the live values of the fields that were applied, and of all where nothing else is admitted.
     live: u64,
 }
 
@@ -186,18 +189,28 @@ pub fn counterpart<'a>(live: &'a [Value], wanted: &Value, identity: Option<&str>
     live.iter().find(|entry| entry.get(key) == wanted.get(key))
 }
 
-/// The part of `live` that `desired` speaks of.
+/// The part of `live` that [`is_as`] looks at: what `desired` speaks of, and all that is live where nothing else is
+/// admitted.
 fn project(live: &Value, desired: &Value) -> Value {
+    let mut seen = part(live, desired, "");
+    if let Some(seen) = seen.as_object_mut().filter(|_| is_exact(desired)) {
+        seen.insert("spec".to_owned(), live["spec"].clone());
+    }
+    seen
+}
+
+/// The part of a field that [`covers`] looks at.
+fn part(live: &Value, desired: &Value, name: &str) -> Value {
     match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => {
+        (Value::Object(live), Value::Object(desired)) if !EXACT.contains(&name) => {
             let fields =
-                desired.iter().filter_map(|(key, wanted)| Some((key.clone(), project(live.get(key)?, wanted))));
+                desired.iter().filter_map(|(key, wanted)| Some((key.clone(), part(live.get(key)?, wanted, key))));
             Value::Object(fields.collect::<Map<_, _>>())
         }
-        (Value::Array(live), Value::Array(desired)) if identity_of(desired).is_some() => {
+        (Value::Array(live), Value::Array(desired)) if !ATOMIC.contains(&name) && identity_of(desired).is_some() => {
             let identity = identity_of(desired);
             let entries =
-                desired.iter().filter_map(|wanted| Some(project(counterpart(live, wanted, identity)?, wanted)));
+                desired.iter().filter_map(|wanted| Some(part(counterpart(live, wanted, identity)?, wanted, "")));
             Value::Array(entries.collect())
         }
         (live, _) => live.clone(),
@@ -290,6 +303,92 @@ mod tests {
         assert!(settled.is_so(&of, &name, &desired, &live));
         live["spec"]["image"] = json!("evil");
         assert!(!settled.is_so(&of, &name, &desired, &live));
+    }
+
+    /// As the cluster rewrote it, with this spec.
+    fn rewritten(desired: &Value, spec: &Value) -> Value {
+        let mut live = desired.clone();
+        live["metadata"]["labels"]["team"] = json!("rewritten");
+        live["spec"] = spec.clone();
+        live
+    }
+
+    #[test]
+    fn what_is_put_into_an_object_that_the_cluster_rewrites_is_noticed_where_nothing_foreign_is_admitted() {
+        let (of, name) = child();
+        for (why, kind, spec, drift) in [
+            (
+                "a field of a route",
+                "Any",
+                json!({"http": [{"name": "a", "route": []}]}),
+                json!({"http": [{"name": "a", "route": [], "fault": {"abort": {}}}]}),
+            ),
+            ("a route", "Any", json!({"http": [{"name": "a"}]}), json!({"http": [{"name": "fault"}, {"name": "a"}]})),
+            (
+                "a subset",
+                "Any",
+                json!({"subsets": [{"name": "a"}]}),
+                json!({"subsets": [{"name": "a"}, {"name": "b"}]}),
+            ),
+            ("what is selected", "Service", json!({"selector": {"a": "b"}}), json!({"selector": {"a": "b", "c": "d"}})),
+            (
+                "whose pods these are",
+                "Deployment",
+                json!({"selector": {"matchLabels": {"a": "b"}}}),
+                json!({"selector": {"matchLabels": {"a": "b", "c": "d"}}}),
+            ),
+            (
+                "where pods run",
+                "Deployment",
+                json!({"template": {"spec": {"nodeSelector": {"a": "b"}}}}),
+                json!({"template": {"spec": {"nodeSelector": {"a": "b", "c": "d"}}}}),
+            ),
+            (
+                "a field of a spec",
+                "VirtualService",
+                json!({"hosts": ["a"]}),
+                json!({"hosts": ["a"], "gateways": ["edge"]}),
+            ),
+            (
+                "a field within a spec",
+                "DestinationRule",
+                json!({"trafficPolicy": {"connectionPool": {}}}),
+                json!({"trafficPolicy": {"connectionPool": {}, "tls": {"mode": "DISABLE"}}}),
+            ),
+        ] {
+            let settled = Settled::default();
+            let meta = json!({"name": "x", "labels": {"team": "a"}});
+            let desired = stamped(&json!({"kind": kind, "metadata": meta, "spec": spec}));
+            settled.note(&of, &name, &desired, &rewritten(&desired, &spec));
+            let is_so = |spec: &Value| settled.is_so(&of, &name, &desired, &rewritten(&desired, spec));
+            assert!(is_so(&spec), "{why}: it is as it was answered");
+            assert!(!is_so(&drift), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_a_webhook_adds_is_settled_wherever_it_is() {
+        let (of, name) = child();
+        for (kind, spec, answered) in [
+            ("VirtualService", json!({"hosts": ["a"]}), json!({"hosts": ["a"], "exportTo": ["."]})),
+            ("Any", json!({"http": [{"name": "a"}]}), json!({"http": [{"name": "a", "headers": {}}, {"name": "b"}]})),
+            ("Deployment", json!({"nodeSelector": {"a": "b"}}), json!({"nodeSelector": {"a": "b", "zone": "c"}})),
+            (
+                "Deployment",
+                json!({"containers": [{"name": "app", "image": "a:1"}]}),
+                json!({"containers": [{"name": "proxy"}, {"name": "app", "image": "mirror/a:1", "tty": true}]}),
+            ),
+        ] {
+            let settled = Settled::default();
+            let desired = stamped(&json!({"kind": kind, "metadata": {"name": "x"}, "spec": spec}));
+            let mut live = desired.clone();
+            live["spec"] = answered;
+            assert!(!settled.is_so(&of, &name, &desired, &live), "{live}");
+            settled.note(&of, &name, &desired, &live);
+            live["metadata"]["labels"] = json!({"theirs": "stays"});
+            live["status"] = json!({"replicas": 1});
+            assert!(settled.is_so(&of, &name, &desired, &live), "{live}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod confirm;
 pub mod diff;
 pub mod error;
 mod failure;
+mod owners;
 mod rivals;
 mod send;
 
@@ -172,9 +173,10 @@ impl Applier {
         let merges = object.kind.by_metadata() && write != Write::Create;
         let answer = if merges {
             params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-            api.patch(&object.name, &params, &Patch::Merge(&body)).await.map(|Lean(answer)| answer)
+            api.patch(&object.name, &params, &Patch::Merge(&with_labels_that_go(body))).await.map(|Lean(answer)| answer)
         } else {
-            send::send(&api, &object.name, &params, body, live.as_deref()).await
+            let whole = self.whole_api(object.kind, &identity.namespace);
+            send::send((&api, &whole), &object.name, &params, body, live.as_deref()).await
         };
         let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
         self.note(identity, object, &desired, &answer, round);
@@ -244,6 +246,11 @@ impl Applier {
     fn api(&self, kind: Kind, namespace: &str) -> Api<Lean<DynamicObject>> {
         Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
     }
+
+    /// Its answers tell who owns what.
+    fn whole_api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
+    }
 }
 
 /// The part of an object that the caches see.
@@ -253,6 +260,19 @@ fn watched(object: &Object) -> Cow<'_, Value> {
     }
     let fields = ["apiVersion", "kind", "metadata"].into_iter();
     Cow::Owned(fields.filter_map(|field| Some((field.to_owned(), object.value.get(field)?.clone()))).collect())
+}
+
+/// Labels that a child has only while there is something to say.
+const OCCASIONAL: [&str; 4] = [labels::APP_PART_OF, labels::CONTEXT, labels::SUBDOMAIN, labels::HELM_CHART];
+
+/// What is merged, with the labels that are not wanted: unlike an apply, a merge takes away only what it names.
+fn with_labels_that_go(mut body: Value) -> Value {
+    if let Some(labels) = body.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        for label in OCCASIONAL {
+            labels.entry(label).or_insert(Value::Null);
+        }
+    }
+    body
 }
 
 /// The digest that marks what was last applied.
@@ -298,6 +318,17 @@ mod tests {
             assert_eq!(matches!(error, Error::Leaving { .. }), !asked, "{error}: its content is read again");
             assert_eq!(error.passes(), !asked, "{error}");
         }
+    }
+
+    #[test]
+    fn a_merge_names_the_labels_that_go() {
+        let labels = json!({"app": "a", "microservice-operator.dev/bounded-context": "ordering"});
+        let named = json!({
+            "app": "a", "microservice-operator.dev/bounded-context": "ordering",
+            "app.kubernetes.io/part-of": null, "microservice-operator.dev/subdomain": null, "helm.sh/chart": null,
+        });
+        let of = |labels: Value| json!({"kind": "ConfigMap", "metadata": {"name": "a", "labels": labels}});
+        assert_eq!(with_labels_that_go(of(labels)), of(named));
     }
 
     #[tokio::test]

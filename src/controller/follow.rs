@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, future::ready};
 use kube::{
     Api, Resource,
     runtime::{
@@ -45,6 +45,14 @@ where
         }
     });
     events.backoff(pauses).map_ok(read)
+}
+
+/// The objects that events are of. Errors end here: after each, kube's controller pauses all that triggers it, while a
+/// watch that fails has paused already and concerns nobody else.
+pub fn objects<K>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+) -> impl Stream<Item = watcher::Result<K>> {
+    events.touched_objects().filter(|object| ready(object.is_ok()))
 }
 
 fn read<K>(event: watcher::Event<Lean<K>>) -> watcher::Event<K> {
@@ -85,7 +93,7 @@ mod tests {
     use std::time::Instant;
 
     use axum::http::{Request, header::ACCEPT};
-    use futures::{StreamExt, future::ready};
+    use futures::stream;
     use k8s_openapi::api::core::v1::{ConfigMap, Pod};
     use kube::{ResourceExt, client::Body, core::PartialObjectMeta};
     use serde_json::{Value, json};
@@ -144,6 +152,15 @@ mod tests {
         // Three times the first one are 4.8 seconds at most.
         let pauses = Duration::from_millis(800 + 1_600 + 3_200);
         assert!(began.elapsed() >= pauses, "{:?} with three pauses", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn errors_of_a_watch_trigger_nothing_and_so_pause_nothing() {
+        let error = || Err(watcher::Error::NoResourceVersion);
+        let (listed, changed) = (watcher::Event::InitApply(1), watcher::Event::Apply(2));
+        let events = [error(), Ok(watcher::Event::Init), Ok(listed), error(), Ok(changed), error()];
+        let triggers: Vec<_> = objects(stream::iter(events)).map(Result::ok).collect().await;
+        assert_eq!(triggers, [Some(1), Some(2)]);
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub async fn run(
     let lane = Lane::new(usize::from(options.concurrency / 2).max(1), move |key| called.reply(&kept, key));
     let context = Arc::new(Context::new(client, caches, (desk, lane), &options));
     let (memory, metrics) = (context.clone(), options.metrics.clone());
-    let stream = follow::follow(api, follow::listing())
+    let events = follow::follow(api, follow::listing())
         .try_filter(move |event| {
             let served = shard.concerns(event);
             if !served {
@@ -108,9 +108,8 @@ pub async fn run(
                     trigger.served(&peers);
                 }
             }
-        })
-        .touched_objects();
-    Controller::for_stream(stream, reader)
+        });
+    Controller::for_stream(follow::objects(events), reader)
         .with_config(Config::default().concurrency(options.concurrency))
         .reconcile_on(
             UnboundedReceiverStream::new(triggered)

@@ -17,7 +17,10 @@ use serde::{
 };
 use serde_json::{Map, Value, json};
 
-/// An object that is read leanly: `managedFields` have no more than the entries of those who set `spec.replicas`.
+use crate::api::MANAGER;
+
+/// An object that is read leanly: `managedFields` have no more than the entries of those who set `spec.replicas`, and, with no
+/// fields, one of what the operator wrote without applying it.
 #[derive(Clone, Debug)]
 pub struct Lean<K>(pub K);
 
@@ -167,8 +170,8 @@ impl<'de> Deserialize<'de> for Metadata {
                     }
                 }
                 let mut metadata = ObjectMeta::deserialize(Value::Object(fields)).map_err(A::Error::custom)?;
-                let sizing: Vec<_> = writers.into_iter().filter_map(Writer::of_the_size).collect();
-                metadata.managed_fields = Some(sizing).filter(|sizing| !sizing.is_empty());
+                let kept: Vec<_> = writers.into_iter().filter_map(Writer::kept).collect();
+                metadata.managed_fields = Some(kept).filter(|kept| !kept.is_empty());
                 Ok(Metadata(metadata))
             }
         }
@@ -180,6 +183,8 @@ impl<'de> Deserialize<'de> for Metadata {
 #[derive(Deserialize)]
 struct Writer {
     manager: Option<String>,
+    operation: Option<String>,
+    subresource: Option<String>,
     #[serde(rename = "fieldsV1")]
     fields: Option<WrittenFields>,
 }
@@ -197,10 +202,18 @@ struct WrittenSpec {
 }
 
 impl Writer {
-    fn of_the_size(self) -> Option<ManagedFieldsEntry> {
-        let _sets_it = self.fields?.spec?.replicas?;
-        let fields_v1 = Some(FieldsV1(json!({"f:spec": {"f:replicas": {}}})));
-        Some(ManagedFieldsEntry { manager: self.manager, fields_v1, ..ManagedFieldsEntry::default() })
+    fn kept(self) -> Option<ManagedFieldsEntry> {
+        let sizes = || Some(self.fields.as_ref()?.spec.as_ref()?.replicas.is_some());
+        let fields_v1 = (sizes() == Some(true)).then(|| FieldsV1(json!({"f:spec": {"f:replicas": {}}})));
+        let updates = self.manager.as_deref() == Some(MANAGER) && self.operation.as_deref() == Some("Update");
+        let operation = self.operation.filter(|_| updates && self.subresource.is_none());
+        let kept = fields_v1.is_some() || operation.is_some();
+        kept.then(|| ManagedFieldsEntry {
+            manager: self.manager,
+            operation,
+            fields_v1,
+            ..ManagedFieldsEntry::default()
+        })
     }
 }
 
@@ -268,6 +281,8 @@ mod tests {
                     writer("one", json!({"f:metadata": {"f:labels": {}}, "f:spec": {"f:template": {}}})),
                     writer("two", json!({"f:spec": {"f:replicas": {}, "f:template": {}}})),
                     {"manager": "three", "operation": "Update"},
+                    {"manager": MANAGER, "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}},
+                    {"manager": MANAGER, "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
                 ],
             },
         });
@@ -280,7 +295,12 @@ mod tests {
         let mut read: K = serde_json::from_value(object.clone()).unwrap();
         let fields_v1 = Some(FieldsV1(json!({"f:spec": {"f:replicas": {}}})));
         let sizing = ManagedFieldsEntry { manager: Some("two".into()), fields_v1, ..ManagedFieldsEntry::default() };
-        read.meta_mut().managed_fields = Some(vec![sizing]);
+        let updating = ManagedFieldsEntry {
+            manager: Some(MANAGER.into()),
+            operation: Some("Update".into()),
+            ..ManagedFieldsEntry::default()
+        };
+        read.meta_mut().managed_fields = Some(vec![sizing, updating]);
         read
     }
 
