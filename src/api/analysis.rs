@@ -163,6 +163,9 @@ pub struct MetricRun {
     /// What the provider was asked, as it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
+    /// Digest of what was asked, and of what is good enough: after an edit of these the metric is measured anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
 }
 
 /// What a measurement came to.

@@ -68,10 +68,14 @@ pub struct Applier {
     confirmed: Arc<confirm::Confirmed>,
 }
 
+/// The version that an object has which is only to be made: the API server makes what is not there whatever version is given, and
+/// tells a conflict of what is there in another one. None has this one, the first of an empty store.
+const NONE_THERE: &str = "1";
+
 /// How an object is written, given what is there.
 #[derive(Debug, PartialEq, Eq)]
 enum Write {
-    /// Nothing is there: without force, so that what appears meanwhile is not overwritten.
+    /// Nothing is there: what appears meanwhile is left alone.
     Create,
     /// It is ours and differs: with force, on just this uid, and for routes on just this version.
     Change { uid: String, resource_version: Option<String> },
@@ -158,6 +162,7 @@ impl Applier {
             Write::Create => {
                 body = object.value.clone();
                 body["metadata"] = desired["metadata"].clone();
+                body["metadata"]["resourceVersion"] = json!(NONE_THERE);
             }
             Write::Change { uid, resource_version } => {
                 params = params.force();

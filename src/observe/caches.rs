@@ -251,6 +251,7 @@ impl Caches {
         observed.orders = self.orders_about(identity);
         observed.kept_revisions = self.kept_revisions(service, &observed.orders);
         observed.route_conflicts = self.route_conflicts(identity);
+        observed.rule_conflicts = self.rule_conflicts(identity);
         for (name, child) in self.named(service).filter(|(_, child)| !belongs(child, identity)) {
             if !is_offered(&child, identity) {
                 observed.foreign.insert(name, holder(&child, identity));
@@ -308,6 +309,14 @@ impl Caches {
         let Some(cache) = self.of(Kind::VirtualService) else { return Vec::new() };
         let others = cache.find(&host_term(&identity.host())).into_iter();
         others.filter(|(_, child)| !belongs(child, identity)).map(|(key, _)| key.to_string()).collect()
+    }
+
+    /// Those of other namespaces are for the clients there alone.
+    fn rule_conflicts(&self, identity: &Identity) -> Vec<String> {
+        let Some(cache) = self.of(Kind::DestinationRule) else { return Vec::new() };
+        let here = cache.find(&host_term(&identity.host())).into_iter().map(|(key, _)| key);
+        let others = here.filter(|key| key.namespace == identity.namespace && key.name != identity.name);
+        others.map(|key| key.name).collect()
     }
 
     fn dependency(&self, dependency: &Dependency) -> DependencyState {

@@ -69,7 +69,7 @@ pub struct Child {
     pub facts: Option<Arc<Facts>>,
     /// The object as it would be written; null for somebody else's that is offered to nobody.
     pub object: Packed,
-    /// Hosts that a VirtualService routes in the mesh, fully qualified.
+    /// Hosts that a VirtualService routes in the mesh, or somebody else's DestinationRule is about, fully qualified.
     pub hosts: Vec<String>,
     /// Ports of a Service.
     pub ports: Vec<i32>,
@@ -117,7 +117,11 @@ impl Child {
             selects: if kind == Kind::Deployment { selects(object) } else { None },
             deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
-            hosts: if kind == Kind::VirtualService { mesh_hosts(&object.data, &namespace) } else { Vec::new() },
+            hosts: match kind {
+                Kind::VirtualService => mesh_hosts(&object.data, &namespace),
+                Kind::DestinationRule if !ours => rule_host(&object.data, &namespace).into_iter().collect(),
+                _ => Vec::new(),
+            },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
             version: version_of(kind, object).filter(|_| ours),
             object: Packed::of(&content),
@@ -190,6 +194,10 @@ fn mesh_hosts(data: &Value, namespace: &str) -> Vec<String> {
     }
     let hosts = data.pointer("/spec/hosts").and_then(Value::as_array).into_iter().flatten();
     hosts.filter_map(Value::as_str).map(|name| qualified(name, namespace)).collect()
+}
+
+fn rule_host(data: &Value, namespace: &str) -> Option<String> {
+    Some(qualified(data.pointer("/spec/host")?.as_str()?, namespace))
 }
 
 /// Istio reads a name without dots in the namespace of the object that has it.

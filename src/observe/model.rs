@@ -44,6 +44,8 @@ pub struct Observed {
     pub mesh: Mesh,
     /// `namespace/name` of somebody else's VirtualServices for its host in the mesh.
     pub route_conflicts: Vec<String>,
+    /// Names of somebody else's DestinationRules for its host, in its namespace.
+    pub rule_conflicts: Vec<String>,
     /// What people asked of its rollout, the oldest first.
     pub orders: Vec<Order>,
     /// What was found outside the cluster's API, of what the plan asked for.

@@ -117,7 +117,8 @@ pub(super) async fn entry(secrets: &dyn Secrets, key: &SecretKey) -> Result<Vec<
     let why = |why| Error::SecretKey { name: key.name.clone(), key: key.key.clone(), why };
     let mut entries = secrets.read(&key.name).await?;
     let value = entries.remove(&key.key).ok_or_else(|| why("is not there: add it"))?;
-    if value.is_empty() { Err(why("is empty: fill it")) } else { Ok(value) }
+    let is_empty = value.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+    if is_empty { Err(why("is empty: fill it")) } else { Ok(value) }
 }
 
 /// An entry as text, without the line break that editors leave at the end.

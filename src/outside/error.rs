@@ -80,3 +80,10 @@ pub enum Error {
     #[error("the service has no port that carries requests, so nobody counts them: use a query of your own")]
     NoPorts,
 }
+
+impl Error {
+    /// An address that cannot be used, without its query, which may have a credential.
+    pub fn address(text: &str) -> Self {
+        Self::Address(text.split(['?', '#']).next().unwrap_or_default().to_owned())
+    }
+}

@@ -63,7 +63,7 @@ impl Json<'_> {
                 provider::Method::Get => Method::GET,
                 provider::Method::Post => Method::POST,
             },
-            url: Url::parse(&url).map_err(|_| Error::Address(self.settings.url.clone()))?,
+            url: Url::parse(&url).map_err(|_| Error::address(&self.settings.url))?,
             body: body.as_ref().map(|body| fill(body, words, Escape::Json)).transpose()?,
             query,
         })

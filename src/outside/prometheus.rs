@@ -79,7 +79,7 @@ impl Provider for Prometheus<'_> {
 
     async fn number(&self, phrase: &String, _: &Measure, at: Timestamp) -> Result<Option<f64>, Error> {
         let base = self.url.trim_end_matches('/');
-        let url = Url::parse(&format!("{base}{PATH}")).map_err(|_| Error::Address(base.to_owned()))?;
+        let url = Url::parse(&format!("{base}{PATH}")).map_err(|_| Error::address(base))?;
         let mut form = url.clone();
         let time = format!("{:.3}", at.as_duration().as_secs_f64());
         form.query_pairs_mut().clear().append_pair("query", phrase).append_pair("time", &time);

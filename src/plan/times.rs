@@ -121,6 +121,7 @@ mod tests {
             failed: 0,
             consecutive_errors: 0,
             query: None,
+            question: None,
         };
         let call = |hours: i64| HookCall {
             id: "call".into(),

@@ -26,6 +26,11 @@ impl Quantity {
     pub fn is_whole(self) -> bool {
         self.0 % 10_i128.pow(DECIMALS) == 0
     }
+
+    /// Whether so many of that size make the amount. None are of a size that is zero.
+    pub fn is_multiple_of(self, size: Self) -> bool {
+        self.0.checked_rem(size.0) == Some(0)
+    }
 }
 
 impl FromStr for Quantity {
@@ -92,6 +97,8 @@ mod tests {
         }
         assert!(parse("500m") < parse("1") && parse("1Gi") > parse("1G") && parse("-1").is_negative());
         assert!(parse("2").is_whole() && !parse("2.5").is_whole());
+        assert!(parse("6Mi").is_multiple_of(parse("2Mi")) && !parse("5Mi").is_multiple_of(parse("2Mi")));
+        assert!(!parse("0").is_multiple_of(parse("0")));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whose an object is: drift, what others added, name clashes, deletion.
 
+use devcluster::faults::{Entry, Proxy, Release};
 use kube::{
     ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -17,7 +18,7 @@ use microservice_operator::{
 use serde_json::json;
 
 use crate::{
-    support::{self, Operator, Space, cluster, condition, run, told},
+    support::{self, Operator, Space, cluster, condition, eventually, run, told},
     two,
 };
 
@@ -100,6 +101,34 @@ fn what_others_added_stays() {
             assert_eq!(child.annotations().get("team").map(String::as_str), Some("payments"), "{kind:?}");
             assert_eq!(child.labels().get("cost").map(String::as_str), Some("high"), "{kind:?}");
         }
+    });
+}
+
+#[test]
+fn what_somebody_else_makes_before_it_is_seen_is_not_taken_over() {
+    run(async {
+        let space = Space::new(cluster(), "before").await;
+        let proxy = Proxy::start(space.client.clone()).await.unwrap();
+        let args = ["--namespace", &space.name, "--leader-election", "false"];
+        let _operator = Operator::start(proxy.kubeconfig(), &args);
+        space.apply("b", &two(90, 10)).await;
+        space.ready("b").await;
+        proxy.holds(&["serviceaccounts"]);
+        let accounts = space.children(Kind::ServiceAccount);
+        let theirs = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}});
+        let theirs = accounts.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+        space.apply("a", &two(90, 10)).await;
+        let tried = || async {
+            let tried = |entry: &Entry| entry.asked.resource == "serviceaccounts" && entry.asked.name == "a";
+            proxy.journal().into_iter().find(tried)?.code
+        };
+        assert_eq!(eventually(tried).await, Some(409));
+        proxy.releases(Release::Late);
+        let stalled = space.until("a", "Stalled", |it| condition(it, "Stalled") == "True").await;
+        let (reason, text) = told(&stalled, "Stalled");
+        assert_eq!(reason, "NameClash");
+        assert!(text.contains("a ServiceAccount named a exists and belongs to somebody else"), "{text}");
+        assert_eq!(accounts.get("a").await.unwrap().resource_version(), theirs.resource_version());
     });
 }
 

@@ -288,6 +288,25 @@ fn what_was_asked_before_an_edit_of_the_query_says_nothing_of_the_new_one() {
     assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Progressing, "v1=50 v2=50"));
 }
 
+#[test]
+fn what_passed_before_an_edit_of_its_metric_promotes_nothing() {
+    let steps = "steps: [{weight: 5}, {pause: {}}, {weight: 50}, {pause: {}}]";
+    let asking =
+        |metric: &str| format!("{{{steps}, analysis: {{interval: 30s, metrics: [{{name: success-rate, {metric}}}]}}}}");
+    for edited in ["query: after, min: 99", "query: before, min: 99.95"] {
+        let mut world = promoting(&asking("query: before, min: 99"), |measure| {
+            of(if measure.metric == Asked::Query("before".into()) { 99.9 } else { 10.0 })
+        });
+        world.pass(120);
+        assert_eq!((rollout(&world).state, rollout(&world).step), (RolloutState::Paused, 1), "{edited}");
+        world.edit(&service((0, 100), &asking(edited)));
+        assert!(world.ask(Verb::Promote).is_ok());
+        assert_eq!((rollout(&world).state, world.routed().as_str()), (RolloutState::Aborted, "v1=100"), "{edited}");
+        assert!(!world.notices.iter().any(|notice| notice.note.contains("v1=50 v2=50")), "{edited}");
+        assert_eq!(rollout(&world).analysis.as_ref().map(|run| run.metrics[0].taken), Some(1), "{edited}");
+    }
+}
+
 /// The way is another one, and begins anew: what has requests is measured before it gets more.
 #[test]
 fn steps_or_weights_edited_on_the_way_raise_nothing_that_is_not_measured() {

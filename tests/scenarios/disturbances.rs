@@ -95,6 +95,22 @@ fn somebody_elses_route_for_the_host_is_a_conflict_only_in_the_mesh() {
 }
 
 #[test]
+fn somebody_elses_rule_for_the_host_is_a_conflict() {
+    let mut world = running();
+    for (host, reason) in [
+        ("other", "RoutesApplied"),
+        ("order-service", "RouteConflict"),
+        ("*.local", "RoutesApplied"),
+        ("order-service.shop.svc.cluster.local", "RouteConflict"),
+    ] {
+        world.put_foreign(Kind::DestinationRule, "mtls", json!({"metadata": {}, "spec": {"host": host}}));
+        world.settle();
+        let (_, told, message) = world.condition("RoutesReady");
+        assert_eq!(told, reason, "{host}: {message}");
+    }
+}
+
+#[test]
 fn lost_routes_are_put_back_as_the_status_remembers_them() {
     let mut world = running();
     world.meddle(Kind::VirtualService, "order-service", |_| false);

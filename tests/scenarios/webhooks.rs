@@ -98,6 +98,29 @@ fn a_refusal_pauses_with_its_words_and_a_person_may_overrule_it() {
 }
 
 #[test]
+fn all_who_refuse_at_once_are_named_to_whom_promotes_over_them() {
+    let two = |v1: i32, v2: i32| {
+        let scan = "{webhook: scan, at: [BeforeTraffic]}]}";
+        service(v1, v2, "[BeforeTraffic]")
+            .replace("parameters: {suite: smoke}}]}", &format!("parameters: {{suite: smoke}}}}, {scan}"))
+    };
+    let mut world = World::new(&two(100, 0));
+    world.webhook = |call| Ok(Verdict::Refused(format!("no says {}", call.webhook)));
+    world.settle();
+    world.pass(600);
+    world.edit(&two(0, 100));
+    world.settle();
+    assert_eq!(
+        rollout(&world).message.as_deref(),
+        Some(
+            "the webhook tests (BeforeTraffic) refused: no says tests; the webhook scan (BeforeTraffic) refused: no says scan"
+        )
+    );
+    assert!(world.ask(Verb::Promote).is_ok());
+    assert_eq!(world.routed(), "v1=95 v2=5");
+}
+
+#[test]
 fn a_refusal_of_the_promotion_keeps_the_weights_and_a_retry_asks_anew() {
     let mut world = promoting("[BeforePromotion]", |_| Ok(Verdict::Refused("not yet approved".into())));
     world.pass(120);

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    api::MetricKind,
-    outside::{ClusterSecrets, Secrets},
+    api::{MetricKind, provider::SecretKey},
+    outside::{ClusterSecrets, Error, Secrets, credentials},
 };
 
 use super::{
-    TOKEN, fault, own, prometheus, reading, ready,
+    Given, TOKEN, fault, own, prometheus, reading, ready,
     server::{Server, Told},
     vector,
 };
@@ -136,4 +136,20 @@ async fn who_may_ask_what_is_the_administrators() {
     assert!(server.asked().is_empty());
     let provider = with(provider, "namespaces", json!(["bookinfo", "shop"]));
     assert_eq!(reading(provider, ready(MetricKind::Throughput)).await.unwrap().value, Some(1.0));
+}
+
+#[tokio::test]
+async fn a_secret_of_line_breaks_is_none() {
+    let key = |key: &str| SecretKey { name: "keys".to_owned(), key: key.to_owned() };
+    assert_eq!(credentials::text(&Given, &key("token")).await.unwrap(), TOKEN);
+    let refused = credentials::text(&Given, &key("line")).await.unwrap_err().to_string();
+    assert!(refused.ends_with("is empty: fill it"), "{refused}");
+}
+
+#[test]
+fn an_address_that_cannot_be_used_is_told_without_its_query() {
+    for given in ["https://a.example:443443/v1?api_key=key", "https://a.example:443443/v1#key"] {
+        let told = Error::address(given).to_string();
+        assert!(told.contains("https://a.example:443443/v1\"") && !told.contains("key"), "{told}");
+    }
 }

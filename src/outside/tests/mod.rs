@@ -35,7 +35,8 @@ struct Given;
 
 impl Secrets for Given {
     fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Entries, Error>> {
-        let entries = BTreeMap::from([("token", format!("{TOKEN}\n")), ("ca", CA.to_owned())]);
+        let entries =
+            BTreeMap::from([("token", format!("{TOKEN}\n")), ("ca", CA.to_owned()), ("line", "\r\n".to_owned())]);
         let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value.into_bytes())).collect();
         let known = name == "keys";
         let missing = || Error::Secret { name: name.to_owned(), why: "it does not exist; create it".to_owned() };

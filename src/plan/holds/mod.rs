@@ -360,6 +360,16 @@ pub fn routes(
     if service.provider == Provider::None {
         return without_mesh(service, rollout);
     }
+    if let Some(conflict) = observed.rule_conflicts.first() {
+        return not(
+            reason::ROUTE_CONFLICT,
+            format!(
+                "the DestinationRule {conflict} is about {} too, and where the two differ the mesh takes the older one: \
+                 remove it",
+                service.identity.host()
+            ),
+        );
+    }
     let out: Vec<&str> =
         rollout.routes.iter().filter(|(_, weights)| weights.is_none()).map(|(route, _)| route.name.as_str()).collect();
     if !out.is_empty() {

@@ -5,14 +5,25 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::{api::Port, plan::children::Decided};
 
 /// The port's name, as versions may listen on different numbers. A port that is renamed leads to its number until all pods
-/// have the new name, if all of them listen on the same one: by either name it would find only some of them.
+/// have the new name, if all of them listen on the same one: by either name it would find only some of them. So it does when
+/// pods of before the renaming come back.
 pub fn target(port: &Port, decided: &Decided<'_>) -> IntOrString {
     let name = IntOrString::String(port.name.clone());
     let live = decided.observed.service.as_ref().and_then(|live| live.targets.get(&port.port));
-    if live.is_none_or(|live| *live == name) || has_everywhere(&port.name, decided) {
+    let is_live = live.is_none_or(|live| *live == name);
+    if (is_live && !lacks(&port.name, decided)) || has_everywhere(&port.name, decided) {
         return name;
     }
     number_of(&port.name, decided).map_or(name, IntOrString::Int)
+}
+
+/// Pods are made that have no port of that name.
+fn lacks(name: &str, decided: &Decided<'_>) -> bool {
+    let mut running = decided.rollout.standings.iter().filter(|standing| standing.exists && standing.replicas > 0);
+    running.any(|standing| {
+        let deployment = decided.observed.versions.get(standing.name).and_then(|version| version.deployment.as_ref());
+        deployment.is_some_and(|facts| !facts.ports.contains_key(name))
+    })
 }
 
 /// All pods have the port by that name.

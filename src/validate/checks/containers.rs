@@ -58,6 +58,9 @@ pub(super) fn resources_are_quantities(spec: &MicroserviceSpec, resolved: &Valid
                 let reason = match amount.0.parse::<Quantity>() {
                     Ok(parsed) if parsed.is_negative() => "must not be negative".to_owned(),
                     Ok(parsed) if !parsed.is_whole() && !may_be_fraction(name) => "must be a whole number".to_owned(),
+                    Ok(parsed) if page_size(name).is_some_and(|size| !parsed.is_multiple_of(size)) => {
+                        "must be so many whole pages".to_owned()
+                    }
                     Ok(_) => return None,
                     Err(error) => error.to_string(),
                 };
@@ -69,6 +72,12 @@ pub(super) fn resources_are_quantities(spec: &MicroserviceSpec, resolved: &Valid
 
 fn may_be_fraction(resource: &str) -> bool {
     matches!(resource, "cpu" | "memory" | "ephemeral-storage")
+}
+
+/// The size of the pages that a resource is made of, if it is made of huge pages.
+fn page_size(resource: &str) -> Option<Quantity> {
+    let size: Quantity = resource.strip_prefix("hugepages-")?.parse().ok()?;
+    (size.is_whole() && !size.is_negative() && size.is_multiple_of(size)).then_some(size)
 }
 
 /// Nothing is requested beyond its limit; what nodes cannot overcommit is requested as it is limited.
@@ -105,7 +114,7 @@ pub(super) fn resource_names_are_known(spec: &MicroserviceSpec, resolved: &Valid
     each_resources(spec, resolved, |resources| {
         amounts(resources)
             .filter_map(|(field, name, _)| {
-                let known = may_be_fraction(name) || name.starts_with("hugepages-");
+                let known = may_be_fraction(name) || page_size(name).is_some();
                 let extended = name.contains('/') && syntax::label_key(name).is_ok();
                 (!known && !extended).then(|| {
                     let message = format!(

@@ -431,3 +431,17 @@ fn a_port_that_is_renamed_leads_to_its_number_until_all_pods_have_the_name() {
     world.pass(600);
     assert_eq!((world.routed(), target(&world)), (format!("{two}=100"), json!("web")));
 }
+
+#[test]
+fn pods_of_before_a_port_was_renamed_are_found_when_they_come_back() {
+    let target = |world: &World| world.object(Kind::Service, "order-service")["spec"]["ports"][0]["targetPort"].clone();
+    let (mut world, one) = running(STEPS);
+    let two = edit(&mut world, &service("1", STEPS).replace("name: http", "name: web"));
+    world.settle();
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.pass(3_600);
+    assert_eq!((world.routed(), target(&world)), (format!("{two}=100"), json!("web")));
+    assert!(world.undo_to(&one).is_ok());
+    world.pass(600);
+    assert_eq!((world.routed(), target(&world)), (format!("{one}=100"), json!(3000)), "it has no port of that name");
+}

@@ -52,6 +52,8 @@ pub enum Consequence {
 struct Due {
     metric: Metric,
     version: String,
+    /// Digest of what is asked, and of what is good enough.
+    question: String,
     /// What it is asked under.
     id: String,
     at: Timestamp,
@@ -61,6 +63,7 @@ impl Course<'_> {
     /// Notes the replies that were waited for. Answers the gravest consequence.
     pub fn note(&self, run: &mut AnalysisRun, replies: &[Reply]) -> Option<Consequence> {
         let (mut failed, mut blind) = (None, None);
+        run.metrics.retain(|entry| self.policy.metrics.iter().any(|metric| metric.name == entry.name));
         let Analysis { failure_limit, consecutive_error_limit, .. } = self.policy;
         for due in self.dues(run) {
             let Some(reply) = replies.iter().find(|reply| reply.id == due.id) else { continue };
@@ -106,12 +109,14 @@ impl Course<'_> {
     }
 
     fn lacking(&self, run: &AnalysisRun, passed: impl Fn(&MetricRun) -> bool) -> Option<String> {
-        let lacking = self.dues(run).into_iter().find_map(|due| match entry(run, &due.metric, &due.version) {
-            Some(entry) if passed(entry) => None,
-            Some(entry) if entry.at.0 > self.since.0 => {
-                Some(format!("{} of {}: {}", entry.name, entry.version, entry.message))
+        let lacking = self.dues(run).into_iter().find_map(|due| {
+            match entry(run, &due.metric.name, &due.version, &due.question) {
+                Some(entry) if passed(entry) => None,
+                Some(entry) if entry.at.0 > self.since.0 => {
+                    Some(format!("{} of {}: {}", entry.name, entry.version, entry.message))
+                }
+                _ => Some(format!("{} of {} is yet to be measured", due.metric.name, due.version)),
             }
-            _ => Some(format!("{} of {} is yet to be measured", due.metric.name, due.version)),
         });
         lacking.map(|what| format!("its analysis: {what}"))
     }
@@ -121,22 +126,29 @@ impl Course<'_> {
             self.versions.iter().flat_map(|version| self.policy.metrics.iter().map(|metric| (metric, *version)));
         pairs
             .filter_map(|(metric, version)| {
-                let entry = entry(run, metric, version);
+                let question = self.question(metric);
+                let entry = entry(run, &metric.name, version, &question);
                 let last = entry.map_or(self.since.0, |entry| entry.at.0.max(self.since.0));
                 let (Self { target, scope, .. }, began) = (self, run.since.0.as_microsecond());
                 let number = entry.map_or(0, |entry| entry.taken);
                 let baseline = metric.baseline.as_ref().and(self.baseline);
-                let asked = json!([metric.kind, metric.query, self.policy.provider, self.policy.interval, baseline]);
-                let asked = digest(&asked, ASKED_LENGTH);
+                let asked = digest(&json!([question, baseline]), ASKED_LENGTH);
                 Some(Due {
                     // What is asked is a part of it, as an edit or a baseline that comes and goes make another question.
                     id: format!("{target}/{scope}/{began}/{version}/{}/{number}/{asked}", metric.name),
                     metric: metric.clone(),
                     version: version.to_owned(),
+                    question,
                     at: last.checked_add(self.policy.interval.signed()).ok()?,
                 })
             })
             .collect()
+    }
+
+    /// What is asked of a metric, and what is good enough, as a digest.
+    fn question(&self, metric: &Metric) -> String {
+        let Analysis { provider, interval, min_requests, on_no_data, .. } = self.policy;
+        digest(&json!([metric, provider, interval, min_requests, on_no_data]), ASKED_LENGTH)
     }
 
     fn measure(&self, due: &Due) -> Measure {
@@ -168,8 +180,10 @@ impl Course<'_> {
     }
 }
 
-fn entry<'a>(run: &'a AnalysisRun, metric: &Metric, version: &str) -> Option<&'a MetricRun> {
-    run.metrics.iter().find(|entry| entry.name == metric.name && entry.version == version)
+/// What is known of a metric; nothing when something else was asked under its name.
+fn entry<'a>(run: &'a AnalysisRun, metric: &str, version: &str, question: &str) -> Option<&'a MetricRun> {
+    let asked = |entry: &&MetricRun| entry.question.as_deref().is_none_or(|asked| asked == question);
+    run.metrics.iter().find(|entry| entry.name == metric && entry.version == version).filter(asked)
 }
 
 /// A query as messages tell it; the status has more of it.
@@ -180,8 +194,7 @@ fn told(query: &str) -> String {
 
 /// Notes what a measurement came to. Answers the whole of what is known of the metric.
 fn record(run: &mut AnalysisRun, due: &Due, reply: &Reply, verdict: Verdict) -> MetricRun {
-    let is_it = |entry: &MetricRun| entry.name == due.metric.name && entry.version == due.version;
-    let known = run.metrics.iter().find(|entry| is_it(entry));
+    let known = entry(run, &due.metric.name, &due.version, &due.question);
     let (taken, passed, failed, errors) =
         known.map_or((0, 0, 0, 0), |it| (it.taken, it.passed, it.failed, it.consecutive_errors));
     let is = |result| i32::from(verdict.result == result);
@@ -194,10 +207,11 @@ fn record(run: &mut AnalysisRun, due: &Due, reply: &Reply, verdict: Verdict) -> 
         failed: failed + is(MeasurementResult::Failed),
         consecutive_errors: (errors + 1) * is(MeasurementResult::Error),
         query: reply.query.as_ref().map(|query| query.chars().take(MAX_QUERY).collect()),
+        question: Some(due.question.clone()),
         result: verdict.result,
         message: verdict.message,
     };
-    run.metrics.retain(|entry| !is_it(entry));
+    run.metrics.retain(|entry| entry.name != due.metric.name || entry.version != due.version);
     run.metrics.push(entry.clone());
     run.metrics.sort_by(|a, b| (&a.version, &a.name).cmp(&(&b.version, &b.name)));
     entry

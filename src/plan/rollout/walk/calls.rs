@@ -41,14 +41,17 @@ impl Situation<'_> {
             .chain(untold(status).cloned())
             .filter_map(|call| Some((call.clone(), self.answer(&call)?)))
             .collect();
+        let mut refusals = Vec::new();
         for (call, answer) in answered {
             status.calls.retain(|known| known.id != call.id);
             if let Some(noted) = noted(call, answer, self.now) {
-                if noted.result == Some(CallResult::Refused) && status.state == RolloutState::Progressing {
-                    self.pause(status, refusal(&noted));
-                }
+                refusals.extend((noted.result == Some(CallResult::Refused)).then(|| refusal(&noted)));
                 status.calls.push(noted);
             }
+        }
+        // Whoever promotes then overrules them all.
+        if !refusals.is_empty() && status.state == RolloutState::Progressing {
+            self.pause(status, refusals.join("; "));
         }
     }
 

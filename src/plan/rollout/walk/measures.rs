@@ -15,12 +15,16 @@ use crate::{
 use super::{Situation, time};
 
 impl Situation<'_> {
-    /// Notes what was measured; too many failures end the rollout, too many errors pause it.
-    pub(super) fn measure(&self, status: &mut RolloutStatus) {
-        // The policy was given its analysis on the way.
-        if self.policy.analysis.is_some() && status.analysis.is_none() && status.weights_since.is_some() {
+    /// The policy was given its analysis on the way.
+    pub(super) fn begin_analysis(&self, status: &mut RolloutStatus) {
+        let begins = status.state.is_under_way() && status.analysis.is_none() && status.weights_since.is_some();
+        if begins && self.policy.analysis.is_some() {
             status.analysis = Some(AnalysisRun::new(time(self.now)));
         }
+    }
+
+    /// Notes what was measured; too many failures end the rollout, too many errors pause it.
+    pub(super) fn measure(&self, status: &mut RolloutStatus) {
         // The step that it is at became an analysis.
         if status.step_since.is_some() && status.waits_for.is_none() {
             self.run_analysis(status);

@@ -126,6 +126,8 @@ pub struct Outlook {
 /// Makes one transition.
 pub fn walk(situation: &Situation<'_>) -> Walk {
     let mut status = situation.begin();
+    // What somebody promotes is held by it, too.
+    situation.begin_analysis(&mut status);
     let answers = orders::obey(&mut status, situation);
     situation.hold(&mut status);
     situation.hear(&mut status);
