@@ -44,6 +44,10 @@ pub fn prepare(manifest: &mut Value, path: &str) {
         by_versions(spec);
     }
     let of_ports = ["spec.rollout", "spec.routes", "spec.traffic.ports", "spec.versions[].ports", "spec.ports"];
+    // Only a probe by gRPC asks for a service by its name.
+    if path == "spec.health.service" {
+        spec["health"] = json!({"protocol": "GRPC"});
+    }
     if of_ports.iter().any(|it| path.starts_with(it)) && spec["ports"].as_array().is_none_or(Vec::is_empty) {
         spec["ports"] = json!([{"name": "http", "port": 80, "protocol": "HTTP"}]);
     }

@@ -143,11 +143,11 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             situation.pause(status, format!("paused{by}"));
             Ok("the weights stay as they are".to_owned())
         }
-        (Verb::Pause, Paused) if status.message.is_none() => {
-            status.message = Some(format!("paused{by}"));
-            Ok("it was paused by its step, and stays so until it is promoted whatever becomes of that".to_owned())
+        // Paused by its step, it would go on with an edit of that.
+        (Verb::Pause, Paused) => {
+            status.message.get_or_insert_with(|| format!("paused{by}"));
+            Ok("it is paused already".to_owned())
         }
-        (Verb::Pause, Paused) => Ok("it is paused already".to_owned()),
         (Verb::Abort | Verb::Undo, Progressing | Paused) => {
             (status.state, status.message) = (Aborted, Some(format!("aborted{by}")));
             Ok("the weights go back to those before the rollout".to_owned())
