@@ -11,9 +11,9 @@ mod send;
 use std::{borrow::Cow, sync::Arc};
 
 use kube::{
-    Api, Client,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
-    core::DynamicObject,
+    Api, Client, Resource,
+    api::{ApiResource, DeleteParams, Patch, PatchParams, Preconditions},
+    core::{DynamicObject, DynamicResourceScope},
 };
 use serde_json::{Value, json};
 
@@ -180,8 +180,14 @@ impl Applier {
             params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
             api.patch(&object.name, &params, &Patch::Merge(&with_labels_that_go(body))).await.map(|Lean(answer)| answer)
         } else {
-            let whole = self.whole_api(object.kind, &identity.namespace);
-            send::send((&api, &whole), &object.name, &params, body, live.as_deref()).await
+            send::send(
+                (&api, &self.api(object.kind, &identity.namespace)),
+                &object.name,
+                &params,
+                body,
+                live.as_deref(),
+            )
+            .await
         };
         let answer = answer.map_err(|source| Error::write(object.kind, &object.name, source))?;
         self.note(identity, object, &desired, &answer, round);
@@ -233,7 +239,8 @@ impl Applier {
     async fn remove(&self, identity: &Identity, child: &ChildRef) -> Result<(), Error> {
         let preconditions = Preconditions { uid: Some(child.uid.clone()), resource_version: None };
         let params = DeleteParams::background().preconditions(preconditions);
-        match self.api(child.kind, &identity.namespace).delete(&child.name, &params).await {
+        let api: Api<Lean<DynamicObject>> = self.api(child.kind, &identity.namespace);
+        match api.delete(&child.name, &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             // A conflict need not be about the uid: the object may still be there, and would be waited for in vain.
@@ -248,12 +255,11 @@ impl Applier {
         Ok(())
     }
 
-    fn api(&self, kind: Kind, namespace: &str) -> Api<Lean<DynamicObject>> {
-        Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
-    }
-
-    /// Its answers tell who owns what.
-    fn whole_api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+    /// Answers are read as `K`: leanly, or with who owns what.
+    fn api<K>(&self, kind: Kind, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
         Api::namespaced_with(self.client.clone(), namespace, &kind.api_resource())
     }
 }

@@ -306,17 +306,19 @@ impl Caches {
     }
 
     fn route_conflicts(&self, identity: &Identity) -> Vec<String> {
-        let Some(cache) = self.of(Kind::VirtualService) else { return Vec::new() };
-        let others = cache.find(&host_term(&identity.host())).into_iter();
-        others.filter(|(_, child)| !belongs(child, identity)).map(|(key, _)| key.to_string()).collect()
+        self.others_about_the_host(Kind::VirtualService, identity).map(|key| key.to_string()).collect()
     }
 
     /// Those of other namespaces are for the clients there alone.
     fn rule_conflicts(&self, identity: &Identity) -> Vec<String> {
-        let Some(cache) = self.of(Kind::DestinationRule) else { return Vec::new() };
-        let here = cache.find(&host_term(&identity.host())).into_iter().map(|(key, _)| key);
-        let others = here.filter(|key| key.namespace == identity.namespace && key.name != identity.name);
-        others.map(|key| key.name).collect()
+        let others = self.others_about_the_host(Kind::DestinationRule, identity);
+        let here = others.filter(|key| key.namespace == identity.namespace && key.name != identity.name);
+        here.map(|key| key.name).collect()
+    }
+
+    fn others_about_the_host(&self, kind: Kind, identity: &Identity) -> impl Iterator<Item = Key> {
+        let found = self.of(kind).map(|cache| cache.find(&host_term(&identity.host()))).unwrap_or_default();
+        found.into_iter().filter(|(_, child)| !belongs(child, identity)).map(|(key, _)| key)
     }
 
     fn dependency(&self, dependency: &Dependency) -> DependencyState {

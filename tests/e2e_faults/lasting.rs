@@ -53,13 +53,19 @@ fn service(v1: i32, v2: i32) -> String {
     )
 }
 
+/// A namespace, and an operator of it that leads without an election, behind a proxy.
+async fn proxied(name: &str) -> (Space, Proxy, Operator) {
+    let space = Space::with_propagation(cluster(), name, Duration::from_secs(1)).await;
+    let proxy = Proxy::start(space.client.clone()).await.unwrap();
+    let args = ["--namespace", &space.name, "--leader-election", "false", "--mesh-propagation", "1s"];
+    let operator = Operator::start(proxy.kubeconfig(), &args);
+    (space, proxy, operator)
+}
+
 #[test]
 fn events_that_are_never_answered_keep_nothing_waiting() {
     run(async {
-        let space = Space::with_propagation(cluster(), "events", Duration::from_secs(1)).await;
-        let proxy = Proxy::start(space.client.clone()).await.unwrap();
-        let args = ["--namespace", &space.name, "--leader-election", "false", "--mesh-propagation", "1s"];
-        let _operator = Operator::start(proxy.kubeconfig(), &args);
+        let (space, proxy, _operator) = proxied("events").await;
         space.apply("a", &service(90, 10)).await;
         space.ready("a").await;
         let (answers, of) = (vec![Fault::Silence], vec!["events".to_owned()]);
@@ -81,10 +87,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[test]
 fn a_version_does_not_fail_while_nobody_hears_of_its_pods() {
     run(async {
-        let space = Space::with_propagation(cluster(), "unheard", Duration::from_secs(1)).await;
-        let proxy = Proxy::start(space.client.clone()).await.unwrap();
-        let args = ["--namespace", &space.name, "--leader-election", "false", "--mesh-propagation", "1s"];
-        let operator = Operator::start(proxy.kubeconfig(), &args);
+        let (space, proxy, operator) = proxied("unheard").await;
         let service = |v1: i32, v2: i32| {
             format!(
                 "{{ports: [{{name: http, port: 80}}], versions: [{{name: v1, image: 'registry.example/a:1', weight: {v1}}}, \

@@ -96,10 +96,10 @@ impl Stage {
     pub fn routing<'a>(&self, observed: &'a Observed) -> Routing<'a> {
         let pinned = || observed.service.as_ref().and_then(|live| live.pinned.as_deref());
         match self {
-            Self::Mesh => Routing::All,
             Self::Settling => Routing::Known,
             Self::Entering => pinned().map_or(Routing::All, Routing::To),
-            Self::Worker | Self::Adopting | Self::Leaving | Self::Barred | Self::Plain => Routing::Nothing,
+            _ if self.routes() => Routing::All,
+            _ => Routing::Nothing,
         }
     }
 }

@@ -11,27 +11,18 @@ pub fn target(port: &Port, decided: &Decided<'_>) -> IntOrString {
     let name = IntOrString::String(port.name.clone());
     let live = decided.observed.service.as_ref().and_then(|live| live.targets.get(&port.port));
     let is_live = live.is_none_or(|live| *live == name);
-    if (is_live && !lacks(&port.name, decided)) || has_everywhere(&port.name, decided) {
+    if has_everywhere(&port.name, is_live, decided) {
         return name;
     }
     number_of(&port.name, decided).map_or(name, IntOrString::Int)
 }
 
-/// Pods are made that have no port of that name.
-fn lacks(name: &str, decided: &Decided<'_>) -> bool {
-    let mut running = decided.rollout.standings.iter().filter(|standing| standing.exists && standing.replicas > 0);
-    running.any(|standing| {
-        let deployment = decided.observed.versions.get(standing.name).and_then(|version| version.deployment.as_ref());
-        deployment.is_some_and(|facts| !facts.ports.contains_key(name))
-    })
-}
-
-/// All pods have the port by that name.
-fn has_everywhere(name: &str, decided: &Decided<'_>) -> bool {
+/// All pods have the port by that name; those that are found by it already are not waited for until they are replaced.
+fn has_everywhere(name: &str, is_live: bool, decided: &Decided<'_>) -> bool {
     let mut running = decided.rollout.standings.iter().filter(|standing| standing.exists && standing.replicas > 0);
     running.all(|standing| {
         let deployment = decided.observed.versions.get(standing.name).and_then(|version| version.deployment.as_ref());
-        standing.fit && deployment.is_some_and(|facts| facts.ports.contains_key(name))
+        (is_live || standing.fit) && deployment.is_some_and(|facts| facts.ports.contains_key(name))
     })
 }
 

@@ -59,6 +59,12 @@ struct Due {
     at: Timestamp,
 }
 
+impl Due {
+    fn entry<'a>(&self, run: &'a AnalysisRun) -> Option<&'a MetricRun> {
+        entry(run, &self.metric, &self.version, &self.question)
+    }
+}
+
 impl Course<'_> {
     /// Notes the replies that were waited for. Answers the gravest consequence.
     pub fn note(&self, run: &mut AnalysisRun, replies: &[Reply]) -> Option<Consequence> {
@@ -109,14 +115,12 @@ impl Course<'_> {
     }
 
     fn lacking(&self, run: &AnalysisRun, passed: impl Fn(&MetricRun) -> bool) -> Option<String> {
-        let lacking = self.dues(run).into_iter().find_map(|due| {
-            match entry(run, &due.metric.name, &due.version, &due.question) {
-                Some(entry) if passed(entry) => None,
-                Some(entry) if entry.at.0 > self.since.0 => {
-                    Some(format!("{} of {}: {}", entry.name, entry.version, entry.message))
-                }
-                _ => Some(format!("{} of {} is yet to be measured", due.metric.name, due.version)),
+        let lacking = self.dues(run).into_iter().find_map(|due| match due.entry(run) {
+            Some(entry) if passed(entry) => None,
+            Some(entry) if entry.at.0 > self.since.0 => {
+                Some(format!("{} of {}: {}", entry.name, entry.version, entry.message))
             }
+            _ => Some(format!("{} of {} is yet to be measured", due.metric.name, due.version)),
         });
         lacking.map(|what| format!("its analysis: {what}"))
     }
@@ -127,15 +131,14 @@ impl Course<'_> {
         pairs
             .filter_map(|(metric, version)| {
                 let question = self.question(metric);
-                let entry = entry(run, &metric.name, version, &question);
+                let entry = entry(run, metric, version, &question);
                 let last = entry.map_or(self.since.0, |entry| entry.at.0.max(self.since.0));
                 let (Self { target, scope, .. }, began) = (self, run.since.0.as_microsecond());
                 let number = entry.map_or(0, |entry| entry.taken);
-                let baseline = metric.baseline.as_ref().and(self.baseline);
-                let asked = digest(&json!([question, baseline]), ASKED_LENGTH);
+                let baseline = metric.baseline.as_ref().and(self.baseline).unwrap_or_default();
                 Some(Due {
                     // What is asked is a part of it, as an edit or a baseline that comes and goes make another question.
-                    id: format!("{target}/{scope}/{began}/{version}/{}/{number}/{asked}", metric.name),
+                    id: format!("{target}/{scope}/{began}/{version}/{}/{number}/{question}/{baseline}", metric.name),
                     metric: metric.clone(),
                     version: version.to_owned(),
                     question,
@@ -181,9 +184,9 @@ impl Course<'_> {
 }
 
 /// What is known of a metric; nothing when something else was asked under its name.
-fn entry<'a>(run: &'a AnalysisRun, metric: &str, version: &str, question: &str) -> Option<&'a MetricRun> {
+fn entry<'a>(run: &'a AnalysisRun, metric: &Metric, version: &str, question: &str) -> Option<&'a MetricRun> {
     let asked = |entry: &&MetricRun| entry.question.as_deref().is_none_or(|asked| asked == question);
-    run.metrics.iter().find(|entry| entry.name == metric && entry.version == version).filter(asked)
+    run.metrics.iter().find(|entry| entry.name == metric.name && entry.version == version).filter(asked)
 }
 
 /// A query as messages tell it; the status has more of it.
@@ -194,7 +197,7 @@ fn told(query: &str) -> String {
 
 /// Notes what a measurement came to. Answers the whole of what is known of the metric.
 fn record(run: &mut AnalysisRun, due: &Due, reply: &Reply, verdict: Verdict) -> MetricRun {
-    let known = entry(run, &due.metric.name, &due.version, &due.question);
+    let known = due.entry(run);
     let (taken, passed, failed, errors) =
         known.map_or((0, 0, 0, 0), |it| (it.taken, it.passed, it.failed, it.consecutive_errors));
     let is = |result| i32::from(verdict.result == result);

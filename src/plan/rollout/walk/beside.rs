@@ -7,7 +7,7 @@ use crate::{
     validate::{Affinity, Step},
 };
 
-use super::Situation;
+use super::{Situation, steps::begun};
 
 /// What the versions that are being raised get beside their weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,9 +62,7 @@ impl Situation<'_> {
 
     /// The steps that are done, and the current one unless it waits to begin.
     fn in_force(&self, status: &RolloutStatus) -> impl Iterator<Item = &Step> {
-        let done = usize::try_from(status.step).unwrap_or_default();
-        let begun = done + usize::from(status.waits_for.is_none());
-        let count = if self.under_way(status) { begun } else { 0 };
+        let count = if self.under_way(status) { begun(status) } else { 0 };
         self.policy.steps.iter().take(count)
     }
 

@@ -16,7 +16,7 @@ use crate::{
     validate::{Step, digest::digest},
 };
 
-use super::{Situation, gates::Held};
+use super::{Situation, gates::Held, steps::done};
 
 /// Digits of an id.
 const ID_LENGTH: usize = 16;
@@ -83,8 +83,8 @@ impl Situation<'_> {
         if status.promoted_fully {
             return Vec::new();
         }
-        let done = self.policy.steps.iter().take(usize::try_from(status.step).unwrap_or_default());
-        let first = !done.into_iter().any(gives_requests);
+        let passed = self.policy.steps.iter().take(done(status));
+        let first = !passed.into_iter().any(gives_requests);
         let last = match self.step(status) {
             None => true,
             Some(Step::Weight(percent)) => self.gives_all(status, *percent),

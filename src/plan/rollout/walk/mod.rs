@@ -295,8 +295,7 @@ impl Situation<'_> {
         if status.step_since.is_none() {
             return 0;
         }
-        let done = usize::try_from(status.step).unwrap_or_default();
-        let begun = done + usize::from(status.waits_for.is_none());
+        let begun = steps::begun(status);
         if begun > self.policy.steps.len() {
             return 100;
         }

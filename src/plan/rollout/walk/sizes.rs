@@ -6,7 +6,10 @@ use crate::{
     validate::{Size, Step, model::part},
 };
 
-use super::{Party, Situation};
+use super::{
+    Party, Situation,
+    steps::{begun, done},
+};
 
 impl Situation<'_> {
     /// Pods of a version while the rollout is where `status` says; None for its whole size.
@@ -43,9 +46,8 @@ impl Situation<'_> {
     /// for its time window.
     pub(super) fn size(&self, status: &RolloutStatus) -> Option<Size> {
         self.step(status)?;
-        let done = usize::try_from(status.step).unwrap_or_default();
-        let begun = done + usize::from(status.waits_for.is_none() || status.step_since.is_none());
-        let sizes = self.policy.steps.iter().take(begun).rev();
+        let count = if status.step_since.is_none() { done(status) + 1 } else { begun(status) };
+        let sizes = self.policy.steps.iter().take(count).rev();
         sizes.filter_map(|step| if let Step::Scale(size) = step { Some(*size) } else { None }).next()
     }
 

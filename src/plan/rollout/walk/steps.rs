@@ -84,10 +84,9 @@ impl Situation<'_> {
             None | Some(Step::Weight(_) | Step::Match(_) | Step::Mirror(1..)) => true,
             Some(Step::Pause(_) | Step::Analysis(_) | Step::Mirror(_) | Step::Scale(_)) => false,
         };
-        let gate = || if raises { self.held(status) } else { None };
+        let gate = || if raises { self.held(status).map(|held| held.waits_for) } else { None };
         // Somebody may end a pause while the rollout is held.
-        let waits_for = self.closed(status).or_else(|| Some(gate()?.waits_for));
-        status.waits_for = waits_for;
+        status.waits_for = self.closed(status).or_else(gate);
         if status.waits_for.is_none() {
             self.begin_step(status);
         }
@@ -127,6 +126,16 @@ impl Situation<'_> {
     pub(super) fn step(&self, status: &RolloutStatus) -> Option<&Step> {
         current(self.policy, status)
     }
+}
+
+/// How many steps are done.
+pub(super) fn done(status: &RolloutStatus) -> usize {
+    usize::try_from(status.step).unwrap_or_default()
+}
+
+/// How many steps are done, and the current one unless it waits to begin.
+pub(super) fn begun(status: &RolloutStatus) -> usize {
+    done(status) + usize::from(status.waits_for.is_none())
 }
 
 /// The step that the rollout is at; None after the last one.
