@@ -25,7 +25,10 @@ use crate::{
         facts::mark_of,
         ownership::{adoptable, belongs},
     },
-    plan::object::{Kind, Object},
+    plan::{
+        object::{Kind, Object},
+        resources::OCCASIONAL_LABELS,
+    },
     validate::Identity,
 };
 
@@ -273,13 +276,10 @@ fn watched(object: &Object) -> Cow<'_, Value> {
     Cow::Owned(fields.filter_map(|field| Some((field.to_owned(), object.value.get(field)?.clone()))).collect())
 }
 
-/// Labels that a child has only while there is something to say.
-const OCCASIONAL: [&str; 4] = [labels::APP_PART_OF, labels::CONTEXT, labels::SUBDOMAIN, labels::HELM_CHART];
-
 /// What is merged, with the labels that are not wanted: unlike an apply, a merge takes away only what it names.
 fn with_labels_that_go(mut body: Value) -> Value {
     if let Some(labels) = body.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-        for label in OCCASIONAL {
+        for label in OCCASIONAL_LABELS {
             labels.entry(label).or_insert(Value::Null);
         }
     }

@@ -4,10 +4,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Value, json};
 
-use crate::api::MANAGER;
+use crate::observe::lean::{UPDATE, is_own};
 
 const APPLY: &str = "Apply";
-const UPDATE: &str = "Update";
 
 /// Who owns the fields of an object, with the operator as one who only applies.
 #[derive(Debug, PartialEq)]
@@ -19,18 +18,18 @@ pub struct Owners {
 
 /// Whether the operator owns fields by other patches than those that it applied.
 pub fn writes_otherwise(entries: &[ManagedFieldsEntry]) -> bool {
-    entries.iter().any(|entry| is_ours(entry, UPDATE))
+    entries.iter().any(|entry| is_own(entry, UPDATE))
 }
 
 /// The owners, with what the operator wrote by other patches as if it was applied; None if there is no such thing. To
 /// let go of that is not enough: what is applied without it by now would be nobody's, and stay for ever.
 pub fn applied_alone(entries: &[ManagedFieldsEntry]) -> Option<Owners> {
-    let update = entries.iter().find(|entry| is_ours(entry, UPDATE))?;
-    let applied = entries.iter().find(|entry| is_ours(entry, APPLY));
+    let update = entries.iter().find(|entry| is_own(entry, UPDATE))?;
+    let applied = entries.iter().find(|entry| is_own(entry, APPLY));
     let as_applied = || ManagedFieldsEntry { operation: Some(APPLY.to_owned()), ..update.clone() };
     let mut ours = applied.cloned().unwrap_or_else(as_applied);
     let (own, others): (Vec<_>, Vec<_>) =
-        entries.iter().cloned().partition(|entry| is_ours(entry, APPLY) || is_ours(entry, UPDATE));
+        entries.iter().cloned().partition(|entry| is_own(entry, APPLY) || is_own(entry, UPDATE));
     // Fields of another version may have other names.
     let own = own.into_iter().filter(|entry| entry.api_version == ours.api_version);
     let fields = own.filter_map(|entry| entry.fields_v1).reduce(|FieldsV1(mut fields), FieldsV1(more)| {
@@ -40,12 +39,6 @@ pub fn applied_alone(entries: &[ManagedFieldsEntry]) -> Option<Owners> {
     ours.fields_v1 = fields;
     let more = applied.is_none_or(|applied| applied.fields_v1 != ours.fields_v1);
     Some(Owners { entries: others.into_iter().chain([ours]).collect(), more })
-}
-
-/// Whether an entry is of what the operator wrote in this way, to the object itself.
-fn is_ours(entry: &ManagedFieldsEntry, operation: &str) -> bool {
-    let itself = entry.subresource.as_deref().unwrap_or_default().is_empty();
-    itself && entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some(operation)
 }
 
 /// Adds fields to others, as `FieldsV1` has them: one with nothing in it is owned itself, another one if `.` is in it.
@@ -65,6 +58,7 @@ fn unite(fields: &mut Value, more: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::MANAGER;
 
     fn entry(manager: &str, operation: &str, fields: Value) -> ManagedFieldsEntry {
         ManagedFieldsEntry {

@@ -203,18 +203,24 @@ struct WrittenSpec {
 
 impl Writer {
     fn kept(self) -> Option<ManagedFieldsEntry> {
-        let sizes = || Some(self.fields.as_ref()?.spec.as_ref()?.replicas.is_some());
-        let fields_v1 = (sizes() == Some(true)).then(|| FieldsV1(json!({"f:spec": {"f:replicas": {}}})));
-        let updates = self.manager.as_deref() == Some(MANAGER) && self.operation.as_deref() == Some("Update");
-        let operation = self.operation.filter(|_| updates && self.subresource.is_none());
-        let kept = fields_v1.is_some() || operation.is_some();
-        kept.then(|| ManagedFieldsEntry {
-            manager: self.manager,
-            operation,
-            fields_v1,
-            ..ManagedFieldsEntry::default()
-        })
+        let replicas = self.fields.and_then(|fields| fields.spec).and_then(|spec| spec.replicas);
+        let fields_v1 = replicas.map(|_| FieldsV1(json!({"f:spec": {"f:replicas": {}}})));
+        let (manager, operation, subresource) = (self.manager, self.operation, self.subresource);
+        let entry = ManagedFieldsEntry { manager, operation, subresource, ..ManagedFieldsEntry::default() };
+        let updates = is_own(&entry, UPDATE);
+        let kept = fields_v1.is_some() || updates;
+        let operation = entry.operation.filter(|_| updates);
+        kept.then_some(ManagedFieldsEntry { operation, subresource: None, fields_v1, ..entry })
     }
+}
+
+/// How a manager writes that does not apply.
+pub const UPDATE: &str = "Update";
+
+/// Whether an entry is of what the operator wrote in this way, to the object itself.
+pub fn is_own(entry: &ManagedFieldsEntry, operation: &str) -> bool {
+    let itself = entry.subresource.as_deref().unwrap_or_default().is_empty();
+    itself && entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some(operation)
 }
 
 /// An object of any kind.

@@ -77,6 +77,10 @@ pub fn child_meta(service: &Validated, stamp: &Stamp, name: String, version: Opt
     }
 }
 
+/// Labels that a child has only while there is something to say, beside those of its version.
+pub const OCCASIONAL_LABELS: [&str; 4] =
+    [api::labels::APP_PART_OF, api::labels::CONTEXT, api::labels::SUBDOMAIN, api::labels::HELM_CHART];
+
 fn child_labels(service: &Validated, stamp: &Stamp, version: Option<&Version>) -> BTreeMap<String, String> {
     let name = service.identity.name.as_str();
     let context = service.context.as_ref();
