@@ -8,7 +8,7 @@ use crate::{
         configuration::{self, Sources, with_copies},
         revisions::Kept,
     },
-    validate::{Invalid, Validated, references::Reference, resolve::resolve, validate},
+    validate::{Invalid, Problem, Validated, references::Reference, resolve::resolve, validate},
 };
 
 /// The spec to enforce.
@@ -60,11 +60,28 @@ pub fn settle(
         Ok(service) => return Ok(Accepted { spec, service, invalid }),
         Err(missing) => missing,
     };
-    let Some((spec, mut service)) = last.map(|last| older(newest, provider, last)) else { return Err(missing) };
-    if let Some(version) = service.versions.first_mut().filter(|_| !copies.is_empty()) {
-        *version = with_copies(version.clone(), copies, &service.identity);
-    }
+    let Some((spec, service)) = last.map(|last| with_its_copies(newest, provider, last)) else { return Err(missing) };
     Ok(Accepted { spec, service, invalid: Some(invalid.unwrap_or(missing)) })
+}
+
+/// Leaves the last accepted spec in force while another one would cut off pods that take requests, as `cut_off` tells.
+pub fn spare(
+    accepted: Accepted,
+    newest: &Microservice,
+    provider: Provider,
+    cut_off: impl FnOnce(&Validated) -> Option<Problem>,
+    last: impl FnOnce() -> Option<Kept>,
+) -> Accepted {
+    if accepted.invalid.is_some() {
+        return accepted;
+    }
+    let Some(problem) = cut_off(&accepted.service) else { return accepted };
+    let Some((spec, service)) = last().map(|last| with_its_copies(newest, provider, last)) else { return accepted };
+    let ports = |of: &Validated| of.versions.iter().map(|version| version.ports.clone()).collect::<Vec<_>>();
+    if ports(&service) == ports(&accepted.service) {
+        return accepted;
+    }
+    Accepted { spec, service, invalid: Some(Invalid { problems: vec![problem], waits: false }) }
 }
 
 /// The last accepted spec. What was accepted once is, also when this operator would refuse it: its pods run, and have to be
@@ -73,6 +90,16 @@ fn older(newest: &Microservice, provider: Provider, last: Kept) -> (Microservice
     let status = newest.status.clone().unwrap_or_default();
     let spec = recover(last.spec, newest.spec.replicas, &status);
     let service = resolve(&Microservice { spec: spec.clone(), ..newest.clone() }, provider);
+    (spec, service)
+}
+
+/// The same, with the copies of ConfigMaps that its pods have.
+fn with_its_copies(newest: &Microservice, provider: Provider, last: Kept) -> (MicroserviceSpec, Validated) {
+    let copies = last.copies.clone();
+    let (spec, mut service) = older(newest, provider, last);
+    if let Some(version) = service.versions.first_mut().filter(|_| !copies.is_empty()) {
+        *version = with_copies(version.clone(), copies, &service.identity);
+    }
     (spec, service)
 }
 

@@ -37,7 +37,7 @@ use crate::{
 
 use super::{
     CACHE_WAIT, Options,
-    accept::{Accepted, accept, settle},
+    accept::{Accepted, accept, settle, spare},
     actions,
     backoff::{Backoff, PASSING, REFUSED},
     configuration,
@@ -191,7 +191,10 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             let last = if needed.is_empty() { None } else { context.caches.accepted_spec(&identity, &old) };
             let copies = last.as_ref().map(|last| last.copies.clone()).unwrap_or_default();
             sources = configuration::read(&context.client, &context.caches, &identity, &needed, &copies).await;
-            settle(accepted, newest, context.settings.provider, (&needed, &sources), last)
+            settle(accepted, newest, context.settings.provider, (&needed, &sources), last).map(|settled| {
+                let last = || context.caches.accepted_spec(&identity, &old);
+                spare(settled, newest, context.settings.provider, |service| context.caches.cut_off(service), last)
+            })
         }
         refused => refused,
     };

@@ -9,15 +9,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 
 use crate::{
-    api::{MicroserviceStatus, labels},
+    api::{MicroserviceStatus, Port, labels},
     plan::{
         configuration,
         object::Kind,
         resources::{self, child_name},
         revisions::{self, Kept},
         rollout::orders::Order,
+        traffic::targets,
     },
-    validate::{Dependency, Identity, Validated, references::Reference},
+    validate::{Dependency, Identity, Problem, Validated, references::Reference},
 };
 
 use super::{
@@ -211,6 +212,18 @@ impl Caches {
         revisions::with_older(service, status, routed, || self.history(&identity), now)
     }
 
+    /// Why the spec would cut off pods that take requests: see [`targets::cut_off`].
+    pub fn cut_off(&self, service: &Validated) -> Option<Problem> {
+        let identity = &service.identity;
+        let live = self.child(Kind::Service, &Key::new(&identity.namespace, &identity.name))?;
+        let Some(Facts::Service(facts)) = live.facts.as_deref() else { return None };
+        let leads = |port: &Port| facts.targets.get(&port.port).is_none_or(|live| *live == targets::named(port));
+        if !belongs(&live, identity) || service.ports.iter().all(leads) {
+            return None;
+        }
+        targets::cut_off(service, &self.observe(service, MicroserviceStatus::default()))
+    }
+
     /// The accepted specs that are kept.
     fn history(&self, identity: &Identity) -> Vec<Kept> {
         let all = self.of(Kind::ControllerRevision).into_iter();
@@ -260,11 +273,13 @@ impl Caches {
             }
         }
         // With routes of its own the service is in the mesh, and its Service has only lost its owner.
-        observed.adopting = !service.ports.is_empty()
-            && observed.routes.is_none()
-            && self
-                .child(Kind::Service, &Key::new(&identity.namespace, &identity.name))
-                .is_some_and(|live| adoptable(&live, identity));
+        let adopted = self
+            .child(Kind::Service, &Key::new(&identity.namespace, &identity.name))
+            .filter(|live| !service.ports.is_empty() && observed.routes.is_none() && adoptable(live, identity));
+        observed.adopting = adopted.is_some();
+        observed.nameless_port = adopted
+            .and_then(|live| live.nameless)
+            .filter(|number| service.ports.iter().all(|port| port.port != *number));
         observed.dependencies = service.dependencies.iter().map(|dependency| self.dependency(dependency)).collect();
         observed
     }

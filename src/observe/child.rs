@@ -73,6 +73,10 @@ pub struct Child {
     pub hosts: Vec<String>,
     /// Ports of a Service.
     pub ports: Vec<i32>,
+    /// The one port of a Service that has no name.
+    pub nameless: Option<i32>,
+    /// A Service without an address of its own: headless, or another name of something else.
+    pub headless: bool,
 }
 
 impl Child {
@@ -123,6 +127,8 @@ impl Child {
                 _ => Vec::new(),
             },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
+            nameless: if offered && kind == Kind::Service { nameless(&object.data) } else { None },
+            headless: kind == Kind::Service && is_headless(&object.data),
             version: version_of(kind, object).filter(|_| ours),
             object: Packed::of(&content),
             namespace,
@@ -208,6 +214,16 @@ fn qualified(name: &str, namespace: &str) -> String {
 fn ports(data: &Value) -> Vec<i32> {
     let ports = data.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
     ports.filter_map(|port| i32::try_from(port.get("port")?.as_i64()?).ok()).collect()
+}
+
+fn nameless(data: &Value) -> Option<i32> {
+    let port = data.pointer("/spec/ports/0").filter(|port| port.get("name").is_none())?;
+    i32::try_from(port.get("port")?.as_i64()?).ok()
+}
+
+fn is_headless(data: &Value) -> bool {
+    let is = |path: &str, value: &str| data.pointer(path).and_then(Value::as_str) == Some(value);
+    is("/spec/clusterIP", "None") || is("/spec/type", "ExternalName")
 }
 
 impl View for Child {

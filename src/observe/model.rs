@@ -41,6 +41,9 @@ pub struct Observed {
     pub service: Option<LiveService>,
     /// Instead of its Service there is one that it may take over, with clients of its own.
     pub adopting: bool,
+    /// The port without a name of the Service that is to be taken over, if the spec does not have it: beside another
+    /// one it would need a name.
+    pub nameless_port: Option<i32>,
     pub mesh: Mesh,
     /// `namespace/name` of somebody else's VirtualServices for its host in the mesh.
     pub route_conflicts: Vec<String>,
@@ -71,6 +74,8 @@ pub enum Holder {
     Nobody,
     /// Nobody controls it, and it selects other pods for good, so that it cannot be handed over.
     OtherPods,
+    /// Nobody controls it, and it is a Service that has no address for clients, so that it cannot be handed over.
+    Headless,
 }
 
 /// The object that controls another one.

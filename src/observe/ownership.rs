@@ -25,7 +25,11 @@ pub(super) fn is_offered(child: &Child, identity: &Identity) -> bool {
 
 /// Whether what cannot be changed of it is as this Microservice needs it.
 fn fits(child: &Child, identity: &Identity) -> bool {
-    child.kind != Kind::Deployment || child.selects.as_deref() == Some(identity.name.as_str())
+    match child.kind {
+        Kind::Deployment => child.selects.as_deref() == Some(identity.name.as_str()),
+        Kind::Service => !child.headless,
+        _ => true,
+    }
 }
 
 /// Whose it is, if it is not the Microservice's own.
@@ -33,6 +37,7 @@ pub(super) fn holder(child: &Child, identity: &Identity) -> Holder {
     match child.owner.controller() {
         Some(controller) => Holder::Controller(controller),
         None if fits(child, identity) => Holder::Nobody,
+        None if child.kind == Kind::Service => Holder::Headless,
         None => Holder::OtherPods,
     }
 }

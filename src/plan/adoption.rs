@@ -17,6 +17,8 @@ use super::{
 enum Awaited<'a> {
     /// Somebody else's VirtualService for the host, whose subsets may be of the pods that the Service then selects no more.
     Route(&'a str),
+    /// A port that the spec does not have, and that cannot stay beside those of the spec as it is.
+    Port(i32),
     /// The version that it is to select, which cannot take all requests yet.
     Version(&'a Standing<'a>),
 }
@@ -24,6 +26,9 @@ enum Awaited<'a> {
 fn awaited<'a>(service: &Validated, observed: &'a Observed, rollout: &'a Rollout<'a>) -> Option<Awaited<'a>> {
     if !observed.adopting {
         return None;
+    }
+    if let Some(number) = observed.nameless_port {
+        return Some(Awaited::Port(number));
     }
     let incomplete = |it: &&Standing<'_>| rollout.weight(it.name) > 0 && !(it.complete && it.serving());
     let version = || rollout.standings.iter().find(incomplete).map(Awaited::Version);
@@ -50,6 +55,10 @@ pub fn hold(service: &Validated, observed: &Observed, rollout: &Rollout<'_>) -> 
                  pods: remove it",
                 service.identity.host()
             ),
+            Severity::Stalled,
+        ),
+        Awaited::Port(number) => (
+            format!("its port {number}, which has no name, is in spec.ports, or has a name, or is removed from it"),
             Severity::Stalled,
         ),
         Awaited::Version(version) => {

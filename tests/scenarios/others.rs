@@ -279,6 +279,51 @@ fn a_live_service_is_taken_over_when_pods_are_ready_and_the_mesh_follows_step_by
     assert_eq!(world.condition("RoutesReady").0, "True");
 }
 
+#[test]
+fn a_service_without_an_address_is_not_taken_over() {
+    for spec in [json!({"clusterIP": "None"}), json!({"type": "ExternalName", "externalName": "shop.example"})] {
+        let mut world = World::new(&two(90, 10));
+        let metadata = json!({"annotations": {"microservice-operator.dev/adopt": NAME}});
+        world.put_foreign(Kind::Service, NAME, json!({"metadata": metadata, "spec": spec}));
+        world.settle();
+        let (value, reason, message) = world.condition("Stalled");
+        assert_eq!((value.as_str(), reason.as_str()), ("True", "NameClash"), "{message}");
+        assert!(message.contains("it has no address of its own"), "{message}");
+        for version in ["v1", "v2"] {
+            world.pods.insert(version.into(), Pods::Healthy);
+        }
+        world.settle();
+        world.pass(60);
+        assert_eq!(world.object(Kind::Service, NAME)["spec"], spec);
+    }
+}
+
+#[test]
+fn a_port_without_a_name_that_would_stay_beside_others_is_told_before_the_service_is_taken_over() {
+    let mut world = with_live_service(&two(90, 10));
+    for version in ["v1", "v2"] {
+        world.pods.insert(version.into(), Pods::Healthy);
+    }
+    world.meddle(Kind::Service, NAME, |service| {
+        service["spec"]["ports"] = json!([{"port": 8080, "targetPort": 3000}]);
+        true
+    });
+    world.settle();
+    world.pass(60);
+    assert!(selects_theirs(&world), "the API server would refuse it");
+    assert_eq!(
+        world.condition("Stalled").2,
+        "the Service order-service is taken over as soon as its port 8080, which has no name, is in spec.ports, or has a \
+         name, or is removed from it; until then it selects what it did"
+    );
+    world.meddle(Kind::Service, NAME, |service| {
+        service["spec"]["ports"][0]["name"] = json!("old");
+        true
+    });
+    world.settle();
+    assert_eq!(world.pinned().as_deref(), Some("v1"));
+}
+
 /// A live Service that is handed over while a VirtualService of somebody else's, of this name, routes its host.
 fn handed_over_under(routes: &str) -> World {
     let http = json!([{"route": [{"destination": {"host": NAME, "subset": "old"}}]}]);
@@ -484,6 +529,56 @@ fn a_port_that_is_renamed_in_place_leads_to_its_number_while_pods_are_replaced()
     world.edit(&named("web", 4000));
     world.settle();
     assert_eq!(target(&world), "web", "each pod has its own number for it");
+}
+
+#[test]
+fn a_port_is_not_given_another_name_and_number_at_once_while_pods_take_requests() {
+    let target = |world: &World| world.object(Kind::Service, NAME)["spec"]["ports"][0]["targetPort"].clone();
+    let named = |name: &str, number: i32| {
+        two(90, 10)
+            .replace("name: http, port: 80, targetPort: 3000", &format!("name: {name}, port: 80, targetPort: {number}"))
+    };
+    let container = |world: &World| {
+        let pods = &world.object(Kind::Deployment, "order-service-v1")["spec"]["template"]["spec"];
+        pods["containers"][0]["ports"][0]["containerPort"].clone()
+    };
+    let mut world = crate::running();
+    world.edit(&named("web", 4000));
+    world.settle();
+    let (value, reason, message) = world.condition("Stalled");
+    assert_eq!((value.as_str(), reason.as_str()), ("True", "InvalidSpec"), "{message}");
+    assert!(message.contains("spec.ports[web]: port 80 of the Service leads to http of the pods"), "{message}");
+    assert_eq!((target(&world), container(&world)), (json!("http"), json!(3000)), "the spec before stays in force");
+
+    world.pods.insert("v2".into(), Pods::Replacing);
+    world.edit(&named("web", 3000));
+    world.settle();
+    assert_eq!((target(&world), world.condition("Stalled").0.as_str()), (json!(3000), "False"));
+    world.edit(&named("web", 4000));
+    world.settle();
+    assert_eq!(
+        (target(&world), container(&world)),
+        (json!(3000), json!(3000)),
+        "some pods are of before the first edit"
+    );
+    assert_eq!(world.condition("Stalled").0, "True");
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    world.pass(5);
+    assert_eq!((target(&world), container(&world)), (json!("web"), json!(4000)), "both edits have arrived");
+    assert_eq!(world.condition("Stalled").0, "False");
+
+    for version in ["v1", "v2"] {
+        world.pods.insert(version.into(), Pods::Ready(0));
+    }
+    world.settle();
+    world.edit(&named("http", 5000));
+    world.settle();
+    assert_eq!(
+        (target(&world), container(&world)),
+        (json!("http"), json!(5000)),
+        "no pod takes requests that it could lose"
+    );
 }
 
 #[test]

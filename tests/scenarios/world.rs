@@ -13,7 +13,7 @@ use kube::{
 use microservice_operator::{
     api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb},
     apply::{self, Applied, Failure, spares_removal, spares_routes},
-    controller::accept::{Accepted, accept, settle},
+    controller::accept::{Accepted, accept, settle, spare},
     observe::{Caches, Key, Mesh, Observed, child::Child, facts::mark_of, views::PodView},
     plan::{
         Plan, Settings,
@@ -26,7 +26,7 @@ use microservice_operator::{
         times,
     },
     status::{self, Notice, Outcome, compute::Subject},
-    validate::Identity,
+    validate::{Identity, Validated},
 };
 use serde_json::{Value, json};
 
@@ -224,7 +224,10 @@ impl World {
             let needed = self.caches.configuration(&accepted.service, &old);
             sources = needed.keys().map(|name| (name.clone(), self.source(&identity, name))).collect();
             let last = self.caches.accepted_spec(&identity, &old);
-            settle(accepted, &self.microservice, self.settings.provider, (&needed, &sources), last)
+            let settled = settle(accepted, &self.microservice, self.settings.provider, (&needed, &sources), last)?;
+            let last = || self.caches.accepted_spec(&identity, &old);
+            let cut_off = |service: &Validated| self.caches.cut_off(service);
+            Ok(spare(settled, &self.microservice, self.settings.provider, cut_off, last))
         });
         let (new, changed) = match settled {
             Err(invalid) => {

@@ -120,6 +120,10 @@ fn clash(service: &Validated, kind: Kind, name: &str, by: &Holder) -> Hold {
             "belongs to somebody else, and cannot be taken over, since its selector, which nobody can change, selects \
              other pods: delete it, or {rename}"
         ),
+        Holder::Headless => format!(
+            "belongs to somebody else, and cannot be taken over, since it has no address of its own at which requests could \
+             be shared out (it is headless, or of the type ExternalName): delete it, or {rename}"
+        ),
         Holder::Nobody => format!(
             "belongs to somebody else: delete or rename it, {rename}, or let the operator take it over with the \
              annotation {}: {own}",

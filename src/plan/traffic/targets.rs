@@ -2,19 +2,59 @@
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::{api::Port, plan::children::Decided};
+use crate::{
+    api::Port,
+    observe::{Observed, ObservedVersion},
+    plan::children::Decided,
+    validate::{Problem, Validated},
+};
+
+/// What it leads to once all pods have it.
+pub fn named(port: &Port) -> IntOrString {
+    IntOrString::String(port.name.clone())
+}
 
 /// The port's name, as versions may listen on different numbers. A port that is renamed leads to its number until all pods
 /// have the new name, if all of them listen on the same one: by either name it would find only some of them. So it does when
 /// pods of before the renaming come back.
 pub fn target(port: &Port, decided: &Decided<'_>) -> IntOrString {
-    let name = IntOrString::String(port.name.clone());
+    let name = named(port);
     let live = decided.observed.service.as_ref().and_then(|live| live.targets.get(&port.port));
     let is_live = live.is_none_or(|live| *live == name);
     if has_everywhere(&port.name, is_live, decided) {
         return name;
     }
-    number_of(&port.name, decided).map_or(name, IntOrString::Int)
+    number_of(&port.name, decided.service, decided.observed).map_or(name, IntOrString::Int)
+}
+
+/// Why the Service would lose pods that take requests now: a port's new name is none of theirs, and its number is not that
+/// of all, so that until they are replaced nothing finds them. A Service of nobody's is not asked.
+pub fn cut_off(service: &Validated, observed: &Observed) -> Option<Problem> {
+    let live = observed.service.as_ref()?;
+    service.ports.iter().find_map(|port| {
+        let name = &port.name;
+        let from = live.targets.get(&port.port).filter(|live| **live != named(port))?;
+        let mut serving = observed.versions.values().filter(|version| version.ready() > 0);
+        if serving.all(|version| is_found_by(name, version)) || number_of(name, service, observed).is_some() {
+            return None;
+        }
+        let from = match from {
+            IntOrString::Int(number) => number.to_string(),
+            IntOrString::String(name) => name.clone(),
+        };
+        let message = format!(
+            "port {} of the Service leads to {from} of the pods, and would lead to {name}, which not all that take requests \
+             have: they would get none until they are replaced. Give a port another name and another targetPort in two \
+             edits; the second is taken as soon as the first has arrived",
+            port.port
+        );
+        Some(Problem::new(format!("spec.ports[{name}]"), message))
+    })
+}
+
+/// All pods of the version have a port of this name.
+fn is_found_by(name: &str, version: &ObservedVersion) -> bool {
+    version.deployment.as_ref().is_some_and(|facts| facts.complete && facts.ports.contains_key(name))
 }
 
 /// All pods have the port by that name; those that are found by it already are not waited for until they are replaced.
@@ -27,10 +67,10 @@ fn has_everywhere(name: &str, is_live: bool, decided: &Decided<'_>) -> bool {
 }
 
 /// The number that all versions have for it, by whatever name.
-fn number_of(name: &str, decided: &Decided<'_>) -> Option<i32> {
-    let named = decided.service.versions.iter().flat_map(|version| &version.ports).filter(|port| port.name == name);
+fn number_of(name: &str, service: &Validated, observed: &Observed) -> Option<i32> {
+    let named = service.versions.iter().flat_map(|version| &version.ports).filter(|port| port.name == name);
     let mut numbers = named.map(|port| port.target_port.unwrap_or(port.port));
     let number = numbers.next().filter(|first| numbers.all(|other| other == *first))?;
-    let mut deployments = decided.observed.versions.values().filter_map(|version| version.deployment.as_ref());
+    let mut deployments = observed.versions.values().filter_map(|version| version.deployment.as_ref());
     deployments.all(|facts| facts.ports.values().any(|port| *port == number)).then_some(number)
 }
