@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -11,7 +11,12 @@ use crate::{
     input::Document,
     observe::{DeploymentFacts, LiveRoutes, LiveService, Observed, ObservedVersion, PodFacts, Weights},
     offline::{self, Checker},
-    plan::{Settings, children::templates, plan, rollout::requested_of},
+    plan::{
+        Settings,
+        children::templates,
+        plan,
+        rollout::{Circumstances, Standing, parking, requested_of},
+    },
     validate::{Invalid, Problem, Validated, syntax::printable, validate},
 };
 
@@ -28,30 +33,43 @@ pub fn render(microservice: &Microservice, settings: &Settings) -> Result<Vec<Va
 
 /// The cluster as it looks when the spec is reached.
 fn all_ready(service: &Validated) -> Observed {
-    let weights: Weights = service.versions.iter().map(|version| (version.name.clone(), version.weight)).collect();
     let mut observed = Observed {
-        routes: Some(LiveRoutes {
-            default: weights,
-            named: service.routes.iter().map(|route| (route.name.clone(), requested_of(route))).collect(),
-            created: Timestamp::UNIX_EPOCH,
-            ..LiveRoutes::default()
-        }),
         subsets: service.versions.iter().map(|version| version.name.clone()).collect::<BTreeSet<_>>(),
         service: Some(LiveService::default()),
         ..Observed::default()
     };
     let ids: BTreeMap<_, _> = templates(service, &observed);
     for version in &service.versions {
+        // Nothing but having no pods keeps a worker from work.
+        let replicas = if service.ports.is_empty() && version.weight == 0 { 0 } else { version.replicas };
         let facts = DeploymentFacts {
-            replicas: version.replicas,
+            replicas,
             complete: true,
             template: ids.get(&version.name).map(|template| template.id.clone()),
             ..DeploymentFacts::default()
         };
-        let pod = PodFacts { ready: true, ..PodFacts::default() };
-        observed.versions.insert(version.name.clone(), ObservedVersion { deployment: Some(facts), pods: vec![pod] });
+        let pods = if replicas > 0 { vec![PodFacts { ready: true, ..PodFacts::default() }] } else { Vec::new() };
+        observed.versions.insert(version.name.clone(), ObservedVersion { deployment: Some(facts), pods });
     }
+    observed.routes = Some(LiveRoutes {
+        default: weights(service, &observed),
+        named: service.routes.iter().map(|route| (route.name.clone(), requested_of(route))).collect(),
+        created: Timestamp::UNIX_EPOCH,
+        ..LiveRoutes::default()
+    });
     observed
+}
+
+/// The weights that a rollout ends with: what is asked for a version without pods is given to those that run.
+fn weights(service: &Validated, observed: &Observed) -> Weights {
+    let around = Circumstances { now: Timestamp::MAX, propagation: SignedDuration::ZERO, subsets: None, stuck: false };
+    let of_spec = service.versions.iter().map(|version| {
+        let runs = observed.versions.get(&version.name);
+        Standing::judge(&version.name, Some(version), runs, None, None, &around)
+    });
+    let mut standings: Vec<_> = of_spec.collect();
+    parking::aim(&mut standings);
+    standings.iter().map(|standing| (standing.name.to_owned(), standing.target)).collect()
 }
 
 /// What could not be rendered.
@@ -100,15 +118,13 @@ pub fn render_documents(documents: &[Document], namespace: &str, settings: &Sett
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
     use crate::{api::Provider, input, plan::resources::Stamp};
 
-    fn refusal(metadata: &str) -> String {
+    fn rendered(metadata: &str, spec: &str) -> Result<Vec<Value>, Error> {
         let text = format!(
             "apiVersion: microservice-operator.dev/v1alpha1\nkind: Microservice\nmetadata: {metadata}\nspec: \
-             {{versions: [{{name: v1, image: 'a:1'}}]}}\n"
+             {{{spec}}}\n"
         );
         let input = input::read(&["-".into()], &mut text.as_bytes());
         let settings = Settings {
@@ -116,7 +132,61 @@ mod tests {
             propagation: SignedDuration::from_secs(5),
             stamp: Stamp { operator_version: "0.0.0".to_owned(), chart: None },
         };
-        render_documents(&input.documents, "shop", &settings).unwrap_err().to_string()
+        render_documents(&input.documents, "shop", &settings)
+    }
+
+    fn refusal(metadata: &str) -> String {
+        rendered(metadata, "versions: [{name: v1, image: 'a:1'}]").unwrap_err().to_string()
+    }
+
+    /// The objects of a kind, of a service with these settings.
+    fn of_kind(kind: &str, spec: &str) -> Vec<Value> {
+        let objects = rendered("{name: a}", spec).unwrap();
+        objects.into_iter().filter(|object| object["kind"] == kind).collect()
+    }
+
+    #[test]
+    fn sends_nothing_to_a_version_without_pods_while_others_run() {
+        let version = |name: &str, rest: &str| format!("{{name: {name}, image: 'a:{name}', {rest}}}");
+        let spec = |versions: &[String], more: &str| {
+            format!("ports: [{{name: http, port: 80}}], versions: [{}]{more}", versions.join(", "))
+        };
+        let two = |first: &str, second: &str| [version("v1", first), version("v2", second)];
+        let [first, second] = two("weight: 50, replicas: 0", "weight: 30");
+        let three = [first, second, version("v3", "weight: 20")];
+        let all_to_parked = two("weight: 100, replicas: 0", "weight: 0");
+        let most_to_parked = two("weight: 60, replicas: 0", "weight: 40");
+        let steps = ", rollout: {steps: [{weight: 5}, {pause: {}}]}";
+        let routes = ", routes: [{name: b, match: [{path: {prefix: /b}}], weights: [{version: v1, weight: 60}, \
+                      {version: v2, weight: 40}]}]";
+        for (spec, expected) in [
+            (spec(&all_to_parked, ""), "default v2 100"),
+            (spec(&all_to_parked, steps), "default v2 100"),
+            (spec(&most_to_parked, ""), "default v2 100"),
+            (spec(&most_to_parked, steps), "default v2 100"),
+            (spec(&most_to_parked, routes), "b v2 100 default v2 100"),
+            (spec(&three, ""), "default v2 60 v3 40"),
+            (spec(&two("weight: 60", "weight: 40"), steps), "default v1 60 v2 40"),
+            (spec(&two("weight: 60", "weight: 40"), ", replicas: 0"), "default v1 60 v2 40"),
+        ] {
+            let mut told = Vec::new();
+            for route in of_kind("VirtualService", &spec)[0]["spec"]["http"].as_array().unwrap() {
+                told.push(route["name"].as_str().unwrap().to_owned());
+                for to in route["route"].as_array().unwrap() {
+                    told.push(to["destination"]["subset"].as_str().unwrap().to_owned());
+                    told.push(to["weight"].as_i64().unwrap_or(100).to_string());
+                }
+            }
+            assert_eq!(told.join(" "), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_worker_without_weight_has_no_pods_even_if_no_other_has_any() {
+        let one = "{name: v1, image: 'a:1', weight: 100, replicas: 0}";
+        let deployments = of_kind("Deployment", &format!("versions: [{one}, {{name: v2, image: 'a:2', weight: 0}}]"));
+        let replicas: Vec<_> = deployments.iter().map(|it| it["spec"]["replicas"].as_i64()).collect();
+        assert_eq!(replicas, [Some(0), Some(0)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An API server for unit tests: what it answers is a function of the request.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, future::ready};
 
 use axum::http::{Request, Response};
 use kube::{Client, client::Body};
@@ -8,11 +8,22 @@ use serde_json::{Value, json};
 
 /// A client of an API server that answers with a code and a body.
 pub fn client(answer: impl Fn(&Request<Body>) -> (u16, Value) + Clone + Send + 'static) -> Client {
+    slow_client(move |request| ready(answer(&request)))
+}
+
+/// The same, of one that takes its time.
+pub fn slow_client<A>(answer: impl Fn(Request<Body>) -> A + Clone + Send + 'static) -> Client
+where
+    A: Future<Output = (u16, Value)> + Send + 'static,
+{
     let answer = move |request: Request<Body>| {
-        let (code, body) = answer(&request);
-        let mut answer = Response::new(Body::from(body.to_string().into_bytes()));
-        *answer.status_mut() = code.try_into().unwrap();
-        async { Ok::<_, Infallible>(answer) }
+        let answer = answer(request);
+        async move {
+            let (code, body) = answer.await;
+            let mut answer = Response::new(Body::from(body.to_string().into_bytes()));
+            *answer.status_mut() = code.try_into().unwrap();
+            Ok::<_, Infallible>(answer)
+        }
     };
     Client::new(tower::service_fn(answer), "default")
 }

@@ -82,6 +82,12 @@ async fn the_charts_rights_are_enough() {
         assert_eq!(leases, all, "{shards}");
     }
 
+    for (elections, strategy) in [("false", "Recreate"), ("true", "RollingUpdate")] {
+        helm(&cluster, &[&install[..], &["--set", &format!("leaderElection.enabled={elections}")]].concat());
+        let get = ["get", "deployment", NAME, "--namespace", NAMESPACE, "--output=jsonpath={.spec.strategy.type}"];
+        assert_eq!(kubectl(&cluster, &get), strategy);
+    }
+
     // The same, for one namespace.
     helm(&cluster, &[&install[..], &["--set", "watchNamespaces={shop}"]].concat());
     let roles = kubectl(

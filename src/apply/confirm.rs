@@ -20,9 +20,10 @@ pub struct Confirmed {
 }
 
 impl Confirmed {
-    /// Asks the API server, if `makes` something, or before the first write for a state of the spec; once for all that is
-    /// written in a row, as `asked` tells. The first time, nothing may have been written to it since the version that was
-    /// `seen`: what a predecessor has done since is in the status, and nobody waits for it to be seen.
+    /// Asks the API server: `anew` before something is made or deleted, else before the first write for a state of the
+    /// spec; once for all that is written in a row, as `asked` tells. The first time, nothing may have been written to it
+    /// since the version that was `seen`: what a predecessor has done since is in the status, and nobody waits for it to
+    /// be seen.
     ///
     /// # Errors
     /// The Microservice is another one by now, or that cannot be seen.
@@ -30,13 +31,13 @@ impl Confirmed {
         &self,
         client: &Client,
         (identity, seen): (&Identity, &str),
-        makes: bool,
+        anew: bool,
         asked: &mut bool,
     ) -> Result<(), Error> {
         let of = Key::new(&identity.namespace, &identity.name);
         let state = (identity.uid.clone(), identity.generation);
         let known = self.known(&of);
-        if *asked || (!makes && known.as_ref() == Some(&state)) {
+        if *asked || (!anew && known.as_ref() == Some(&state)) {
             return Ok(());
         }
         let first = known.is_none_or(|(uid, _)| uid != state.0);
@@ -113,11 +114,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_state_is_confirmed_once_and_what_is_made_each_time() {
+    async fn a_state_is_confirmed_once_and_anew_each_time_that_something_is_made_or_deleted() {
         let (client, count) = serving(Some(item("1", 3, "7")));
         let confirmed = Confirmed::default();
-        let ask = async |seen: &str, makes: bool, asked: &mut bool| {
-            confirmed.confirm(&client, (&identity(), seen), makes, asked).await.unwrap();
+        let ask = async |seen: &str, anew: bool, asked: &mut bool| {
+            confirmed.confirm(&client, (&identity(), seen), anew, asked).await.unwrap();
             count.load(Ordering::SeqCst)
         };
         assert_eq!(ask("7", false, &mut false).await, 1, "the first write");

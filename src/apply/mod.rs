@@ -114,7 +114,9 @@ impl Applier {
         self.settled.keep(&of, |(kind, name)| objects.iter().any(|it| it.kind == *kind && it.name == *name));
         let removals: Vec<_> = removals.iter().filter(|child| spares_removal(&refused, child.kind)).collect();
         for child in removals {
-            let confirmed = self.confirmed.confirm(&self.client, (identity, seen), false, &mut asked).await;
+            // Of what is history, nothing is lost but that.
+            let anew = child.kind != Kind::ControllerRevision;
+            let confirmed = self.confirmed.confirm(&self.client, (identity, seen), anew, &mut asked).await;
             let removed = match confirmed {
                 Ok(()) => self.remove(identity, child).await,
                 unconfirmed => unconfirmed,
@@ -293,6 +295,8 @@ pub(crate) fn applied_mark(object: &Value) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
     use axum::http::Method;
 
     use super::*;
@@ -352,6 +356,46 @@ mod tests {
         assert!(caches.have_seen_writes(&Key::new("shop", "a")), "nothing is waited for");
         let (failed, _) = removed(Kind::Deployment, 404, "NotFound").await;
         assert!(failed.is_none(), "{failed:?}");
+    }
+
+    /// The watch of Microservices may be silent for a while, and time alone makes a removal due.
+    #[tokio::test]
+    async fn nothing_is_deleted_for_a_spec_that_was_edited_since_it_was_confirmed() {
+        let (generation, asked) = (Arc::new(AtomicI64::new(1)), Arc::new(AtomicUsize::new(0)));
+        let (newest, reads) = (generation.clone(), asked.clone());
+        let client = stub::client(move |request| {
+            if request.method() != Method::GET {
+                assert_eq!(newest.load(Ordering::SeqCst), 1, "{} {}", request.method(), request.uri());
+                return stub::refusal(404, "NotFound");
+            }
+            reads.fetch_add(1, Ordering::SeqCst);
+            let metadata = json!({"name": "a", "uid": "0", "generation": newest.load(Ordering::SeqCst),
+                                  "resourceVersion": "1"});
+            (200, json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}))
+        });
+        let applier = Applier::new(client, Arc::new(Caches::new(None)));
+        let identity = Identity {
+            namespace: "shop".into(),
+            name: "a".into(),
+            uid: "0".into(),
+            generation: 1,
+            ..Identity::default()
+        };
+        let removals = [Kind::PodDisruptionBudget, Kind::Deployment].map(|kind| ChildRef {
+            kind,
+            name: "a-v1".into(),
+            uid: "1".into(),
+            version: None,
+            accepted: None,
+            size: 0,
+        });
+        let (applied, failed) = applier.apply((&identity, "1"), &[], &removals).await;
+        assert!(applied.removed.len() == 2 && failed.is_none(), "{failed:?}");
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "once for all that one look deletes");
+        generation.store(2, Ordering::SeqCst);
+        let (applied, failed) = applier.apply((&identity, "1"), &[], &removals).await;
+        assert!(applied.is_empty());
+        assert!(matches!(failed.unwrap().first, Error::Overtaken));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ pub mod pace;
 pub mod reconcile;
 pub mod watches;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, future::ready};
 use kube::{
@@ -21,6 +21,7 @@ use kube::{
         Controller, WatchStreamExt,
         controller::Config,
         reflector::{self, ObjectRef},
+        watcher,
     },
 };
 use tokio::sync::mpsc;
@@ -28,7 +29,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
     api::Microservice,
-    observe::{Caches, Clock, Lean, views::Peer},
+    observe::{Caches, Clock, Lean, cache::Change, views::Peer},
     outside::{Desk, Office},
     plan::Settings,
     telemetry::Metrics,
@@ -77,6 +78,9 @@ pub async fn run(
     let lane = Lane::new(usize::from(options.concurrency / 2).max(1), move |key| called.reply(&kept, key));
     let context = Arc::new(Context::new(client, caches, (desk, lane), &options));
     let (memory, metrics) = (context.clone(), options.metrics.clone());
+    // Until a listing is complete, kube hands over what was there before it, and nothing of what is new. One that breaks
+    // off leaves here what the next one finds known already.
+    let mut listed = BTreeSet::new();
     let events = follow::follow(api, follow::listing())
         .try_filter(move |event| {
             let served = shard.concerns(event);
@@ -104,6 +108,15 @@ pub async fn run(
                         memory.forget(&change.key);
                     }
                 }
+                match event {
+                    watcher::Event::InitApply(_) if before => {
+                        listed.extend(changes.iter().filter(|change| is_news(change)).map(|change| change.key.clone()));
+                    }
+                    watcher::Event::InitDone => {
+                        std::mem::take(&mut listed).iter().for_each(|key| trigger.reply(&peers, key));
+                    }
+                    _ => {}
+                }
                 if !before {
                     trigger.served(&peers);
                 }
@@ -126,6 +139,117 @@ pub async fn run(
     drop(watching);
 }
 
+/// Whether a Microservice is not as it was known.
+fn is_news(change: &Change<Peer>) -> bool {
+    let version = |peer: Option<&Peer>| peer.map(|peer| peer.resource_version.clone());
+    version(change.before.as_deref()) != version(change.after.as_deref())
+}
+
 /// How long a reconciliation is put off that waits for a cache to see the operator's own write. The watch event
 /// itself comes first, as a rule.
 const CACHE_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use axum::http::{Method, Request};
+    use jiff::SignedDuration;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tokio::{
+        sync::watch,
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+    use crate::{
+        api::Provider,
+        observe::Providers,
+        outside::ClusterSecrets,
+        plan::resources::Stamp,
+        stub::{refusal, slow_client},
+    };
+
+    /// The paths that an API server was asked for.
+    type Asked = watch::Sender<Vec<String>>;
+
+    /// Resolves once an object with such a name was asked for.
+    async fn looks_at(asked: &Asked, name: &str) {
+        let mut asked = asked.subscribe();
+        assert!(asked.wait_for(|paths| paths.iter().any(|path| path.contains(name))).await.is_ok());
+    }
+
+    fn list(names: &[&str], next: &str) -> (u16, Value) {
+        let object = |name: &&str| {
+            json!({
+                "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+                "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1", "generation": 1},
+                "spec": {"image": "x:1"},
+            })
+        };
+        let items: Vec<Value> = names.iter().map(object).collect();
+        (200, json!({"metadata": {"resourceVersion": "1", "continue": next}, "items": items}))
+    }
+
+    /// An API server that has only Microservices and takes nothing. Their watch breaks when `reviews` is looked at, and
+    /// the listing after that has `ratings` on the first of two pages.
+    fn breaking(asked: Arc<Asked>) -> Client {
+        let broken = Arc::new(AtomicBool::new(false));
+        slow_client(move |request: Request<Body>| {
+            let (asked, broken) = (asked.clone(), broken.clone());
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let (reads, lists) = (request.method() == Method::GET, request.uri().path().ends_with("/microservices"));
+            asked.send_modify(|paths| paths.push(request.uri().path().to_owned()));
+            async move {
+                if !reads {
+                    return refusal(403, "Forbidden");
+                }
+                if query.contains("watch=true") {
+                    if !lists || broken.swap(true, Ordering::Relaxed) {
+                        return pending().await;
+                    }
+                    looks_at(&asked, "/reviews").await;
+                    return (200, json!({"type": "ERROR", "object": refusal(410, "Expired").1}));
+                }
+                match (lists, broken.load(Ordering::Relaxed)) {
+                    (false, _) => list(&[], ""),
+                    (true, false) => list(&["reviews"], ""),
+                    (true, true) if query.contains("continue=") => {
+                        sleep(Duration::from_millis(300)).await;
+                        list(&["reviews"], "")
+                    }
+                    (true, true) => list(&["ratings"], "more"),
+                }
+            }
+        })
+    }
+
+    #[tokio::test]
+    async fn what_a_later_listing_finds_is_looked_at_once_that_is_complete() {
+        let asked = Arc::new(Asked::new(Vec::new()));
+        let (client, metrics) = (breaking(asked.clone()), Arc::new(Metrics::default()));
+        let secrets = Arc::new(ClusterSecrets::new(client.clone(), "home"));
+        let options = Options {
+            settings: Settings {
+                provider: Provider::Istio,
+                propagation: SignedDuration::ZERO,
+                stamp: Stamp { operator_version: "test".into(), chart: None },
+            },
+            concurrency: 4,
+            instance: "test".into(),
+            office: Arc::new(Office::new(Arc::new(Providers::default()), secrets, metrics.clone())),
+            metrics,
+            clock: Clock::default(),
+        };
+        tokio::select! {
+            () = run(client, Arc::new(Caches::new(None)), options, pending()) => panic!("it ended by itself"),
+            looked = timeout(Duration::from_secs(30), looks_at(&asked, "/ratings")) => {
+                assert!(looked.is_ok(), "{:?}", asked.borrow());
+            }
+        }
+    }
+}

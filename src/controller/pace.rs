@@ -21,6 +21,8 @@ pub struct Pace {
 struct Look {
     ended: Instant,
     generation: i64,
+    /// Once at least, the routes were as planned in the end.
+    routed: bool,
 }
 
 impl Pace {
@@ -31,15 +33,16 @@ impl Pace {
         PACE.checked_sub(now.duration_since(look.ended)).filter(|wait| !wait.is_zero())
     }
 
-    /// Whether it was ever looked at.
+    /// Whether a look at it ever left the routes as planned.
     pub fn knows(&self, key: &Key) -> bool {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).get(key).is_some_and(|look| look.routed)
     }
 
-    /// Notes the end of a look at the spec of that generation.
-    pub fn looked(&self, key: &Key, generation: i64, ended: Instant) {
+    /// Notes the end of a look at the spec of that generation, and whether it left the routes as planned.
+    pub fn looked(&self, key: &Key, generation: i64, ended: Instant, routed: bool) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.insert(key.clone(), Look { ended, generation });
+        let routed = routed || last.get(key).is_some_and(|look| look.routed);
+        last.insert(key.clone(), Look { ended, generation, routed });
     }
 
     /// Forgets a Microservice that is gone.
@@ -59,7 +62,11 @@ mod tests {
         let ended = Instant::now();
         assert_eq!(pace.wait(&key, 1, ended), None, "it was never looked at");
         assert!(!pace.knows(&key));
-        pace.looked(&key, 1, ended);
+        pace.looked(&key, 1, ended, false);
+        assert_eq!(pace.wait(&key, 1, ended), Some(PACE), "what failed is not looked at without end");
+        assert!(!pace.knows(&key), "it could not write the routes");
+        pace.looked(&key, 1, ended, true);
+        pace.looked(&key, 1, ended, false);
         assert!(pace.knows(&key));
         assert_eq!(pace.wait(&key, 1, ended), Some(PACE));
         assert_eq!(pace.wait(&key, 1, ended + PACE / 4), Some(PACE - PACE / 4));

@@ -45,7 +45,7 @@ use super::{
     pace::Pace,
 };
 
-/// Changes of mere counts are written at most this often.
+/// Changes of mere counts, or of the words of a refusal, are written at most this often.
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// How long until what could not be read or answered is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
@@ -254,9 +254,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             && actions::conclude(&context.client, &context.caches, &identity, &planned.answers).await);
     let again = now.checked_add(TRY_AGAIN).ok().filter(|_| unread || !told);
     let next = [planned.next, due, again].into_iter().flatten().min();
-    if routed {
-        context.pace.looked(&key, generation_of(newest), Instant::now());
-    }
+    context.pace.looked(&key, generation_of(newest), Instant::now(), routed);
     match failed {
         None => Ok(next.map_or_else(Action::await_change, |at| Action::requeue(until(at, now)))),
         Some(failure) => {
@@ -269,7 +267,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
 /// What became of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Concluded {
-    /// It says what it should.
+    /// It says what it should, but for the words of a refusal.
     Written,
     /// A change that can wait is due then.
     Due(Timestamp),
@@ -296,7 +294,8 @@ async fn conclude(
     if let Some(due) = due
         && status::counts_only(old, new)
     {
-        return Ok(Concluded::Due(due));
+        // A look that is due for other words would be refused in others again.
+        return Ok(if status::is_reworded(old, new) { Concluded::Written } else { Concluded::Due(due) });
     }
     let round = context.caches.rounds(observe::Source::Microservices);
     let resource_version = match status::write::write(&context.client, (identity, version_of(newest)), new).await {
@@ -403,7 +402,84 @@ fn after_error(key: &Key, error: &Error, context: &Context) -> Action {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::http::Method;
+    use futures::FutureExt;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::{
+        api::Provider,
+        observe::Providers,
+        outside::{ClusterSecrets, Office},
+        plan::resources::Stamp,
+        stub,
+    };
+
+    type Statuses = Arc<Mutex<Vec<MicroserviceStatus>>>;
+
+    /// An API server that refuses all children, in other words each time, and the statuses that it is given.
+    fn refusing() -> (Client, Statuses) {
+        let (written, refused) = (Statuses::default(), Arc::new(AtomicUsize::new(0)));
+        let statuses = written.clone();
+        let client = stub::client(move |request| {
+            let metadata =
+                json!({"name": "a", "namespace": "shop", "uid": "1", "generation": 1, "resourceVersion": "1"});
+            let there = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+            if request.uri().path().ends_with("/microservices/a/status") {
+                let body = request.body().try_clone().unwrap().collect_bytes().now_or_never().unwrap().unwrap();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                statuses.lock().unwrap().push(serde_json::from_value(body["status"].clone()).unwrap());
+                return (200, there);
+            }
+            if request.method() == Method::GET {
+                return (200, there);
+            }
+            let number = refused.fetch_add(1, Ordering::SeqCst);
+            stub::refusal(403, &format!("denied, request {}", "f".repeat(number)))
+        });
+        (client, written)
+    }
+
+    fn context(client: Client) -> Context {
+        let metrics = Arc::new(Metrics::default());
+        let secrets = Arc::new(ClusterSecrets::new(client.clone(), "home"));
+        let office = Arc::new(Office::new(Arc::new(Providers::default()), secrets, metrics.clone()));
+        let (desk, lane) = (Desk::new(office.clone(), |_| {}), Lane::new(1, |_| {}));
+        let settings = Settings {
+            provider: Provider::Istio,
+            propagation: SignedDuration::ZERO,
+            stamp: Stamp { operator_version: "test".into(), chart: None },
+        };
+        let clock = Clock::default();
+        let options = Options { settings, concurrency: 1, instance: "test".into(), metrics, clock, office };
+        Context::new(client, Arc::new(Caches::new(None)), (desk, lane), &options)
+    }
+
+    /// A write of its own status wakes it.
+    #[tokio::test]
+    async fn what_is_refused_in_other_words_each_time_is_told_once() {
+        let (client, statuses) = refusing();
+        let (context, started) = (context(client), Instant::now());
+        let spec = json!({"ports": [{"name": "http", "port": 80}], "versions": [{"name": "v1", "image": "x:1"}]});
+        let mut newest = Microservice::new("a", serde_json::from_value(spec).unwrap());
+        newest.metadata.namespace = Some("shop".into());
+        newest.metadata.uid = Some("1".into());
+        newest.metadata.generation = Some(1);
+        newest.metadata.resource_version = Some("1".into());
+        for _ in 0..3 {
+            let looked = run(&DeserializeGuard(Ok(newest.clone())), &context).await;
+            assert!(matches!(looked, Err(Error::Apply { .. })), "{looked:?}");
+            newest.status = statuses.lock().unwrap().last().cloned();
+        }
+        let statuses = statuses.lock().unwrap();
+        assert_eq!(statuses.len(), 1, "{statuses:?}");
+        assert!(statuses[0].message.as_ref().is_some_and(|message| message.contains("denied, request")));
+        let key = Key::new("shop", "a");
+        assert!(context.pace.wait(&key, 1, started).is_some(), "it is left alone for a moment");
+        assert!(!context.pace.knows(&key), "its routes were never as planned");
+    }
 
     #[test]
     fn what_is_due_is_not_kept_waiting_and_not_looked_at_without_end() {

@@ -74,7 +74,7 @@ impl Trigger {
         }
     }
 
-    /// What was waited for is there: an answer from outside, or a place.
+    /// What was waited for is there: an answer from outside, a place, or the end of a listing.
     pub fn reply(&self, caches: &Caches, about: &Key) {
         self.ask(caches, about.clone());
     }

@@ -128,6 +128,19 @@ fn warns_of_policies_that_guard_less_than_they_seem_to() {
 }
 
 #[test]
+fn warns_of_steps_that_end_connections() {
+    let of = |steps: &str, provider: &str| {
+        let spec = with("a", &format!("rollout: {{steps: [{steps}]}}\n  traffic: {{provider: {provider}}}"));
+        spec.replace("{name: http, port: 80}", "{name: http, port: 80}, {name: events, port: 7000, protocol: TCP}")
+    };
+    let text = only(&of("{weight: 5}, {weight: 50}", "Istio"));
+    assert!(text.starts_with("shop/a spec.rollout.steps [tcp-steps] each change of the weights ends all"), "{text}");
+    assert!(text.contains("port events (TCP)") && text.contains("there are 2"), "{text}");
+    assert_eq!(found(&of("{pause: {}}", "Istio")), Vec::<String>::new());
+    assert!(found(&of("{weight: 5}", "None")).iter().all(|line| !line.contains("tcp-steps")));
+}
+
+#[test]
 fn warns_of_routes_that_are_never_reached() {
     let routes = |first: &str, second: &str| {
         with(
@@ -203,6 +216,14 @@ fn warns_of_addresses_that_are_written_out() {
         with("a", "env: [{name: USERS, value: 'http://users/api'}, {name: SELF, value: 'http://a'}]")
     ));
     assert!(text.starts_with("shop/a spec.env[USERS] [hard-coded-url] the address of users is written out"), "{text}");
+}
+
+#[test]
+fn takes_no_host_of_the_world_for_the_service_that_it_begins_with() {
+    let stripe = with("stripe", "");
+    let calls = |url: &str| format!("{stripe}{}", with("a", &format!("env: [{{name: API, value: '{url}'}}]")));
+    assert_eq!(found(&calls("https://stripe.com/v1")), Vec::<String>::new());
+    assert!(only(&calls("https://stripe.shop/v1")).contains("[hard-coded-url] the address of stripe.shop is"));
 }
 
 #[test]

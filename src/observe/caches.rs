@@ -30,6 +30,9 @@ use super::{
     views::{ActionView, Peer, PodView, host_term, owner_term},
 };
 
+/// Where Istio's rules for the whole mesh are, unless its `rootNamespace` says otherwise; they are asked last.
+const MESH_ROOT: &str = "istio-system";
+
 /// What the operator watches, in memory.
 #[derive(Default)]
 pub struct Caches {
@@ -232,10 +235,10 @@ impl Caches {
         own.filter_map(|(key, child)| kept(key, &child)).collect()
     }
 
-    /// Names of the revisions that are kept, if any of the orders is about one.
-    pub fn kept_revisions(&self, service: &Validated, orders: &[Order]) -> BTreeSet<String> {
+    /// The revisions that are kept, if any of the orders is about one: see [`revisions::kept`].
+    pub fn kept_revisions(&self, service: &Validated, orders: &[Order]) -> BTreeMap<String, Option<i32>> {
         let asked = service.by_image() && orders.iter().any(|order| order.revision.is_some());
-        if asked { revisions::names(service, &self.history(&service.identity)) } else { BTreeSet::new() }
+        if asked { revisions::kept(service, &self.history(&service.identity)) } else { BTreeMap::new() }
     }
 
     /// Everything about one Microservice.
@@ -251,10 +254,14 @@ impl Caches {
                 if !belongs(&child, identity) {
                     continue;
                 }
+                // What the mesh was told is in force until it is gone.
+                if !child.deleting || kind.of_mesh() {
+                    note_facts(&mut observed, &key, &child);
+                }
                 if child.deleting {
                     observed.leaving.insert((*kind, key.name), child.finalizers.clone());
                 } else {
-                    note_child(&mut observed, &key, &child);
+                    observed.children.push(reference(key, &child));
                 }
             }
         }
@@ -265,6 +272,7 @@ impl Caches {
         observed.kept_revisions = self.kept_revisions(service, &observed.orders);
         observed.route_conflicts = self.route_conflicts(identity);
         observed.rule_conflicts = self.rule_conflicts(identity);
+        observed.rules_elsewhere = self.rules_elsewhere(identity, &observed.subsets);
         for (name, child) in self.named(service).filter(|(_, child)| !belongs(child, identity)) {
             if !is_offered(&child, identity) {
                 observed.foreign.insert(name, holder(&child, identity));
@@ -273,9 +281,11 @@ impl Caches {
             }
         }
         // With routes of its own the service is in the mesh, and its Service has only lost its owner.
-        let adopted = self
-            .child(Kind::Service, &Key::new(&identity.namespace, &identity.name))
-            .filter(|live| !service.ports.is_empty() && observed.routes.is_none() && adoptable(live, identity));
+        let live = self.child(Kind::Service, &Key::new(&identity.namespace, &identity.name));
+        let others = live.as_ref().filter(|live| !belongs(live, identity));
+        observed.foreign_selector = others.map(|live| live.selector.clone()).unwrap_or_default();
+        let adopted =
+            live.filter(|live| !service.ports.is_empty() && observed.routes.is_none() && adoptable(live, identity));
         observed.adopting = adopted.is_some();
         observed.nameless_port = adopted
             .and_then(|live| live.nameless)
@@ -321,19 +331,26 @@ impl Caches {
     }
 
     fn route_conflicts(&self, identity: &Identity) -> Vec<String> {
-        self.others_about_the_host(Kind::VirtualService, identity).map(|key| key.to_string()).collect()
+        self.others_about_the_host(Kind::VirtualService, identity).map(|(key, _)| key.to_string()).collect()
     }
 
     /// Those of other namespaces are for the clients there alone.
     fn rule_conflicts(&self, identity: &Identity) -> Vec<String> {
         let others = self.others_about_the_host(Kind::DestinationRule, identity);
-        let here = others.filter(|key| key.namespace == identity.namespace && key.name != identity.name);
-        here.map(|key| key.name).collect()
+        let here = others.filter(|(key, _)| key.namespace == identity.namespace && key.name != identity.name);
+        here.map(|(key, _)| key.name).collect()
     }
 
-    fn others_about_the_host(&self, kind: Kind, identity: &Identity) -> impl Iterator<Item = Key> {
+    fn rules_elsewhere(&self, identity: &Identity, subsets: &BTreeSet<String>) -> Vec<(String, String)> {
+        let others = self.others_about_the_host(Kind::DestinationRule, identity);
+        let elsewhere = others.filter(|(key, _)| ![identity.namespace.as_str(), MESH_ROOT].contains(&&*key.namespace));
+        let lacks = |rule: &Child| subsets.difference(&rule.subsets).next().cloned();
+        elsewhere.filter_map(|(key, rule)| Some((key.to_string(), lacks(&rule)?))).collect()
+    }
+
+    fn others_about_the_host(&self, kind: Kind, identity: &Identity) -> impl Iterator<Item = (Key, Arc<Child>)> {
         let found = self.of(kind).map(|cache| cache.find(&host_term(&identity.host()))).unwrap_or_default();
-        found.into_iter().filter(|(_, child)| !belongs(child, identity)).map(|(key, _)| key)
+        found.into_iter().filter(|(_, child)| !belongs(child, identity))
     }
 
     fn dependency(&self, dependency: &Dependency) -> DependencyState {
@@ -366,7 +383,7 @@ fn scheme_differs(has: crate::api::Protocol, wanted: crate::api::Protocol) -> bo
     has != wanted && !(plain(has) && plain(wanted))
 }
 
-fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
+fn note_facts(observed: &mut Observed, key: &Key, child: &Child) {
     match child.facts.as_deref() {
         Some(Facts::Deployment(facts)) => {
             if let Some(version) = &child.version {
@@ -387,13 +404,15 @@ fn note_child(observed: &mut Observed, key: &Key, child: &Child) {
         }
         Some(Facts::ControllerRevision { .. }) | None => {}
     }
+}
+
+fn reference(key: Key, child: &Child) -> ChildRef {
     let accepted = match child.facts.as_deref() {
         Some(Facts::ControllerRevision { accepted, .. }) => Some(*accepted),
         _ => None,
     };
-    let (name, uid, version) = (key.name.clone(), child.uid.clone(), child.version.clone());
-    let size = child.object.size();
-    observed.children.push(ChildRef { kind: child.kind, name, uid, version, accepted, size });
+    let (uid, version, size) = (child.uid.clone(), child.version.clone(), child.object.size());
+    ChildRef { kind: child.kind, name: key.name, uid, version, accepted, size }
 }
 
 fn kept(key: Key, child: &Child) -> Option<Kept> {

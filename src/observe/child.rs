@@ -1,6 +1,9 @@
 //! A child of a Microservice as it is kept in memory: no more than decisions need.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{ResourceExt, core::DynamicObject};
@@ -15,7 +18,7 @@ use crate::{
 
 use super::{
     cache::View,
-    facts::Facts,
+    facts::{Facts, typed},
     packed::Packed,
     views::{host_term, owner_term},
 };
@@ -71,10 +74,14 @@ pub struct Child {
     pub object: Packed,
     /// Hosts that a VirtualService routes in the mesh, or somebody else's DestinationRule is about, fully qualified.
     pub hosts: Vec<String>,
+    /// Names of the subsets of somebody else's DestinationRule.
+    pub subsets: BTreeSet<String>,
     /// Ports of a Service.
     pub ports: Vec<i32>,
     /// The one port of a Service that has no name.
     pub nameless: Option<i32>,
+    /// The labels by which somebody else's Service selects pods.
+    pub selector: BTreeMap<String, String>,
     /// A Service without an address of its own: headless, or another name of something else.
     pub headless: bool,
 }
@@ -126,8 +133,10 @@ impl Child {
                 Kind::DestinationRule if !ours => rule_host(&object.data, &namespace).into_iter().collect(),
                 _ => Vec::new(),
             },
+            subsets: if kind == Kind::DestinationRule && !ours { subsets(&object.data) } else { BTreeSet::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
             nameless: if offered && kind == Kind::Service { nameless(&object.data) } else { None },
+            selector: if kind == Kind::Service && !ours { selector(&object.data) } else { BTreeMap::new() },
             headless: kind == Kind::Service && is_headless(&object.data),
             version: version_of(kind, object).filter(|_| ours),
             object: Packed::of(&content),
@@ -214,6 +223,15 @@ fn qualified(name: &str, namespace: &str) -> String {
 fn ports(data: &Value) -> Vec<i32> {
     let ports = data.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
     ports.filter_map(|port| i32::try_from(port.get("port")?.as_i64()?).ok()).collect()
+}
+
+fn subsets(data: &Value) -> BTreeSet<String> {
+    let all = data.pointer("/spec/subsets").and_then(Value::as_array).into_iter().flatten();
+    all.filter_map(|subset| Some(subset.get("name")?.as_str()?.to_owned())).collect()
+}
+
+fn selector(data: &Value) -> BTreeMap<String, String> {
+    data.pointer("/spec/selector").and_then(typed).unwrap_or_default()
 }
 
 fn nameless(data: &Value) -> Option<i32> {

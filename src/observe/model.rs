@@ -31,9 +31,9 @@ pub struct Observed {
     pub leaving: BTreeMap<(Kind, String), Vec<String>>,
     /// Objects of its namespace that belong to somebody else, under names that it may want.
     pub foreign: Foreign,
-    /// Weights that its VirtualService carries.
+    /// Weights that its VirtualService carries, even while that is being deleted.
     pub routes: Option<LiveRoutes>,
-    /// Names of the subsets that its DestinationRule has.
+    /// Names of the subsets that its DestinationRule has, even while that is being deleted.
     pub subsets: BTreeSet<String>,
     /// The VirtualService and the DestinationRule that these are of.
     pub marks: RouteMarks,
@@ -45,10 +45,15 @@ pub struct Observed {
     /// one it would need a name.
     pub nameless_port: Option<i32>,
     pub mesh: Mesh,
+    /// The labels by which the Service of its name selects pods, while that is not its own.
+    pub foreign_selector: BTreeMap<String, String>,
     /// `namespace/name` of somebody else's VirtualServices for its host in the mesh.
     pub route_conflicts: Vec<String>,
     /// Names of somebody else's DestinationRules for its host, in its namespace.
     pub rule_conflicts: Vec<String>,
+    /// `namespace/name` of DestinationRules for its host in namespaces of clients, for whom these decide, each with a subset
+    /// that the service has and they lack.
+    pub rules_elsewhere: Vec<(String, String)>,
     /// What people asked of its rollout, the oldest first.
     pub orders: Vec<Order>,
     /// What was found outside the cluster's API, of what the plan asked for.
@@ -57,8 +62,9 @@ pub struct Observed {
     pub refused: bool,
     /// This process has just begun to look at it: what there is may be news to it.
     pub first: bool,
-    /// Names of the revisions whose specs are kept, when somebody asks to go back to one.
-    pub kept_revisions: BTreeSet<String>,
+    /// The revisions whose specs are kept, when somebody asks to go back to one; each with the port of the Service, if any,
+    /// at which nothing would find its pods.
+    pub kept_revisions: BTreeMap<String, Option<i32>>,
     /// In the order of the spec's dependencies.
     pub dependencies: Vec<DependencyState>,
 }

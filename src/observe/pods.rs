@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
+use crate::validate::syntax::printable;
+
 use super::PodFacts;
 
 /// Longest text that is taken over from a container's state.
@@ -70,18 +72,25 @@ fn trouble(status: &PodStatus) -> Option<String> {
     containers.filter_map(of_container).next().or_else(|| of_pod(status))
 }
 
+/// The container that is in the way of the pod's readiness, where it is one.
+pub fn troubled(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?;
+    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers.find(|state| of_container(state).is_some()).map(|state| state.name.as_str())
+}
+
 fn of_container(state: &ContainerStatus) -> Option<String> {
     let current = state.state.as_ref()?;
     if let Some(waiting) = &current.waiting {
         let reason = waiting.reason.as_deref().filter(|reason| !USUAL.contains(reason))?;
         return Some(match reason {
             "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
-                format!("{reason} on {}", state.image)
+                format!("{} on {}", cut(reason), cut(&state.image))
             }
             "CrashLoopBackOff" => format!("CrashLoopBackOff in {}{}", state.name, last_exit(state)),
             _ => {
                 let message = waiting.message.as_deref().unwrap_or_default();
-                format!("{reason} in {}: {}", state.name, cut(message))
+                format!("{} in {}: {}", cut(reason), state.name, cut(message))
             }
         });
     }
@@ -93,22 +102,22 @@ fn last_exit(state: &ContainerStatus) -> String {
     let ended = state.last_state.as_ref().and_then(|last| last.terminated.as_ref());
     ended.map_or_else(String::new, |ended| {
         let why = ended.reason.as_deref().filter(|reason| *reason != "Error");
-        let why = why.map(|reason| format!(", {reason}")).unwrap_or_default();
+        let why = why.map(|reason| format!(", {}", cut(reason))).unwrap_or_default();
         format!(" (exit code {}{why}, {} restarts)", ended.exit_code, state.restart_count)
     })
 }
 
 fn of_pod(status: &PodStatus) -> Option<String> {
     let reason = status.reason.as_deref()?;
-    Some(format!("{reason}: {}", cut(status.message.as_deref().unwrap_or_default())))
+    Some(format!("{}: {}", cut(reason), cut(status.message.as_deref().unwrap_or_default())))
 }
 
-/// One line of bounded length, without control characters.
+/// One line of bounded length that steers no terminal.
 pub fn cut(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let line = line.trim();
+    let line = printable(line.trim());
     if line.chars().count() <= MAX_TEXT {
-        return line.to_owned();
+        return line.into_owned();
     }
     let head: String = line.chars().take(MAX_TEXT).collect();
     format!("{head} …")
@@ -116,7 +125,7 @@ pub fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -126,6 +135,23 @@ mod tests {
             let pod = serde_json::from_value(json!({"status": {"phase": phase}})).unwrap();
             assert_eq!(has_ended(&pod), expected, "{phase}");
         }
+    }
+
+    #[test]
+    fn what_a_pod_says_steers_no_terminal() {
+        let pod = |state: Value| {
+            let image = "x\u{1b}]0;owned\u{7}\u{202e}y";
+            let container = json!({
+                "name": "app", "image": image, "imageID": "", "ready": false, "restartCount": 0, "state": state,
+            });
+            serde_json::from_value::<Pod>(json!({"status": {"containerStatuses": [container]}})).unwrap()
+        };
+        let unnamed = pod(json!({"waiting": {"reason": "InvalidImageName"}}));
+        assert_eq!(facts(&unnamed).trouble.as_deref(), Some(r"InvalidImageName on x ]0;owned \u{202e}y"));
+        assert_eq!(troubled(&unnamed), Some("app"));
+        let waits = pod(json!({"waiting": {"reason": "Bad\u{9b}", "message": "a\nb"}}));
+        assert_eq!(facts(&waits).trouble.as_deref(), Some("Bad in app: a b"));
+        assert_eq!(troubled(&pod(json!({"running": {}}))), None);
     }
 
     #[test]

@@ -110,7 +110,8 @@ impl Office {
     async fn call(&self, call: &Call) -> Result<Verdict, Fault> {
         let unread = || Fault::Unseen { name: call.webhook.clone(), why: "none are read here".to_owned() };
         let spec = self.webhooks.as_ref().ok_or_else(unread)?.get(&call.webhook).await?;
-        Webhook::of(call, &spec, self.secrets.as_ref(), &self.http, self.pause).await?.call(call).await
+        let webhook = Webhook::of(call, &spec, self.secrets.as_ref(), &self.http, self.pause).await?;
+        webhook.call(call, &self.clock).await
     }
 
     async fn measure(&self, asked: &Measure, at: Timestamp) -> Measured {

@@ -17,6 +17,7 @@ use thiserror::Error as ThisError;
 
 use crate::{
     api::{RolloutWebhook, RolloutWebhookSpec},
+    observe::Clock,
     plan::inquiry::{Call, Occurrence, Verdict},
 };
 
@@ -167,16 +168,16 @@ impl<'a> Webhook<'a> {
         Ok(Self { http, url, access, key, retries: spec.retries.unwrap_or(RETRIES), pause })
     }
 
-    /// Calls it, several times if need be.
+    /// Calls it, several times if need be, each of them signed with the time of the clock.
     ///
     /// # Errors
     /// Nothing that it answered decides.
-    pub async fn call(&self, call: &Call) -> Result<Verdict, Fault> {
+    pub async fn call(&self, call: &Call, clock: &Clock) -> Result<Verdict, Fault> {
         let body = body(call);
         let mut pause = self.pause;
         let mut left = self.retries;
         loop {
-            match self.attempt(call, &body).await {
+            match self.attempt(call, &body, clock.now()).await {
                 Err(fault) if fault.passes() && left > 0 => {}
                 other => return other,
             }
@@ -186,8 +187,8 @@ impl<'a> Webhook<'a> {
         }
     }
 
-    async fn attempt(&self, call: &Call, body: &str) -> Result<Verdict, Fault> {
-        let headers = self.headers(call, body, Timestamp::now())?;
+    async fn attempt(&self, call: &Call, body: &str, now: Timestamp) -> Result<Verdict, Fault> {
+        let headers = self.headers(call, body, now)?;
         let access = Access { headers, ..self.access.clone() };
         let request = Request {
             method: Method::POST,

@@ -1,4 +1,5 @@
-//! Deployments that must not be written, because their pods would use what somebody else has under a name of theirs. Pure.
+//! Deployments that must not be written, because their pods would use what somebody else has under a name of theirs, or be
+//! used by it. Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use crate::{
     validate::{Validated, Version},
 };
 
-use super::{object::Kind, resources::child_name};
+use super::{adoption, object::Kind, resources::child_name};
 
 /// Their names. Pods that run with their copies go on; but none is made or changed that would run as an account which
 /// nobody gave to them.
@@ -18,6 +19,7 @@ pub fn deployments(service: &Validated, observed: &Observed, clashes: &Foreign) 
     let copied = |version: &Version| version.copies.values().any(clashing) && !runs(&version.name);
     let foreign_account = clashes.contains_key(&(Kind::ServiceAccount, name.clone()));
     let lent = |version: &Version| foreign_account && version.pod.service_account_name.is_none();
-    let blocked = service.versions.iter().filter(|version| copied(version) || lent(version));
+    let joins = |version: &Version| adoption::joins(service, version, observed);
+    let blocked = service.versions.iter().filter(|version| copied(version) || lent(version) || joins(version));
     blocked.map(|version| child_name(name, &version.name)).collect()
 }

@@ -131,14 +131,16 @@ pub fn plan(
     now: Timestamp,
 ) -> Plan {
     let stage = Stage::of(service, observed, settings.propagation, now);
+    let stuck = traffic::provider::are_stuck(service, observed);
     let around = Circumstances {
         now,
         propagation: settings.propagation,
         subsets: stage.uses_subsets().then_some(&observed.subsets),
+        stuck,
     };
     let templates = children::templates(service, observed);
     let template = |name: &str| templates.get(name).map(|template| template.id.clone());
-    let frozen = stage.freezes(observed) || observed.adopting;
+    let frozen = stuck || stage.freezes(observed) || observed.adopting;
     let mut rollout = rollout::advance(service, observed, &around, template, frozen, stage.routing(observed));
     let placement = traffic::provider::place(&stage, service, observed, &rollout, &around);
     let stage = placement.stage(stage);
@@ -182,7 +184,10 @@ pub fn plan(
         provider_since: placement.provider_since,
         revision: service.newest_revision().map(|newest| newest.name.clone()),
         marks: RouteMarks {
-            virtual_service: observed.marks.virtual_service.clone().filter(|_| placement.virtual_service),
+            virtual_service: match observed.marks.virtual_service.clone() {
+                mark if stuck => mark.or_else(|| observed.status.routes.virtual_service.clone()),
+                mark => mark.filter(|_| placement.virtual_service),
+            },
             destination_rule: observed.marks.destination_rule.clone(),
         },
         accepted_revision: built.revision,

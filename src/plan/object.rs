@@ -66,7 +66,7 @@ impl Kind {
 
     /// Whether Microservices of other namespaces are told by objects of the kind: by the hosts or ports that these have.
     pub fn is_known_elsewhere(self) -> bool {
-        matches!(self, Self::VirtualService | Self::Service)
+        matches!(self, Self::VirtualService | Self::DestinationRule | Self::Service)
     }
 
     /// Whether a write must fail when the object changed since it was read: the kinds that decide where requests go.

@@ -2,12 +2,15 @@
 //!
 //! A revision is what its pods are made of. Ports, routes, traffic policy and size are always those of the newest spec.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::Timestamp;
 
 use crate::{
-    api::{Microservice, MicroserviceSpec, MicroserviceStatus, RolloutState, RolloutStatus, VersionTraffic},
+    api::{Microservice, MicroserviceSpec, MicroserviceStatus, Port, RolloutState, RolloutStatus, VersionTraffic},
     observe::{Acceptance, ChildRef, Observed, Weights},
     validate::{Copies, Validated, Version, resolve::resolve},
 };
@@ -59,9 +62,21 @@ pub fn number(name: &str, observed: &Observed) -> i64 {
     latest.map_or(1, |(child, number)| number.saturating_add(i64::from(child.name != name)).max(1))
 }
 
-/// Names of the revisions that accepted specs make.
-pub fn names(service: &Validated, history: &[Kept]) -> BTreeSet<String> {
-    history.iter().filter_map(|kept| older(service, kept)).map(|version| version.name).collect()
+/// The revisions that accepted specs make, by name; each with the port of the Service, if any, at which nothing would find its
+/// pods.
+pub fn kept(service: &Validated, history: &[Kept]) -> BTreeMap<String, Option<i32>> {
+    let versions = history.iter().filter_map(|kept| older(service, kept));
+    versions.map(|version| (version.name.clone(), lost_port(service, &version))).collect()
+}
+
+/// A port that had another name then, and another number: see [`super::traffic::targets`].
+fn lost_port(service: &Validated, version: &Version) -> Option<i32> {
+    let now = &service.newest_revision()?.ports;
+    let is_lost = |port: &&Port| {
+        let then = version.ports.iter().find(|then| then.port == port.port);
+        then.is_some_and(|then| then.name != port.name && then.target_port != port.target_port)
+    };
+    now.iter().find(is_lost).map(|port| port.port)
 }
 
 /// Names of the versions that are still needed beside the newest revision.

@@ -4,7 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use crate::api::{AnalysisRun, MicroserviceStatus, RolloutStatus, VersionTraffic};
+use crate::api::{
+    AnalysisRun, Held, HookCall, MicroserviceStatus, Relapses, RolloutStatus, Scaled, Served, VersionTraffic,
+};
 
 use super::rollout::{
     version::{MAX_HOLD_OUT, time},
@@ -18,19 +20,30 @@ const TOLERANCE: SignedDuration = SignedDuration::from_secs(10);
 pub fn not_ahead(mut status: MicroserviceStatus, now: Timestamp) -> MicroserviceStatus {
     for memory in &mut status.traffic {
         let VersionTraffic {
+            version: _,
+            requested: _,
+            effective: _,
+            ready: _,
+            desired: _,
+            limited_by: _,
             since,
             subset_since,
             unreferenced_since,
             subset_removed_since,
             clean_since,
             restarts_since,
+            losses: _,
             held_until,
-            ..
+            template: _,
+            scaled,
         } = memory;
         for happened in [since, subset_since, unreferenced_since, subset_removed_since, clean_since, restarts_since] {
             limit(happened, now, now);
         }
         limit(held_until, now.checked_add(MAX_HOLD_OUT).unwrap_or(now), now);
+        if let Some(Scaled { by: _, at }) = scaled {
+            limit_time(at, now, now);
+        }
     }
     limit(&mut status.provider_since, now, now);
     if let Some(rollout) = &mut status.rollout {
@@ -40,7 +53,35 @@ pub fn not_ahead(mut status: MicroserviceStatus, now: Timestamp) -> Microservice
 }
 
 fn limit_rollout(status: &mut RolloutStatus, now: Timestamp) {
-    let RolloutStatus { step_since, progressed_at, weights_since, began, analysis, step_analysis, .. } = status;
+    let RolloutStatus {
+        state: _,
+        target: _,
+        progress: _,
+        step: _,
+        percent: _,
+        walked: _,
+        step_since,
+        waits_for: _,
+        weights_since,
+        analysis,
+        step_analysis,
+        progressed_at,
+        from: _,
+        kept: _,
+        back: _,
+        stable: _,
+        meanwhile: _,
+        previous: _,
+        served,
+        session: _,
+        message: _,
+        began,
+        calls,
+        promoted_fully: _,
+        relapses,
+        held,
+        handled: _,
+    } = status;
     for happened in [step_since, progressed_at, weights_since, began] {
         limit(happened, now, now);
     }
@@ -49,16 +90,20 @@ fn limit_rollout(status: &mut RolloutStatus, now: Timestamp) {
         // It would count as passed at weights that are yet to come, and nothing would be measured until then.
         metrics.retain(|metric| !is_ahead(&metric.at, now));
     }
-    for relapses in status.relapses.values_mut() {
-        limit_time(&mut relapses.since, now, now);
-        limit_time(&mut relapses.latest, now, now);
+    for Relapses { count: _, since, latest, down: _ } in relapses.values_mut() {
+        limit_time(since, now, now);
+        limit_time(latest, now, now);
     }
-    for served in &mut status.served {
-        limit_time(&mut served.until, now, now);
+    for Served { revision: _, until } in served {
+        limit_time(until, now, now);
+    }
+    // Until when it is held is asked of the windows anew each time.
+    if let Some(Held { by: _, since, message: _, until: _ }) = held {
+        limit_time(since, now, now);
     }
     let latest = now.checked_add(MAX_AGAIN).unwrap_or(now);
-    for call in &mut status.calls {
-        limit(&mut call.again_at, latest, now);
+    for HookCall { id: _, webhook: _, at: _, target: _, result: _, failures: _, again_at, message: _ } in calls {
+        limit(again_at, latest, now);
     }
 }
 
@@ -81,7 +126,7 @@ fn is_ahead(at: &MicroTime, latest: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{HookCall, MeasurementResult, MetricRun, Moment, Relapses, Served};
+    use crate::api::{HeldBy, MeasurementResult, MetricRun, Moment};
 
     #[test]
     fn what_lies_ahead_is_now_and_what_clocks_may_differ_by_stays() {
@@ -91,6 +136,7 @@ mod tests {
             subset_since: at(since),
             clean_since: at(since),
             held_until: at(held),
+            scaled: at(since).map(|at| Scaled { by: "kubectl".into(), at }),
             ..VersionTraffic::default()
         };
         for (given, expected) in [
@@ -134,6 +180,12 @@ mod tests {
             message: None,
         };
         let relapses = |hours: i64| Relapses { count: 1, since: later(hours), latest: later(hours), down: false };
+        let held = |hours: i64| Held {
+            by: HeldBy::Suspended,
+            since: later(hours),
+            message: String::new(),
+            until: Some(later(24)),
+        };
         let status = |hours: i64| {
             let run = AnalysisRun { since: later(hours), metrics: Vec::new() };
             let rollout = RolloutStatus {
@@ -143,6 +195,7 @@ mod tests {
                 served: vec![Served { revision: "one".into(), until: later(hours) }],
                 relapses: [("v2".to_owned(), relapses(hours))].into(),
                 calls: vec![call(hours)],
+                held: Some(held(hours)),
                 ..RolloutStatus::default()
             };
             let provider_since = Some(later(hours));

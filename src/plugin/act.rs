@@ -79,7 +79,7 @@ pub async fn act(
             }
         }
     };
-    if let Err(why) = possible(&microservice, verb, revision.is_some()) {
+    if let Err(why) = possible(&microservice, verb, revision.is_some(), &cluster.scope_options()) {
         return refused(&why);
     }
     let actor = cluster.user().await.unwrap_or_else(|error| {
@@ -124,16 +124,17 @@ pub async fn act(
     }
 }
 
-/// Why nothing of the kind can be asked, as far as can be seen from here. The operator decides about the rest.
+/// Why nothing of the kind can be asked, as far as can be seen from here. The operator decides about the rest. `scope` is what
+/// a command needs to reach the same namespace.
 ///
 /// # Errors
 /// The reason.
-pub fn possible(microservice: &Microservice, verb: Verb, to_revision: bool) -> Result<(), String> {
+pub fn possible(microservice: &Microservice, verb: Verb, to_revision: bool, scope: &str) -> Result<(), String> {
     let name = microservice.name_any();
     if microservice.spec.rollout.is_none() {
         let instead = match &microservice.spec.image {
             Some(_) => "the image in the manifest decides which revision serves".to_owned(),
-            None => format!("change them in the manifest, or: kubectl ms weight {name} VERSION=WEIGHT"),
+            None => format!("change them in the manifest, or: kubectl ms weight {name} VERSION=WEIGHT {scope}"),
         };
         return Err(format!(
             "it has no rollout policy (spec.rollout): weights travel at once, so there is nothing to {}; {instead}",
@@ -145,13 +146,15 @@ pub fn possible(microservice: &Microservice, verb: Verb, to_revision: bool) -> R
         return Err(if status.is_some_and(|status| status.provider == Some(Provider::None)) {
             "no mesh carries its weights (provider None), so its rollout policy is not walked".to_owned()
         } else {
-            format!("the operator has not begun with its rollout policy: kubectl ms why {name} says where it stands")
+            format!(
+                "the operator has not begun with its rollout policy: kubectl ms why {name} {scope} says where it stands"
+            )
         });
     };
     // Not to a rollout that was completed before the spec was changed.
     if !is_current(microservice) && !to_revision {
         return Err(format!(
-            "the operator has not seen the newest spec yet: ask again in a moment; if that lasts, kubectl ms why {name}"
+            "the operator has not seen the newest spec yet: ask again in a moment; if that lasts, kubectl ms why {name} {scope}"
         ));
     }
     // To a revision one goes back from wherever the rollout is.
@@ -300,24 +303,28 @@ mod tests {
             (with(Some("Aborted"), true), Verb::Pause, "the rollout is aborted: change the spec, or retry"),
             (with(Some("Paused"), true), Verb::Retry, "it is under way: only an aborted rollout can be tried again"),
         ] {
-            let why = possible(&microservice, verb, false).unwrap_err();
+            let why = possible(&microservice, verb, false, "--namespace shop").unwrap_err();
             assert!(why.starts_with(told), "{verb:?}: {why}");
         }
         let mut image = with(None, false);
         image.spec.image = Some("x".to_owned());
-        let why = possible(&image, Verb::Abort, false).unwrap_err();
+        let why = possible(&image, Verb::Abort, false, "--namespace shop").unwrap_err();
         assert!(why.ends_with("nothing to abort; the image in the manifest decides which revision serves"), "{why}");
         let mut plain = with(None, true);
         plain.status = Some(serde_json::from_value(json!({"provider": "None"})).unwrap());
-        assert!(possible(&plain, Verb::Promote, false).unwrap_err().starts_with("no mesh carries its weights"));
+        assert!(
+            possible(&plain, Verb::Promote, false, "--namespace shop")
+                .unwrap_err()
+                .starts_with("no mesh carries its weights")
+        );
         let mut edited = with(Some("Completed"), true);
         edited.metadata.generation = Some(3);
-        let why = possible(&edited, Verb::Abort, false).unwrap_err();
+        let why = possible(&edited, Verb::Abort, false, "--namespace shop").unwrap_err();
         assert!(why.starts_with("the operator has not seen the newest spec yet"), "{why}");
-        assert_eq!(possible(&edited, Verb::Undo, true), Ok(()));
+        assert_eq!(possible(&edited, Verb::Undo, true, "--namespace shop"), Ok(()));
         for (state, verb) in [("Paused", Verb::Promote), ("Completed", Verb::Undo), ("Aborted", Verb::Retry)] {
-            assert_eq!(possible(&with(Some("Aborted"), true), Verb::Undo, true), Ok(()));
-            assert_eq!(possible(&with(Some(state), true), verb, false), Ok(()));
+            assert_eq!(possible(&with(Some("Aborted"), true), Verb::Undo, true, "--namespace shop"), Ok(()));
+            assert_eq!(possible(&with(Some(state), true), verb, false, "--namespace shop"), Ok(()));
         }
     }
 

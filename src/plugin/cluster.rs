@@ -42,6 +42,8 @@ pub struct Cluster {
     pub clock: Clock,
     pub namespace: String,
     pub server: String,
+    /// What a command needs beside the namespace to mean the same cluster, each option after a space.
+    pub options: String,
 }
 
 impl Cluster {
@@ -67,7 +69,13 @@ impl Cluster {
         let server = config.cluster_url.to_string();
         let clock = Clock::default();
         let client = ClientBuilder::try_from(config).map_err(Error::Client)?.with_layer(&clock.layer()).build();
-        Ok(Self { client, clock, namespace, server: server.trim_end_matches('/').to_owned() })
+        let options = options_of(args);
+        Ok(Self { options, client, clock, namespace, server: server.trim_end_matches('/').to_owned() })
+    }
+
+    /// What a command about this namespace needs to reach it.
+    pub fn scope_options(&self) -> String {
+        format!("--namespace {}{}", self.namespace, self.options)
     }
 
     /// The API of a kind in the namespace.
@@ -203,6 +211,23 @@ impl Cluster {
     }
 }
 
+/// The options of a command line that say which cluster is meant, as a shell takes them.
+fn options_of(args: &GlobalArgs) -> String {
+    let kubeconfig = args.kubeconfig.as_ref().map(|path| ("kubeconfig", path.display().to_string()));
+    let context = args.context.clone().map(|name| ("context", name));
+    let given = kubeconfig.into_iter().chain(context);
+    given.map(|(option, value)| format!(" --{option} {}", quoted(&value))).collect()
+}
+
+fn quoted(word: &str) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "-_./:@%+=,".contains(it);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// Label selector of the pods of one Microservice, or of all of them.
 pub fn pods_of(name: Option<&str>) -> String {
     name.map_or_else(|| labels::SERVICE.to_owned(), |name| format!("{}={name}", labels::SERVICE))
@@ -243,6 +268,22 @@ pub fn nearest(name: &str, names: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_is_about_the_cluster_that_was_asked() {
+        let args = |kubeconfig: Option<&str>, context: Option<&str>| GlobalArgs {
+            namespace: Some("shop".to_owned()),
+            context: context.map(str::to_owned),
+            kubeconfig: kubeconfig.map(Into::into),
+            output: None,
+        };
+        assert_eq!(options_of(&args(None, None)), "");
+        assert_eq!(
+            options_of(&args(Some("/home/mia/my clusters"), Some("arn:aws:eks:eu-1:1:cluster/a"))),
+            " --kubeconfig '/home/mia/my clusters' --context arn:aws:eks:eu-1:1:cluster/a"
+        );
+        assert_eq!(options_of(&args(None, Some("it's; b"))), r" --context 'it'\''s; b'");
+    }
 
     #[test]
     fn the_nearest_names_are_offered() {

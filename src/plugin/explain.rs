@@ -5,7 +5,10 @@ use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::api::{Microservice, Phase, RolloutState, conditions, conditions::reason, labels};
+use crate::{
+    api::{APP_CONTAINER, Microservice, Phase, RolloutState, conditions, conditions::reason, labels},
+    plan::resources::child_name,
+};
 
 use super::{
     output::{Paint, Tone, age, tame},
@@ -68,8 +71,10 @@ pub struct Warning {
     pub last: Option<Timestamp>,
 }
 
-/// Says why, from a Microservice, its pods as `view` shows them, and the warnings of its namespace.
+/// Says why, from a Microservice, its pods as `view` shows them, and the warnings of its namespace. `cluster` is what the
+/// commands need to reach the same cluster, each option after a space.
 pub fn explain(
+    cluster: &str,
     microservice: &Microservice,
     pods: &[k8s_openapi::api::core::v1::Pod],
     events: &[Event],
@@ -103,7 +108,8 @@ pub fn explain(
             ..version.clone()
         })
         .collect();
-    let advice = advice(microservice, &view, &conditions, &versions);
+    let scope = format!("--namespace {}{cluster}", view.namespace);
+    let advice = advice(&scope, microservice, &view, &conditions, &versions);
     Why {
         warnings: warnings(&view, events, now),
         namespace: view.namespace,
@@ -120,17 +126,16 @@ pub fn explain(
 
 fn warnings(view: &View, events: &[Event], now: Timestamp) -> Vec<Warning> {
     let pods = || view.versions.iter().flat_map(|version| &version.pods);
-    let deployment = |name: &str| {
-        // A ReplicaSet has the name of its Deployment and a hash.
-        let mut own = view.versions.iter().map(|version| format!("{}-{}", view.name, version.name));
-        own.any(|own| name.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
-    };
+    let deployment = |name: &str| view.versions.iter().any(|version| child_name(&view.name, &version.name) == name);
+    // It has the name of its Deployment and a hash.
+    let replica_set = |name: &str| name.rsplit_once('-').is_some_and(|(of, _)| deployment(of));
     let ours = |event: &&Event| {
         let name = event.involved_object.name.as_deref().unwrap_or_default();
         match event.involved_object.kind.as_deref() {
             Some("Microservice") => name == view.name,
             Some("Pod") => pods().any(|pod| pod.name == name),
-            Some("Deployment" | "ReplicaSet") => deployment(name),
+            Some("Deployment") => deployment(name),
+            Some("ReplicaSet") => replica_set(name),
             _ => false,
         }
     };
@@ -141,8 +146,8 @@ fn warnings(view: &View, events: &[Event], now: Timestamp) -> Vec<Warning> {
     let warning = |event: &Event| Warning {
         object: format!(
             "{} {}",
-            event.involved_object.kind.as_deref().unwrap_or_default(),
-            event.involved_object.name.as_deref().unwrap_or_default()
+            tame(event.involved_object.kind.as_deref().unwrap_or_default()),
+            tame(event.involved_object.name.as_deref().unwrap_or_default())
         ),
         reason: tame(event.reason.as_deref().unwrap_or_default()),
         message: tame(event.message.as_deref().unwrap_or_default()),
@@ -160,9 +165,15 @@ pub fn when(event: &Event) -> Option<Timestamp> {
     series.or(last).or(at).or(event.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
-fn advice(microservice: &Microservice, view: &View, conditions: &[Held], versions: &[Version]) -> Vec<String> {
+fn advice(
+    scope: &str,
+    microservice: &Microservice,
+    view: &View,
+    conditions: &[Held],
+    versions: &[Version],
+) -> Vec<String> {
     let (name, namespace) = (microservice.name_any(), &view.namespace);
-    let at = format!("{name} --namespace {namespace}");
+    let at = format!("{name} {scope}");
     let mut advice = Vec::new();
     if !view.current {
         advice.push(format!(
@@ -194,7 +205,7 @@ fn advice(microservice: &Microservice, view: &View, conditions: &[Held], version
             ));
         }
         Some(RolloutState::Progressing)
-            if view.phase == Some(Phase::Progressing) && versions.iter().all(|version| version.pods.is_empty()) =>
+            if view.phase == Some(Phase::Progressing) && versions.iter().all(|version| ailing(version).is_none()) =>
         {
             advice.push(format!("nothing: it goes on by itself; to skip its steps: kubectl ms promote {at} --full"));
         }
@@ -216,13 +227,12 @@ fn advice(microservice: &Microservice, view: &View, conditions: &[Held], version
         advice.push("see to the dependency that is named; it does not hold this service up".to_owned());
     }
     for version in versions {
-        match version.pods.first() {
-            Some(pod) => advice.push(of_pod(&version.name, pod, namespace)),
+        match ailing(version) {
+            Some(pod) => advice.push(of_pod(&version.name, pod, scope)),
             None if version.relapses.is_some() => {
                 let pods = format!("{}={name},{}={}", labels::SERVICE, labels::VERSION, version.name);
                 advice.push(format!(
-                    "{}: see why its pods lose their readiness: kubectl describe pods --selector {pods} --namespace \
-                     {namespace}",
+                    "{}: see why its pods lose their readiness: kubectl describe pods --selector {pods} {scope}",
                     version.name
                 ));
             }
@@ -239,22 +249,33 @@ fn advice(microservice: &Microservice, view: &View, conditions: &[Held], version
     advice
 }
 
+/// The first pod that stays and is not well.
+fn ailing(version: &Version) -> Option<&PodView> {
+    version.pods.iter().find(|pod| !pod.leaving)
+}
+
 /// What to look at when a pod is not ready.
-fn of_pod(version: &str, pod: &PodView, namespace: &str) -> String {
+fn of_pod(version: &str, pod: &PodView, scope: &str) -> String {
     let state = pod.state.as_str();
-    let at = format!("{} --namespace {namespace}", pod.name);
+    let at = format!("{} {scope}", pod.name);
     if state.contains("Image") {
         return format!(
             "{version}: check the image's name, that it is there, and imagePullSecrets: kubectl describe pod {at}"
         );
     }
-    if state.contains("CrashLoopBackOff") || state.contains("exit code") {
-        return format!("{version}: see why it ended: kubectl logs {at} --previous");
+    // Without a name kubectl takes the service's own container.
+    let other = pod.container.as_deref().filter(|container| *container != APP_CONTAINER);
+    let at_container = other.map_or_else(|| at.clone(), |container| format!("{at} --container {container}"));
+    if state.contains("CrashLoopBackOff") {
+        return format!("{version}: see why it ended: kubectl logs {at_container} --previous");
+    }
+    if state.contains("ended with exit code") {
+        return format!("{version}: see why it ended: kubectl logs {at_container}");
     }
     if state.contains("Unschedulable") {
         return format!("{version}: make room, or ask for less: resources, nodeSelector, affinity, tolerations");
     }
-    if state.contains("not ready") {
+    if state.contains("not ready") && !state.contains("Pending") {
         return format!("{version}: see what its health endpoint answers: kubectl logs {at}");
     }
     format!("{version}: kubectl describe pod {at}")

@@ -9,7 +9,7 @@ use crate::{
     api::{
         APP_CONTAINER, LimitedBy, Microservice, Phase, Provider, RolloutState, RolloutStatus, VersionTraffic, labels,
     },
-    observe::pods::facts,
+    observe::pods::{facts, has_ended, troubled},
     plan::rollout::walk::deadline,
     validate::{Policy, resolve::resolve},
 };
@@ -116,6 +116,12 @@ pub struct PodView {
     pub restarts: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
+    /// The container that keeps it from being ready, where it is one.
+    #[serde(skip)]
+    pub container: Option<String>,
+    /// It is being deleted, or never runs again.
+    #[serde(skip)]
+    pub leaving: bool,
 }
 
 /// What a Microservice looks like with its pods; pods of others are left out.
@@ -176,7 +182,7 @@ fn version_view(
     let aborted = rollout.is_some_and(|rollout| rollout.state == RolloutState::Aborted);
     Version {
         name: name.to_owned(),
-        image: image.map(str::to_owned),
+        image: image.map(tame),
         requested: traffic.requested,
         effective: traffic.effective,
         ready: traffic.ready,
@@ -265,9 +271,9 @@ fn pod_view(pod: &Pod) -> PodView {
     let phase = || pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_else(|| "Pending".to_owned());
     let state = match facts.trouble {
         _ if pod.metadata.deletion_timestamp.is_some() => "Terminating".to_owned(),
-        Some(trouble) => trouble,
+        Some(trouble) => tame(&trouble),
         None if facts.ready => "Ready".to_owned(),
-        None => format!("{}, not ready", phase()),
+        None => format!("{}, not ready", tame(&phase())),
     };
     let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
     PodView {
@@ -276,5 +282,7 @@ fn pod_view(pod: &Pod) -> PodView {
         state,
         restarts: containers.map(|container| container.restart_count).sum(),
         created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        container: troubled(pod).map(str::to_owned),
+        leaving: pod.metadata.deletion_timestamp.is_some() || has_ended(pod),
     }
 }

@@ -48,7 +48,7 @@ struct Outcome<'a> {
 /// # Errors
 /// When it cannot be read, or is deleted meanwhile.
 pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, Error> {
-    let mut last = cluster.microservice(&args.name).await?;
+    let mut last = None;
     let ended = tokio::time::timeout(args.timeout.as_std(), watch(cluster, out, args, &mut last)).await;
     let (result, exit, tone, told) = match ended {
         Ok(verdict) => match verdict? {
@@ -57,7 +57,7 @@ pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, 
         },
         Err(_) => ("TimedOut", Exit::TimedOut, Tone::Bad, "timed out"),
     };
-    let mut message = message(&last);
+    let mut message = last.as_ref().map_or_else(|| format!("{} does not answer", cluster.server), message);
     if exit == Exit::TimedOut {
         message = format!("not {} within {}: {message}", wanted(args.goal), args.timeout);
     }
@@ -70,7 +70,13 @@ pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, 
 }
 
 /// Watches until there is a verdict; tells people on the way what it waits for.
-async fn watch(cluster: &Cluster, out: Out, args: &WaitArgs, last: &mut Microservice) -> Result<Verdict, Error> {
+async fn watch(
+    cluster: &Cluster,
+    out: Out,
+    args: &WaitArgs,
+    last: &mut Option<Microservice>,
+) -> Result<Verdict, Error> {
+    let last = last.insert(cluster.microservice(&args.name).await?);
     let mut seen = pin!(watch_object(cluster.api::<Microservice>(), &args.name));
     let (mut told, mut warned) = (String::new(), BTreeSet::new());
     let mut troubled: Option<Instant> = None;

@@ -138,15 +138,17 @@ impl Screen<'_> {
             trees.push("there is no Microservice\n".to_owned());
         }
         trees.extend(self.trouble.as_ref().map(|trouble| format!("the cluster cannot be watched: {trouble}\n")));
+        let size = terminal_size::terminal_size();
         let text = trees.join("\n");
+        let text = size.map_or(text.clone(), |(width, height)| fitted(&text, width.0.into(), height.0.into()));
         if text == self.shown {
             return Ok(());
         }
         // Each line is cleared to its end and then what is below the last one, which flickers less than clearing it all.
         let home = if self.shown.is_empty() { "\u{1b}[2J\u{1b}[H" } else { "\u{1b}[H" };
-        let lines: String = text.lines().map(|line| format!("{line}\u{1b}[K\n")).collect();
+        let lines: Vec<String> = text.lines().map(|line| format!("{line}\u{1b}[K")).collect();
         self.shown = text;
-        self.out.text(&format!("{home}{lines}\u{1b}[J"))
+        self.out.text(&format!("{home}{}\n\u{1b}[J", lines.join("\n")))
     }
 
     /// Writes what changed.
@@ -178,5 +180,45 @@ impl Screen<'_> {
             self.lines.remove(&(namespace, name));
         }
         Ok(())
+    }
+}
+
+/// The lines that a terminal has room for, above the one on which its cursor stays; what follows is counted.
+fn fitted(text: &str, width: usize, height: usize) -> String {
+    let rows = |line: &str| visible(line).div_ceil(width.max(1)).max(1);
+    let room = height.saturating_sub(1);
+    let count = text.lines().count();
+    let mut taken = 0;
+    let fits = |(index, line): &(usize, &str)| {
+        taken += rows(line);
+        // One row is for the count, unless nothing follows.
+        taken + usize::from(index + 1 < count) <= room
+    };
+    let mut shown: Vec<String> = text.lines().enumerate().take_while(fits).map(|(_, line)| line.to_owned()).collect();
+    if shown.len() < count {
+        shown.push(format!("… {} more lines", count - shown.len()));
+    }
+    shown.join("\n")
+}
+
+/// Characters of a line that take room: those of colours do not.
+fn visible(line: &str) -> usize {
+    let mut parts = line.split('\u{1b}');
+    let plain = parts.next().unwrap_or_default().chars().count();
+    plain + parts.map(|part| part.split_once('m').map_or(0, |(_, rest)| rest.chars().count())).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taller_than_the_terminal_is_cut() {
+        assert_eq!(fitted("a\nb\nc\n", 80, 4), "a\nb\nc");
+        assert_eq!(fitted("a\nb\nc\nd\n", 80, 4), "a\nb\n… 2 more lines");
+        assert_eq!(fitted("aaaaa\nb\nc\n", 4, 4), "aaaaa\n… 2 more lines", "the first takes two rows");
+        assert_eq!(fitted("\u{1b}[1maaaa\u{1b}[0m\nb\nc\n", 4, 4), "\u{1b}[1maaaa\u{1b}[0m\nb\nc", "colours take none");
+        assert_eq!(fitted("a\nb\n", 80, 1), "… 2 more lines");
+        assert_eq!(fitted("a\n", 0, 0), "… 1 more lines");
     }
 }

@@ -10,7 +10,7 @@ use axum::http::{Method, Request, Response};
 use futures::future::BoxFuture;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tower::{BoxError, Layer, Service};
 
@@ -78,6 +78,18 @@ impl Fence {
             }
         }
     }
+
+    /// Resolves once a lease that was good until a time is over, and was not renewed before that.
+    async fn ends(&self, mut until: Instant) {
+        loop {
+            sleep_until(until).await;
+            let renewed = self.0.as_ref().and_then(|fence| *fence.borrow());
+            match renewed.filter(|renewed| Instant::now() < *renewed) {
+                Some(renewed) => until = renewed,
+                None => return,
+            }
+        }
+    }
 }
 
 impl<S> Layer<S> for Fence {
@@ -117,14 +129,15 @@ where
         if until.is_some_and(|until| until <= now) {
             return Box::pin(async { Err(Fenced.into()) });
         }
-        let answer = self.inner.call(request);
+        let (answer, fence) = (self.inner.call(request), self.fence.clone());
         Box::pin(async move {
-            let answer = match until {
+            let Some(until) = until else { return answer.await.map_err(Into::into) };
+            tokio::select! {
+                biased;
+                answer = answer => answer.map_err(Into::into),
                 // What is asked again by the client itself is given up at that time as well.
-                Some(until) => timeout_at(until, answer).await.map_err(|_| BoxError::from(Fenced))?,
-                None => answer.await,
-            };
-            answer.map_err(Into::into)
+                () = fence.ends(until) => Err(Fenced.into()),
+            }
         })
     }
 }
@@ -133,6 +146,7 @@ where
 mod tests {
     use std::time::Duration;
 
+    use tokio::time::sleep;
     use tower::{ServiceExt, service_fn};
 
     use super::*;
@@ -194,6 +208,25 @@ mod tests {
     #[tokio::test]
     async fn what_is_under_way_is_given_up_when_the_lease_ends() {
         assert_eq!(send(&open_for(SHORT), Method::PATCH, false).await, refused());
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_goes_on_under_a_lease_that_is_renewed_meanwhile() {
+        for (renewed, expected) in [(true, Ok(())), (false, refused())] {
+            let fence = open_for(SHORT * 4);
+            let lease = fence.clone();
+            let server = service_fn(move |_: Request<()>| {
+                let lease = lease.clone();
+                async move {
+                    assert!(!renewed || lease.extends(Instant::now() + LONG));
+                    sleep(SHORT * 8).await;
+                    Ok::<_, BoxError>(Response::new(()))
+                }
+            });
+            let request = Request::builder().method(Method::PATCH).uri("/api").body(()).unwrap();
+            let answer = fence.layer(server).oneshot(request).await;
+            assert_eq!(answer.map(drop).map_err(|error| error.to_string()), expected);
+        }
     }
 
     #[tokio::test]

@@ -8,4 +8,4 @@ pub mod write;
 
 pub use compute::{Outcome, compute, lost_spec};
 pub use events::{Notice, calls, notices, removals};
-pub use patience::counts_only;
+pub use patience::{counts_only, is_reworded};

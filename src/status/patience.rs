@@ -4,13 +4,32 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{LimitedBy, MicroserviceStatus, Phase, conditions, conditions::reason};
 
-/// Whether nothing differs but counts of pods, and how far those are that come up, so that the write can wait.
+/// Whether nothing differs but counts of pods, how far those are that come up, and the words of a refusal, so that the
+/// write can wait.
 pub fn counts_only(old: &MicroserviceStatus, new: &MicroserviceStatus) -> bool {
     without_counts(old) == without_counts(new)
 }
 
-fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
+/// Whether nothing differs but the words of a refusal. They may be others each time that it is met, as when an
+/// admission webhook names its request in them.
+pub fn is_reworded(old: &MicroserviceStatus, new: &MicroserviceStatus) -> bool {
+    without_refusals(old) == without_refusals(new)
+}
+
+fn without_refusals(status: &MicroserviceStatus) -> MicroserviceStatus {
     let mut status = status.clone();
+    for condition in status.conditions.iter_mut().filter(|condition| condition.reason == reason::APPLY_FAILED) {
+        condition.message.clear();
+        // Its message is that of the status.
+        if condition.type_ == conditions::READY {
+            status.message = None;
+        }
+    }
+    status
+}
+
+fn without_counts(status: &MicroserviceStatus) -> MicroserviceStatus {
+    let mut status = without_refusals(status);
     status.replicas = None;
     status.message = status.message.as_deref().map(masked);
     for condition in &mut status.conditions {
@@ -74,5 +93,18 @@ mod tests {
         assert!(!counts_only(&updated, &trouble), "a phase that changes is told at once");
         let held = said(Phase::Progressing, reason::VERSION_NOT_READY, "v1 is updated", Some(LimitedBy::Draining));
         assert!(!counts_only(&updated, &held), "what limits a weight for another reason is told at once");
+    }
+
+    #[test]
+    fn other_words_of_a_refusal_can_wait_and_a_refusal_itself_cannot() {
+        let refused = |message: &str| said(Phase::Stalled, reason::APPLY_FAILED, message, None);
+        let (before, after) = (refused("denied, request cafe-1"), refused("denied, request beef-2"));
+        assert!(counts_only(&before, &after) && is_reworded(&before, &after));
+        let mut more = after.clone();
+        more.traffic[0].ready = 1;
+        assert!(counts_only(&before, &more) && !is_reworded(&before, &more), "a count is news");
+        let clash = |message: &str| said(Phase::Stalled, reason::NAME_CLASH, message, None);
+        assert!(!counts_only(&clash("a Service"), &clash("a Deployment")), "what else holds it is told at once");
+        assert!(!counts_only(&clash("a Service"), &before), "so is that it is refused");
     }
 }

@@ -29,6 +29,11 @@ impl Identity {
     pub fn host(&self) -> String {
         host(&self.name, &self.namespace)
     }
+
+    /// How a command names it, wherever that is given.
+    pub fn in_a_command(&self) -> String {
+        format!("{} --namespace {}", self.name, self.namespace)
+    }
 }
 
 /// The fully qualified name of a Service in a cluster whose domain is the default one.

@@ -160,6 +160,17 @@ fn without_a_lease_only_one_pod_runs() {
     assert!(!helm_template(&["leaderElection.enabled=false", "replicas=2"]).status.success());
 }
 
+/// The namespace's own account is that of everybody who names none.
+#[test]
+fn nobody_elses_account_gets_the_rights() {
+    let objects = template(&["serviceAccount.create=false"]);
+    let subjects: Vec<&Value> =
+        objects.iter().filter_map(|object| object.get("subjects")?.as_array()).flatten().collect();
+    assert!(!subjects.is_empty());
+    assert!(subjects.iter().all(|subject| subject["name"] == "microservice-operator"), "{subjects:?}");
+    assert_eq!(ours(&objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"], "microservice-operator");
+}
+
 /// Namespaces and releases may be called as what YAML reads as something else.
 #[test]
 fn names_are_texts() {

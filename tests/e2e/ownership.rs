@@ -168,7 +168,11 @@ fn what_is_handed_over_loses_what_stands_against_it() {
         let to_theirs = json!([{"route": [{"destination": {"host": "theirs"}}]}]);
         let theirs = |kind: &str, version: &str, spec: serde_json::Value| json!({"apiVersion": version, "kind": kind, "metadata": meta, "spec": spec});
         for object in [
-            theirs("Service", "v1", json!({"selector": {"app": "a"}, "ports": [{"name": "http", "port": 8080}]})),
+            theirs(
+                "Service",
+                "v1",
+                json!({"selector": {"app": "a", "of": "them"}, "ports": [{"name": "http", "port": 8080}]}),
+            ),
             theirs(
                 "VirtualService",
                 "networking.istio.io/v1",

@@ -73,7 +73,7 @@ pub async fn perform(world: &World, slot: &Slot, sequence: &Sequence, tally: &mu
     let turn = world.turns.acquire().await.unwrap();
     let mut ended = steps(world, slot, sequence, tally).await;
     if ended.is_ok() {
-        ended = end(slot, sequence).await;
+        ended = end(slot, sequence, tally).await;
     }
     drop(turn);
     if ended.is_ok() {
@@ -239,7 +239,7 @@ fn waits_for_somebody(it: &Microservice) -> bool {
     let asks = it.status.as_ref().and_then(|status| status.rollout.as_ref()).is_some_and(|it| it.waits_for.is_some());
     let status = it.status.as_ref();
     let measures = status.and_then(|status| status.rollout.as_ref()).is_some_and(|it| it.step_analysis.is_some());
-    let still = message(it).contains("no mesh carries the weights");
+    let still = message(it).contains("no mesh carries the weights") || is_cut_off(it);
     let full = message(it).contains("Unschedulable");
     let zero = condition(it, "Available") == "False";
     current(it)
@@ -250,6 +250,12 @@ fn waits_for_somebody(it: &Microservice) -> bool {
             || full
             || zero
             || matches!(state, RolloutState::Paused | RolloutState::Aborted))
+}
+
+/// The spec would take the requests from pods that serve, and is refused for as long as they do.
+fn is_cut_off(it: &Microservice) -> bool {
+    let (reason, message) = condition_told(it, "Stalled");
+    current(it) && reason == "InvalidSpec" && message.contains("another name in an edit of its own")
 }
 
 async fn act(space: &Space, verb: Verb) {
@@ -323,8 +329,8 @@ fn freed(manifest: &Value) -> Value {
     free
 }
 
-/// Lets the service come to the last spec of the sequence, and judges it.
-async fn end(slot: &Slot, sequence: &Sequence) -> Result<(), Failure> {
+/// Lets the service come to the last spec of the sequence, and judges it, or the refusal that it comes to instead.
+async fn end(slot: &Slot, sequence: &Sequence, tally: &mut Tally) -> Result<(), Failure> {
     let last = freed(&sequence.last());
     write(&slot.fresh, &last, false).await.map_err(|why| format!("a new service cannot have the last spec: {why}"))?;
     write(&slot.space, &last, false).await.map_err(|why| format!("the last spec is refused: {why}"))?;
@@ -338,6 +344,12 @@ async fn end(slot: &Slot, sequence: &Sequence) -> Result<(), Failure> {
         let verb = match rollout(&it) {
             Some((RolloutState::Aborted, _)) => Verb::Retry,
             Some((RolloutState::Paused, _)) => Verb::PromoteFull,
+            // Of two edits the second is taken when the first has arrived.
+            _ if is_cut_off(&it) && helped > 60 => {
+                tally.stalled += 1;
+                answered(&slot.space).await?;
+                return is_in_force(slot).await;
+            }
             _ => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 helped += 1;

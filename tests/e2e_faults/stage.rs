@@ -138,12 +138,16 @@ impl Stage {
     }
 
     async fn end(&self) -> End {
+        // Commands name the namespace.
+        let anywhere = |text: &str| text.replace(&self.space.name, "shop");
         let told = |found: Microservice| {
             let name = found.name_any();
             let status = found.status.unwrap_or_default();
-            let conditions = status.conditions.iter().map(|it| json!([it.type_, it.status, it.reason, it.message]));
+            let conditions =
+                status.conditions.iter().map(|it| json!([it.type_, it.status, it.reason, anywhere(&it.message)]));
+            let message = status.message.as_deref().map(anywhere);
             json!({
-                "name": name, "phase": status.phase, "message": status.message, "weights": status.weights,
+                "name": name, "phase": status.phase, "message": message, "weights": status.weights,
                 "conditions": conditions.collect::<Vec<_>>(),
             })
         };

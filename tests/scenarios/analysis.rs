@@ -82,7 +82,9 @@ fn a_failed_measurement_rolls_back_and_the_message_has_the_value() {
     assert_eq!(rollout(&world).message.as_deref(), Some(why));
     assert_eq!(
         message(&world),
-        format!("rolled back: {why}; traffic stays at v1 100; change the spec, or: kubectl ms retry order-service")
+        format!(
+            "rolled back: {why}; traffic stays at v1 100; change the spec, or: kubectl ms retry order-service --namespace shop"
+        )
     );
     assert_eq!(notes(&world, "RolloutAborted"), [format!("{why}; effective weights: v1=100 v2=0")]);
     world.pass(600);

@@ -44,7 +44,7 @@ fn a_failed_rollout_goes_back_through_its_steps() {
         message,
         format!(
             "rolling back by steps, now at 25 % of the way: {why}; traffic stays at v1 75, v2 25; at once with: kubectl \
-             ms abort order-service"
+             ms abort order-service --namespace shop"
         )
     );
     let (promoted, reason, message) = world.condition("Promoted");

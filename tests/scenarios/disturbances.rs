@@ -1,7 +1,7 @@
 //! Invalid edits, somebody else's objects, meddling and crashes.
 
 use microservice_operator::plan::object::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     one, running, two,
@@ -107,6 +107,28 @@ fn somebody_elses_rule_for_the_host_is_a_conflict() {
         world.settle();
         let (_, told, message) = world.condition("RoutesReady");
         assert_eq!(told, reason, "{host}: {message}");
+    }
+}
+
+#[test]
+fn a_rule_in_the_namespace_of_clients_that_lacks_a_subset_is_a_conflict() {
+    let mut world = running();
+    let subsets = |names: &[&str]| -> Vec<Value> { names.iter().map(|name| json!({"name": name})).collect() };
+    let host = "order-service.shop.svc.cluster.local";
+    for (namespace, host, names, told) in [
+        ("web", "other.shop.svc.cluster.local", &[][..], "RoutesApplied"),
+        ("web", "order-service", &[], "RoutesApplied"),
+        ("web", host, &["v1"], "RouteConflict"),
+        ("web", host, &["v1", "v2"], "RoutesApplied"),
+        ("istio-system", host, &[], "RoutesApplied"),
+    ] {
+        let rule = json!({"metadata": {"namespace": namespace}, "spec": {"host": host, "subsets": subsets(names)}});
+        world.put_foreign(Kind::DestinationRule, "theirs", rule);
+        world.settle();
+        let (_, reason, message) = world.condition("RoutesReady");
+        assert_eq!(reason, told, "{namespace} {host} {names:?}: {message}");
+        assert_eq!(reason == "RouteConflict", message.contains("web/theirs decides for the clients"), "{message}");
+        world.remove(Kind::DestinationRule, "theirs");
     }
 }
 

@@ -46,7 +46,7 @@ fn a_suspended_rollout_does_not_begin_until_it_is_released() {
         world.status().message.as_deref(),
         Some(
             "the rollout is suspended by its policy: it goes on when spec.rollout.suspend is removed; traffic stays at \
-             v1 100; or back: kubectl ms abort order-service"
+             v1 100; or back: kubectl ms abort order-service --namespace shop"
         )
     );
     assert_eq!(rollout(&world).state, RolloutState::Progressing, "the deadline stands still");
@@ -64,6 +64,28 @@ fn a_pause_stands_still_under_a_suspension() {
     world.settle();
     world.pass(40);
     world.edit(&service(0, 100, &policy("suspend: true")));
+    world.settle();
+    world.pass(7_200);
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    world.edit(&service(0, 100, &policy("")));
+    world.settle();
+    world.pass(19);
+    assert_eq!(world.routed(), "v1=95 v2=5", "20 s of the pause were left");
+    world.pass(1);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+}
+
+#[test]
+fn a_pause_keeps_its_rest_under_a_suspension_that_began_by_a_clock_that_was_ahead() {
+    let mut world = running("");
+    world.edit(&service(0, 100, &policy("")));
+    world.settle();
+    world.pass(40);
+    let now = world.now;
+    world.now = now.checked_add(jiff::SignedDuration::from_hours(3)).unwrap();
+    world.edit(&service(0, 100, &policy("suspend: true")));
+    world.settle();
+    world.now = now;
     world.settle();
     world.pass(7_200);
     assert_eq!(world.routed(), "v1=95 v2=5");
@@ -173,7 +195,7 @@ fn a_rollout_waits_for_its_window_and_goes_on_by_itself() {
         world.status().message.as_deref(),
         Some(
             "the rollout waits for the time window that opens Thu 2026-01-01 01:00 (UTC); traffic stays at v1 100; or \
-             back: kubectl ms abort order-service"
+             back: kubectl ms abort order-service --namespace shop"
         )
     );
     assert_eq!(world.condition("Reconciling").1, "RolloutOutsideWindow");

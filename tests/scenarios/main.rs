@@ -22,6 +22,7 @@ mod revisions;
 mod rollouts;
 mod scaling;
 mod sizes;
+mod stuck;
 mod surge;
 mod upgrades;
 mod webhooks;

@@ -36,7 +36,7 @@ fn a_good_version_walks_the_steps_and_is_promoted() {
         world.status().message.as_deref(),
         Some(
             "step 4 of 4 of the rollout waits for a promotion; traffic stays at v1 50, v2 50; go on with: \
-             kubectl ms promote order-service, or: kubectl ms abort order-service"
+             kubectl ms promote order-service --namespace shop, or: kubectl ms abort order-service --namespace shop"
         )
     );
     assert_eq!(world.ask(Verb::Promote), Ok("the rollout goes on".into()));
@@ -64,7 +64,10 @@ fn a_version_that_fails_is_rolled_back_and_stays_so() {
     assert_eq!(world.condition("Stalled").0, "True");
     let message = world.status().message.clone().unwrap();
     assert!(message.starts_with("rolled back: v2 cannot serve"), "{message}");
-    assert!(message.ends_with("traffic stays at v1 100; change the spec, or: kubectl ms retry order-service"));
+    assert!(
+        message
+            .ends_with("traffic stays at v1 100; change the spec, or: kubectl ms retry order-service --namespace shop")
+    );
     assert_eq!(told(&world, "RolloutAborted"), 1);
     world.pass(36_000);
     assert_eq!(world.routed(), "v1=100", "nothing tries again by itself");

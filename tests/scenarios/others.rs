@@ -280,6 +280,36 @@ fn a_live_service_is_taken_over_when_pods_are_ready_and_the_mesh_follows_step_by
 }
 
 #[test]
+fn no_pods_are_made_that_a_service_of_somebody_elses_selects() {
+    for offered in [true, false] {
+        let mut world = World::new(&two(90, 10));
+        let annotations = if offered { json!({"microservice-operator.dev/adopt": NAME}) } else { json!({}) };
+        let theirs = json!({"metadata": {"annotations": annotations}, "spec": {"selector": {"app": NAME}}});
+        world.put_foreign(Kind::Service, NAME, theirs);
+        world.settle();
+        world.pass(60);
+        for version in ["v1", "v2"] {
+            assert!(!world.has(Kind::Deployment, &format!("{NAME}-{version}")), "{version} would get its requests");
+        }
+        let (value, _, message) = world.condition("Stalled");
+        assert_eq!(value, "True");
+        assert!(message.contains("selects them by app=order-service: add a label to its selector"), "{message}");
+        world.meddle(Kind::Service, NAME, |service| {
+            service["spec"]["selector"]["pod-template-hash"] = json!("5d8f7c9b6");
+            true
+        });
+        world.settle();
+        world.pass(60);
+        assert!(world.has(Kind::Deployment, "order-service-v1") && world.has(Kind::Deployment, "order-service-v2"));
+        assert_eq!(world.condition("Ready").0, if offered { "True" } else { "False" });
+    }
+    let mut worker = World::new("{replicas: 1, versions: [{name: v1, image: 'x:1'}]}");
+    worker.put_foreign(Kind::Service, NAME, json!({"metadata": {}, "spec": {"selector": {"app": NAME}}}));
+    worker.settle();
+    assert!(worker.has(Kind::Deployment, "order-service-v1"), "somebody wants it to have a Service");
+}
+
+#[test]
 fn a_service_without_an_address_is_not_taken_over() {
     for spec in [json!({"clusterIP": "None"}), json!({"type": "ExternalName", "externalName": "shop.example"})] {
         let mut world = World::new(&two(90, 10));

@@ -87,7 +87,7 @@ fn a_refusal_pauses_with_its_words_and_a_person_may_overrule_it() {
     assert_eq!(
         message(&world),
         "the webhook tests (BeforeTraffic) refused: 3 of 40 tests failed; traffic stays at v1 100; go on with: kubectl ms \
-         promote order-service, or: kubectl ms abort order-service"
+         promote order-service --namespace shop, or: kubectl ms abort order-service --namespace shop"
     );
     world.pass(36_000);
     assert_eq!((world.routed().as_str(), world.calls.len()), ("v1=100", 1), "a refusal stands");
@@ -254,6 +254,31 @@ fn nobody_is_asked_while_the_rollout_is_held() {
         (moments(&world).as_slice(), world.routed().as_str()),
         ([Moment::BeforeRollout].as_slice(), "v1=95 v2=5")
     );
+}
+
+#[test]
+fn what_webhooks_answered_before_the_mesh_was_lost_is_not_remembered() {
+    let hook = |number: i32| format!("{{webhook: tests-{number}, at: [BeforeRollout, BeforeTraffic]}}");
+    let hooks = (1..=8).map(hook).collect::<Vec<_>>().join(", ");
+    let policy = format!("{{steps: [{{weight: 5}}, {{pause: {{}}}}], webhooks: [{hooks}]}}");
+    let mut world = World::new(&service_of("v1=100 v2=0", 3, &policy));
+    world.settle();
+    world.pass(600);
+    let promoting = service_of("v1=0 v2=100", 3, &policy);
+    world.edit(&promoting);
+    world.settle();
+    let target = rollout(&world).target.clone();
+    for times in 1..=5 {
+        assert_eq!((world.routed().as_str(), &rollout(&world).target), ("v1=95 v2=5", &target));
+        assert_eq!(rollout(&world).calls.len(), 16, "with the mesh for the {times}. time");
+        world.edit(&promoting.replace("replicas: 3,", "replicas: 3, traffic: {provider: None},"));
+        world.settle();
+        world.pass(900);
+        assert_eq!(world.pinned().as_deref(), Some("v1"));
+        world.edit(&promoting);
+        world.settle();
+        world.pass(60);
+    }
 }
 
 #[test]

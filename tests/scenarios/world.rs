@@ -180,12 +180,13 @@ impl World {
         if change(&mut object) { self.put(kind, name, object) } else { self.remove(kind, name) }
     }
 
-    /// Puts an object of somebody else's into the namespace.
+    /// Puts an object of somebody else's into the namespace, unless it says another one.
     pub fn put_foreign(&mut self, kind: Kind, name: &str, mut object: Value) {
         let meta = object["metadata"].as_object_mut().unwrap();
-        for (key, value) in [("name", name), ("namespace", "shop"), ("uid", "foreign")] {
+        for (key, value) in [("name", name), ("uid", "foreign")] {
             meta.insert(key.into(), value.into());
         }
+        meta.entry("namespace").or_insert_with(|| "shop".into());
         self.put(kind, name, object);
     }
 
@@ -322,7 +323,7 @@ impl World {
             let name = (object.kind, object.name.clone());
             let before = self.objects.get(&name).cloned();
             let mut wanted = object.value.clone();
-            for kept in ["uid", "creationTimestamp", "generation"] {
+            for kept in ["uid", "creationTimestamp", "generation", "finalizers"] {
                 if let Some(value) = before.as_ref().and_then(|before| before["metadata"].get(kept)) {
                     wanted["metadata"][kept] = value.clone();
                 }
@@ -365,7 +366,7 @@ impl World {
             }
         }
         for child in planned.removals.iter().filter(|child| spares_removal(&refused, child.kind)) {
-            self.remove(child.kind, &child.name);
+            self.delete(child.kind, &child.name);
             applied.removed.push((child.kind, child.name.clone()));
         }
         (applied, Failure::beside(refused))
@@ -391,6 +392,18 @@ impl World {
         let object = self.objects.remove(&(kind, name.to_owned())).unwrap_or_else(|| panic!("no {kind:?} {name}"));
         let cached: DynamicObject = serde_json::from_value(object).unwrap();
         self.caches.of(kind).unwrap().take(&Event::Delete(cached), |object| Child::of(kind, object));
+    }
+
+    /// Deletes an object; one that has a finalizer stays, marked, until somebody removes it.
+    fn delete(&mut self, kind: Kind, name: &str) {
+        let mut object = self.object(kind, name).clone();
+        if object["metadata"]["finalizers"].is_null() {
+            return self.remove(kind, name);
+        }
+        let generation = object["metadata"]["generation"].as_i64().unwrap();
+        object["metadata"]["generation"] = json!(generation + 1);
+        object["metadata"]["deletionTimestamp"] = serde_json::to_value(Time(self.now)).unwrap();
+        self.put(kind, name, object);
     }
 
     /// Plays the Deployment controller and the kubelet.

@@ -33,11 +33,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- define "microservice-operator.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
 {{- default (include "microservice-operator.fullname" .) .Values.serviceAccount.name -}}
-{{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
-{{- end -}}
 {{- end -}}
 
 {{- define "microservice-operator.image" -}}

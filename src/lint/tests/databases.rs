@@ -7,6 +7,12 @@ fn pair(one: &str, two: &str) -> Vec<String> {
     found(&format!("{}{}", with("a", one), with("b", two)))
 }
 
+/// The same, with `b` in another namespace.
+fn apart(one: &str, two: &str) -> Vec<String> {
+    let elsewhere = with("b", two).replace("name: b}", "name: b, namespace: other}");
+    found(&format!("{}{elsewhere}", with("a", one)))
+}
+
 /// Settings of a container that say where its database is.
 fn env(variables: &str) -> String {
     format!("env: [{variables}]")
@@ -96,8 +102,43 @@ fn warns_of_databases_from_one_secret() {
     for (one, two) in [("orders-db", "users-db"), ("common", "common"), ("adbc", "adbc")] {
         assert_eq!(pair(&from(one), &from(two)), Vec::<String>::new());
     }
-    let elsewhere = with("b", &from("db")).replace("name: b}", "name: b, namespace: other}");
-    assert_eq!(found(&format!("{}{elsewhere}", with("a", &from("db")))), Vec::<String>::new());
+    assert_eq!(apart(&from("db"), &from("db")), Vec::<String>::new());
+}
+
+#[test]
+fn takes_services_of_one_name_in_two_namespaces_for_different() {
+    let url = |host: &str| env(&format!("{{name: DATABASE_URL, value: 'postgres://u:p@{host}/x'}}"));
+    for alike in [
+        url("db"),
+        url("m-0:5432,m-1:5432"),
+        env("{name: DB_HOST, value: db}, {name: DB_NAME, value: x}"),
+        env("{name: DB_DSN, value: 'host=db dbname=x'}"),
+    ] {
+        assert_eq!(apart(&alike, &alike), Vec::<String>::new());
+    }
+    for (one, two) in [
+        ("db", "db.shop"),
+        ("db.other.svc", "db"),
+        ("db.data.svc.cluster.local", "db.data"),
+        ("db.example.com", "db.example.com"),
+    ] {
+        let found = apart(&url(one), &url(two));
+        assert!(found.len() == 1 && found[0].contains("[shared-database]"), "{one} {two}: {found:?}");
+    }
+}
+
+#[test]
+fn takes_all_forms_of_the_address_of_a_service_for_one() {
+    let url = |host: &str| env(&format!("{{name: DATABASE_URL, value: 'postgres://u:p@{host}:5432/x'}}"));
+    let entry = "{name: DB_NAME, valueFrom: {configMapKeyRef: {name: c, key: base}}}";
+    let host = |host: &str| env(&format!("{{name: DB_HOST, value: {host}}}, {entry}"));
+    for form in ["db", "db.shop", "db.shop.svc", "db.shop.svc.cluster.local"] {
+        let found = pair(&url("db"), &url(form));
+        let told = "shop/b spec.env[DATABASE_URL] [shared-database] db.shop/x is also the database of shop/a:";
+        assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");
+        assert_eq!(pair(&host(form), &host("db")).len(), 1, "{form}");
+    }
+    assert_eq!(pair(&url("db"), &url("db.other")), Vec::<String>::new());
 }
 
 #[test]

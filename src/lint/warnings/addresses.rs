@@ -12,7 +12,7 @@ const SCHEMES: [&str; 6] = ["http", "https", "grpc", "grpcs", "ws", "wss"];
 
 /// A service whose address is written out cannot be moved, and nobody sees who calls it.
 pub(super) fn hard_coded_url(subjects: &[Subject]) -> Vec<(usize, Problem)> {
-    let known: Vec<&str> = subjects.iter().map(|subject| subject.key().1).collect();
+    let known: Vec<_> = subjects.iter().map(Subject::key).collect();
     let warn = |subject: &Subject| {
         each_version(&subject.microservice.spec, &subject.resolved, |scope| {
             let variables = scope.containers().into_iter().flat_map(|container| container.env);
@@ -41,7 +41,7 @@ fn service_of(host: &str) -> &str {
 }
 
 /// The host of a value that is the address of a service in the cluster.
-fn address<'a>(value: &'a str, known: &[&str]) -> Option<&'a str> {
+fn address<'a>(value: &'a str, known: &[(&str, &str)]) -> Option<&'a str> {
     let (scheme, rest) =
         value.trim().split_once("://").map_or((None, value.trim()), |(scheme, rest)| (Some(scheme), rest));
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -57,14 +57,19 @@ fn address<'a>(value: &'a str, known: &[&str]) -> Option<&'a str> {
     }
 }
 
-/// A name below `svc`, or one of the known services, with or without a namespace.
-fn in_cluster(host: &str, known: &[&str]) -> bool {
-    let labels: Vec<&str> = host.split('.').collect();
-    labels.get(2) == Some(&"svc") || (labels.len() <= 2 && labels.first().is_some_and(|first| known.contains(first)))
+/// A name below `svc`, or one of the known services, with or without its namespace: `stripe.com` is none of a service
+/// `stripe`.
+fn in_cluster(host: &str, known: &[(&str, &str)]) -> bool {
+    match *host.split('.').collect::<Vec<&str>>() {
+        [name] => known.iter().any(|(_, service)| *service == name),
+        [name, namespace] => known.contains(&(namespace, name)),
+        [_, _, "svc", ..] => true,
+        _ => false,
+    }
 }
 
 /// A name that only the cluster's own DNS can know.
-fn is_bare_name(host: &str) -> bool {
+pub(super) fn is_bare_name(host: &str) -> bool {
     let label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     host != "localhost"
         && !host.is_empty()
@@ -80,6 +85,8 @@ fn is_remote_ip(host: &str) -> bool {
 mod tests {
     use super::*;
 
+    const KNOWN: [(&str, &str); 2] = [("shop", "user-service"), ("shop", "stripe")];
+
     #[test]
     fn tells_services_from_the_world() {
         for value in [
@@ -90,14 +97,17 @@ mod tests {
             "http://u:p@legacy.shop.svc.cluster.local/a",
             "user-service:80",
             "user-service.shop:80",
+            "http://stripe.shop/v1",
             "http://10.1.2.3:8080",
         ] {
-            assert!(address(value, &["user-service"]).is_some(), "{value}");
+            assert!(address(value, &KNOWN).is_some(), "{value}");
         }
         for value in [
             "",
             "user-service",
             "https://api.stripe.com/v1",
+            "https://stripe.com/v1",
+            "stripe.com:443",
             "http://localhost:3000",
             "http://127.0.0.1",
             "http://[::1]:80",
@@ -107,7 +117,7 @@ mod tests {
             "12:30",
             "http://$(HOST)",
         ] {
-            assert_eq!(address(value, &["user-service"]), None, "{value}");
+            assert_eq!(address(value, &KNOWN), None, "{value}");
         }
     }
 }

@@ -134,7 +134,7 @@ impl<'a> Variables<'a> {
         let database = |it: &Variable<'a>| {
             let found = if is_one_of(it.last, &ADDRESSES) {
                 self.value(it).and_then(|value| match value {
-                    Value::Text(text) => address::read(text),
+                    Value::Text(text) => address::read(text, self.namespace),
                     Value::Entry(entry) => Some(Address::new(entry)),
                 })
             } else if is_one_of(it.last, &HOSTS) {
@@ -166,11 +166,15 @@ impl<'a> Variables<'a> {
             Found::None | Found::Several => None,
         };
         match (self.value(host)?, name) {
-            (Value::Text(host), None) => address::of_parts(host, port, ""),
-            (Value::Text(host), Some(Value::Text(name))) => address::of_parts(host, port, name),
+            (Value::Text(host), None) => address::of_parts(host, port, "", self.namespace),
+            (Value::Text(host), Some(Value::Text(name))) => address::of_parts(host, port, name, self.namespace),
             (host, name) => {
-                let parts = [Some(host), name].into_iter().flatten().map(Value::into_text).collect::<Vec<_>>();
-                Some(Address::new(parts.join(" with ")))
+                let host = match host {
+                    Value::Text(host) => address::in_namespace(host, self.namespace),
+                    Value::Entry(entry) => entry,
+                };
+                let parts = [Some(host), name.map(Value::into_text)];
+                Some(Address::new(parts.into_iter().flatten().collect::<Vec<_>>().join(" with ")))
             }
         }
     }

@@ -36,6 +36,7 @@ const ALONE: &[(&str, Alone)] = &[
     ("unreachable-route", traffic::unreachable_route),
     ("unmeasured-rollout", rollouts::unmeasured_rollout),
     ("surge-without-scale", rollouts::surge_without_scale),
+    ("tcp-steps", rollouts::tcp_steps),
 ];
 
 const BESIDE: &[(&str, Beside)] =

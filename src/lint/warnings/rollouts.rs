@@ -1,6 +1,7 @@
 //! Rollout policies that do not guard what they seem to.
 
 use crate::{
+    api::{Protocol, Provider},
     lint::Subject,
     validate::{Problem, Step},
 };
@@ -31,4 +32,21 @@ pub(super) fn surge_without_scale(subject: &Subject) -> Vec<Problem> {
     let message = "with maxSurge, pods follow the weights, and what this step sends beside them may meet a single pod: put \
                    a step such as {scale: {percent: 25}} before it";
     vec![Problem::new(format!("spec.rollout.steps[{index}]"), message)]
+}
+
+/// Envoy gives up the filter chain of a TCP port whose weights change, and ends its connections.
+pub(super) fn tcp_steps(subject: &Subject) -> Vec<Problem> {
+    let service = &subject.resolved;
+    let weighs = |step: &Step| matches!(step, Step::Weight(1..100));
+    let steps = service.rollout.iter().flat_map(|policy| &policy.steps).filter(|step| weighs(step)).count();
+    let Some(port) = service.ports.iter().find(|port| port.protocol == Protocol::Tcp) else { return Vec::new() };
+    if steps == 0 || service.provider != Provider::Istio {
+        return Vec::new();
+    }
+    let message = format!(
+        "each change of the weights ends all connections to port {} (TCP) that are open, to the old version, too: have few \
+         steps (there are {steps}), and clients that connect again",
+        port.name
+    );
+    vec![Problem::new("spec.rollout.steps", message)]
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,11 +10,14 @@ use std::{
     time::Duration,
 };
 
+use axum::http::{Response, header::DATE};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
+use tower::{Layer, ServiceExt, service_fn};
 
 use crate::{
     api::{Moment, RolloutWebhookSpec},
+    observe::Clock,
     outside::{
         Office, Webhooks,
         webhook::{Fault, signature},
@@ -58,9 +62,13 @@ pub fn call() -> Call {
 
 /// What a call of this webhook comes to, without long pauses.
 async fn answer(webhook: Value, call: Call) -> Result<Verdict, String> {
+    answer_by(Clock::default(), webhook, call).await
+}
+
+async fn answer_by(clock: Clock, webhook: Value, call: Call) -> Result<Verdict, String> {
     let spec = serde_json::from_value(webhook).unwrap();
     let office = Arc::into_inner(office(&[]).await.0).unwrap();
-    let office: Office = office.with_webhooks(Arc::new(Known(spec)), Some(Duration::from_millis(1)));
+    let office: Office = office.with_webhooks(Arc::new(Known(spec)), Some(Duration::from_millis(1))).with_clock(clock);
     let inquiry = Inquiry { id: "1".into(), question: Question::Call(Box::new(call)) };
     let reply = office.answer(&inquiry).await;
     assert_eq!(reply.id, "1");
@@ -97,6 +105,26 @@ async fn a_call_says_what_it_is_about_and_is_signed() {
     let seconds = signed.trim_start_matches("t=").split(',').next().unwrap().parse().unwrap();
     let at = jiff::Timestamp::from_second(seconds).unwrap();
     assert_eq!(Some(signed), signature(TOKEN.as_bytes(), at, &request.body));
+}
+
+#[tokio::test]
+async fn each_attempt_is_signed_with_the_time_of_the_api_server() {
+    let clock = Clock::default();
+    let dated = service_fn(|(): ()| async {
+        Ok::<_, Infallible>(Response::builder().header(DATE, "Fri, 01 Jan 2100 12:00:00 GMT").body(()).unwrap())
+    });
+    clock.layer().layer(dated).oneshot(()).await.unwrap();
+    let server = Server::always(Told::status(503, "busy")).await;
+    let mut webhook = at(&server);
+    (webhook["signingSecret"], webhook["retries"]) = (json!({"name": "keys", "key": "token"}), json!(1));
+    assert!(answer_by(clock, webhook, call()).await.is_err());
+    let year = |signed: &str| {
+        let seconds = signed.trim_start_matches("t=").split(',').next().unwrap().parse().unwrap();
+        jiff::Timestamp::from_second(seconds).unwrap().strftime("%Y").to_string()
+    };
+    let asked = server.asked();
+    let years = asked.iter().map(|asked| year(asked.headers["x-microservice-signature"].to_str().unwrap()));
+    assert_eq!(years.collect::<Vec<_>>(), ["2100"; 2]);
 }
 
 #[test]

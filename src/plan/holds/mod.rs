@@ -14,7 +14,7 @@ use super::{
     revisions,
     rollout::{Rollout, Standing},
     scaling::{self, Contested},
-    traffic::provider::{Stage, tells_the_mesh},
+    traffic::provider::{Stage, are_stuck, tells_the_mesh},
 };
 
 /// One thing that keeps the service from its spec.
@@ -73,6 +73,12 @@ pub fn holds(
     contested: &Contested,
 ) -> Vec<Hold> {
     let mut holds: Vec<Hold> = clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by)).collect();
+    if let Some(joined) = adoption::joined_pods(service, observed)
+        && let Some(index) = clashes.keys().position(|(kind, _)| *kind == Kind::Service)
+    {
+        let Hold { message, .. } = &mut holds[index];
+        *message = format!("{message}; {joined}");
+    }
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
     holds.extend(copies::holds(service, observed));
     holds.extend(adoption::hold(service, observed, rollout));
@@ -93,8 +99,9 @@ pub fn holds(
     holds.extend(rollout::of_rollout(service, rollout, stage));
     let routes = routes(service, observed, rollout, stage, clashes);
     // Without a mesh nothing is on its way that would ever change this: the condition alone says it. What an adoption
-    // waits for is said above.
-    if !routes.ready && ![reason::PROVIDER_NONE, reason::ADOPTION_PENDING].contains(&routes.reason) {
+    // waits for is said above, and so is what is being deleted.
+    let said = [reason::PROVIDER_NONE, reason::ADOPTION_PENDING, reason::CHILD_DELETING];
+    if !routes.ready && !said.contains(&routes.reason) {
         holds.push(Hold { reason: routes.reason, message: routes.message, severity: Severity::Degraded });
     }
     holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
@@ -344,6 +351,12 @@ pub fn routes(
         let message = format!("the Service {} is not taken over yet; nothing is routed", service.identity.name);
         return not(reason::ADOPTION_PENDING, message);
     }
+    if are_stuck(service, observed) {
+        let name = &service.identity.name;
+        let message =
+            format!("the VirtualService {name} cannot be changed until it is gone: the weights stay as they are");
+        return not(reason::CHILD_DELETING, message);
+    }
     if service.provider == Provider::Istio && observed.mesh == Mesh::Absent {
         return not(
             reason::MESH_NOT_INSTALLED,
@@ -370,6 +383,16 @@ pub fn routes(
             format!(
                 "the DestinationRule {conflict} is about {} too, and where the two differ the mesh takes the older one: \
                  remove it",
+                service.identity.host()
+            ),
+        );
+    }
+    if let Some((rule, subset)) = observed.rules_elsewhere.first() {
+        return not(
+            reason::ROUTE_CONFLICT,
+            format!(
+                "the DestinationRule {rule} decides for the clients of its namespace, and has no subset {subset} for {}: \
+                 their requests to it fail: remove it",
                 service.identity.host()
             ),
         );

@@ -16,7 +16,7 @@ use super::{Hold, Severity, weights_in_words};
 pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>, stage: &Stage) -> Option<Hold> {
     let status = rollout.progress.as_ref()?;
     let steps = service.rollout.as_ref().map_or(0, |policy| policy.steps.len());
-    let name = &service.identity.name;
+    let name = service.identity.in_a_command();
     let weights = weights_in_words(rollout);
     if status.state.is_under_way() && !stage.routes() {
         let message = format!(

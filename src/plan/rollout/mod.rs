@@ -103,7 +103,7 @@ impl Routing<'_> {
 /// Decides the next weights.
 ///
 /// `template` gives the id of the template that a version's Deployment should have. `frozen` keeps the weights as they
-/// are, while the way from one provider to another needs it.
+/// are, while the way from one provider to another needs it, or no others can be written.
 pub fn advance<'a>(
     service: &'a Validated,
     observed: &'a Observed,
@@ -137,7 +137,7 @@ pub fn advance<'a>(
         propagation: around.propagation,
     });
     let walked = situation.as_ref().and_then(|it| match (frozen, routed) {
-        (true, _) => walk::stay(it),
+        (true, _) => walk::stay(it, around.stuck),
         (false, false) => walk::rest(it),
         (false, true) => Some(walk::walk(it)),
     });
@@ -186,7 +186,16 @@ pub fn advance<'a>(
     let routes: Vec<_> = all.map(|route| (route.clone(), carried(&route))).collect();
     let mirror = lanes::mirror(&beside, &standings, observed.routes.as_ref());
     let cookies = lanes::cookies(&beside);
-    let lost = note_losses(&mut standings, observed, (&current, &weights), &routes, around);
+    let lost = if around.stuck {
+        Vec::new()
+    } else {
+        note_losses(&mut standings, observed, (&current, &weights), &routes, around)
+    };
+    // What a route led to when it could last be written, it may still lead to.
+    let stays = |name: &str| {
+        let old = observed.status.of_version(name);
+        around.stuck && old.is_some_and(|old| old.unreferenced_since.is_none())
+    };
     for standing in &mut standings {
         let effective = weight_of(&weights, standing.name);
         let in_route = routes.iter().any(|(route, weights)| {
@@ -195,7 +204,8 @@ pub fn advance<'a>(
         });
         let runs = observed.versions.get(standing.name);
         let mirrored = mirror.as_ref().is_some_and(|(version, _)| version == standing.name);
-        standing.advance(effective, effective > 0 || in_route || mirrored, runs, around.now);
+        let referenced = effective > 0 || in_route || mirrored || stays(standing.name);
+        standing.advance(effective, referenced, runs, around.now);
     }
     let aborted = walked.as_ref().is_some_and(|walked| walked.status.state == RolloutState::Aborted);
     let due = |standing: &Standing<'_>| if aborted { standing.aim } else { standing.target };
@@ -241,14 +251,14 @@ fn judge_all<'a>(
     let old = |name: &str| {
         let mut memory = observed.status.of_version(name)?.clone();
         let (seen, dated) = (&observed.marks, &observed.status.routes);
+        let same_routes = around.stuck || seen.virtual_service == dated.virtual_service;
         // The route may have been given other weights before a crash, and the status not.
-        memory.since = memory.since.filter(|_| seen.virtual_service == dated.virtual_service);
+        memory.since = memory.since.filter(|_| same_routes);
         // What a crash left undated counts from now on, unless requests depend on it.
         memory.subset_since =
             memory.subset_since.filter(|_| routed(name) || seen.destination_rule == dated.destination_rule);
         // The route may have been given to it again before a crash, and the status not: it drains anew.
-        memory.unreferenced_since =
-            memory.unreferenced_since.filter(|_| !routed(name) && seen.virtual_service == dated.virtual_service);
+        memory.unreferenced_since = memory.unreferenced_since.filter(|_| !routed(name) && same_routes);
         Some(memory)
     };
     let judge = |name, spec| {

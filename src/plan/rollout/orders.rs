@@ -218,9 +218,18 @@ fn undo_to(status: &mut RolloutStatus, revision: &str, situation: &Situation<'_>
     if situation.requested().contains_key(revision) {
         return Err(format!("{revision} is what the spec asks for: retry, if the rollout was aborted"));
     }
-    if !situation.kept.contains(revision) {
-        let kept = situation.kept.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        return Err(format!("no revision {revision} is kept; these are: {kept}"));
+    match situation.kept.get(revision) {
+        None => {
+            let kept = situation.kept.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(format!("no revision {revision} is kept; these are: {kept}"));
+        }
+        Some(Some(port)) => {
+            return Err(format!(
+                "the pods of {revision} would get no requests, as port {port} of the Service had another name and another \
+                 targetPort then: put the image of then into the spec, with the targetPort of then and the name of now"
+            ));
+        }
+        Some(None) => {}
     }
     status.state = RolloutState::Aborted;
     status.message = Some(format!("undone{by} to {revision}"));
@@ -242,7 +251,10 @@ fn undo(status: &mut RolloutStatus, situation: &Situation<'_>, by: &str) -> Resu
     let gone = status.previous.keys().find(|name| situation.party(name).is_none_or(|party| !party.exists));
     if let Some(gone) = gone {
         let back = match situation.returns {
-            true => format!("kubectl ms undo {} --to-revision {gone} makes it anew", situation.service.identity.name),
+            true => {
+                let name = situation.service.identity.in_a_command();
+                format!("kubectl ms undo {name} --to-revision {gone} makes it anew")
+            }
             false => "put it back into the spec".to_owned(),
         };
         return Err(format!("{gone} served before and is gone: {back}"));

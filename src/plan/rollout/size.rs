@@ -14,7 +14,8 @@ pub type Sizes = BTreeMap<String, i32>;
 pub enum Idle {
     /// It runs: the mesh keeps requests away from it.
     Runs,
-    /// It has no pods once requests have had time to leave it, since soon the mesh keeps none away any more.
+    /// It has no pods once requests have had time to leave it, and gets none anew, since soon the mesh keeps none away any
+    /// more.
     Drains,
     /// It has no pods, as nothing else keeps requests away: a plain Service that selects all versions, or a worker that
     /// fetches its work itself.
@@ -26,7 +27,7 @@ pub enum Idle {
 pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, idle: Idle, drained: bool, quiet: bool) -> Option<i32> {
     let spec = standing.spec?;
     let effective = rollout.weight(standing.name);
-    let stops = idle == Idle::Stops || (idle == Idle::Drains && drained);
+    let stops = idle == Idle::Stops || (idle == Idle::Drains && (drained || standing.replicas == 0));
     if stops && effective == 0 && (standing.target == 0 || standing.aim == 0) {
         return Some(0);
     }

@@ -75,6 +75,8 @@ pub struct Circumstances<'a> {
     pub propagation: SignedDuration,
     /// Subsets that the mesh has; None when no mesh carries the weights.
     pub subsets: Option<&'a BTreeSet<String>>,
+    /// The mesh has routes that cannot be written: they are as they were, whatever is planned.
+    pub stuck: bool,
 }
 
 impl<'a> Standing<'a> {

@@ -4,7 +4,8 @@
 //! after the propagation once more, weights move again. Leaving it goes the other way round; versions without weight lose
 //! their pods first, if the Service is to select all. A live Service that is taken over enters the mesh from the first
 //! version that it selects. Routes that somebody took away come back at once, unless their subsets went with them: these
-//! come first again. While somebody else's object has the name of one that the mesh needs, the Service stays in charge.
+//! come first again. Routes that are there and cannot be written stop everything. While somebody else's object has the
+//! name of one that the mesh needs, the Service stays in charge.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -50,14 +51,15 @@ impl Stage {
     /// Reads the stage off the cluster and the status.
     pub fn of(service: &Validated, observed: &Observed, propagation: SignedDuration, now: Timestamp) -> Self {
         let has = |kind| observed.children.iter().any(|child| child.kind == kind);
-        let routed = has(Kind::VirtualService) || has(Kind::DestinationRule);
+        let stuck = are_stuck(service, observed);
+        let routed = stuck || has(Kind::VirtualService) || has(Kind::DestinationRule);
         if service.ports.is_empty() {
             return Self::Worker;
         }
         if service.provider == Provider::None || observed.mesh == Mesh::Absent {
             return if routed && observed.mesh == Mesh::Installed { Self::Leaving } else { Self::Plain };
         }
-        let barred = observed.foreign.keys().any(|(kind, name)| tells_the_mesh(service, *kind, name));
+        let barred = !stuck && observed.foreign.keys().any(|(kind, name)| tells_the_mesh(service, *kind, name));
         let outside = |pinned: bool| pinned || observed.status.provider == Some(Provider::None);
         match &observed.service {
             Some(live) if barred && outside(live.pinned.is_some()) => Self::Barred,
@@ -109,6 +111,15 @@ pub fn tells_the_mesh(service: &Validated, kind: Kind, name: &str) -> bool {
     kind.of_mesh() && name == service.identity.name
 }
 
+/// Whether the mesh has routes of the service that cannot be written: its VirtualService is being deleted, which something
+/// holds up, or has lost its owner. One of its name that never was its own, as far as the status tells, is not meant.
+pub fn are_stuck(service: &Validated, observed: &Observed) -> bool {
+    let routes = (Kind::VirtualService, service.identity.name.clone());
+    let known = observed.routes.is_some() || observed.status.routes.virtual_service.is_some();
+    let in_mesh = !service.ports.is_empty() && observed.mesh == Mesh::Installed && !observed.adopting;
+    in_mesh && known && (observed.leaving.contains_key(&routes) || observed.foreign.contains_key(&routes))
+}
+
 /// What is to exist, and what the Service selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
@@ -132,8 +143,8 @@ pub fn place(
     rollout: &Rollout<'_>,
     around: &Circumstances<'_>,
 ) -> Placement {
-    let Circumstances { now, propagation, subsets: _ } = *around;
-    let step = Step { observed, rollout, propagation, drain: service.drain.signed(), now };
+    let Circumstances { now, propagation, subsets: _, stuck } = *around;
+    let step = Step { observed, rollout, propagation, drain: service.drain.signed(), now, stuck };
     match stage {
         Stage::Worker => Placement { service: false, provider: None, ..step.plain(None) },
         Stage::Mesh | Stage::Settling => step.mesh(),
@@ -167,6 +178,7 @@ struct Step<'a> {
     propagation: SignedDuration,
     drain: SignedDuration,
     now: Timestamp,
+    stuck: bool,
 }
 
 impl Step<'_> {
@@ -217,6 +229,9 @@ impl Step<'_> {
     fn enter(&self) -> Placement {
         let pin = self.observed.service.as_ref().and_then(|live| live.pinned.clone());
         let waiting = Placement { destination_rule: true, pin: pin.clone(), ..self.plain(None) };
+        if self.stuck {
+            return Placement { virtual_service: true, ..waiting };
+        }
         let Some(live) = &self.observed.routes else {
             return Placement { virtual_service: self.routable(), next: self.after_subsets(), ..waiting };
         };
@@ -236,6 +251,9 @@ impl Step<'_> {
         let pinned = self.observed.service.as_ref().and_then(|live| live.pinned.clone());
         let told = &self.observed.status;
         let staying = Placement { pin: pinned.clone(), provider: told.provider, next: None, ..self.mesh() };
+        if self.stuck {
+            return Placement { virtual_service: true, ..staying };
+        }
         let narrowed = |pin| Placement {
             pin,
             provider: Some(Provider::None),

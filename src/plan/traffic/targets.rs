@@ -44,8 +44,8 @@ pub fn cut_off(service: &Validated, observed: &Observed) -> Option<Problem> {
         };
         let message = format!(
             "port {} of the Service leads to {from} of the pods, and would lead to {name}, which not all that take requests \
-             have: they would get none until they are replaced. Give a port another name and another targetPort in two \
-             edits; the second is taken as soon as the first has arrived",
+             have: they would get none until they are replaced. Give a port another name in an edit of its own, while all \
+             pods listen on one number, and another targetPort in the next, which is taken as soon as the first has arrived",
             port.port
         );
         Some(Problem::new(format!("spec.ports[{name}]"), message))

@@ -445,3 +445,24 @@ fn pods_of_before_a_port_was_renamed_are_found_when_they_come_back() {
     world.pass(600);
     assert_eq!((world.routed(), target(&world)), (format!("{one}=100"), json!(3000)), "it has no port of that name");
 }
+
+#[test]
+fn nobody_goes_back_to_pods_that_nothing_would_find() {
+    let port = |name: &str, number: i32| {
+        let from = "name: http, port: 80, targetPort: 3000";
+        let yaml = service("1", STEPS);
+        assert!(yaml.contains(from), "{yaml}");
+        yaml.replace(from, &format!("name: {name}, port: 80, targetPort: {number}"))
+    };
+    let (mut world, one) = running(STEPS);
+    for yaml in [port("web", 3000), port("web", 4000)] {
+        edit(&mut world, &yaml);
+        world.settle();
+        assert!(world.ask(Verb::PromoteFull).is_ok());
+        world.pass(3_600);
+    }
+    let refused = world.undo_to(&one).unwrap_err();
+    assert!(refused.contains("port 80 of the Service had another name and another targetPort then"), "{refused}");
+    let two = resolve(&Microservice::new("order-service", crate::world::spec(&port("web", 3000))), Provider::Istio);
+    assert!(world.undo_to(&two.versions[0].name).is_ok(), "its port has the name of now");
+}

@@ -118,7 +118,7 @@ fn a_person_goes_back_to_any_kept_revision_until_the_spec_asks_for_another() {
         message,
         format!(
             "rolled back: undone by mia to {one}; traffic stays at {one} 100; change the spec, or: kubectl ms retry \
-             order-service"
+             order-service --namespace shop"
         )
     );
     assert_eq!(told(&world, "RolloutAborted"), before + 1);
@@ -331,7 +331,8 @@ fn a_revision_that_is_gone_is_named_with_the_way_back_to_it() {
     world.ask(Verb::PromoteFull).unwrap();
     world.pass(120);
     let told = world.ask(Verb::Undo).unwrap_err();
-    let way =
-        format!("{one} served before and is gone: kubectl ms undo order-service --to-revision {one} makes it anew");
+    let way = format!(
+        "{one} served before and is gone: kubectl ms undo order-service --namespace shop --to-revision {one} makes it anew"
+    );
     assert_eq!(told, way);
 }

@@ -19,7 +19,7 @@ mod steps;
 mod surge;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -82,7 +82,7 @@ pub struct Situation<'a> {
     pub current: Option<&'a Weights>,
     pub parties: &'a [Party<'a>],
     /// Names of the revisions that are kept, when somebody asks for one.
-    pub kept: &'a BTreeSet<String>,
+    pub kept: &'a BTreeMap<String, Option<i32>>,
     /// What people asked for, in the order in which they did.
     pub orders: &'a [Order],
     /// What was found outside the cluster's API.
@@ -147,7 +147,7 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
 /// Without a mesh that carries weights, what was on its way has nothing: it begins with its first step once there is one
 /// again. None when there is no rollout.
 pub fn rest(situation: &Situation<'_>) -> Option<Walk> {
-    let mut walk = stay(situation)?;
+    let mut walk = stay(situation, false)?;
     if walk.status.state.is_under_way() {
         walk.status = situation.at_first(walk.status);
     }
@@ -155,9 +155,10 @@ pub fn rest(situation: &Situation<'_>) -> Option<Walk> {
 }
 
 /// Keeps the rollout where it is, while the weights stay as they are: the mesh has only begun to carry them, or is to carry
-/// them no longer. None when there is no rollout.
-pub fn stay(situation: &Situation<'_>) -> Option<Walk> {
-    let status = situation.old.filter(|old| old.target == situation.target())?.clone();
+/// them no longer; or they are `stuck`, so that another one begins only when they can be written. None when there is no
+/// rollout.
+pub fn stay(situation: &Situation<'_>, stuck: bool) -> Option<Walk> {
+    let status = situation.old.filter(|old| stuck || old.target == situation.target())?.clone();
     let aims = if status.state == RolloutState::Completed { situation.requested() } else { status.stable.clone() };
     Some(Walk { aims, sizes: Sizes::new(), status, answers: Vec::new(), outlook: Outlook::default() })
 }
@@ -222,6 +223,7 @@ impl Situation<'_> {
         let paused = status.state == RolloutState::Paused && status.message.is_some();
         // Webhooks are asked anew, and relapses of before count no more.
         let walked = status.step > 0 || status.step_since.is_some();
+        let calls = if walked { calls::untold(&status).cloned().collect() } else { status.calls.clone() };
         RolloutStatus {
             began: if walked { Some(time(self.now)) } else { status.began.clone() },
             state: if paused { RolloutState::Paused } else { RolloutState::Progressing },
@@ -238,6 +240,7 @@ impl Situation<'_> {
             analysis: None,
             step_analysis: None,
             relapses: BTreeMap::new(),
+            calls,
             ..status
         }
     }
