@@ -17,7 +17,7 @@ use crate::{
         plan,
         rollout::{Circumstances, Standing, parking, requested_of},
     },
-    validate::{Invalid, Problem, Validated, syntax::printable, validate},
+    validate::{Invalid, Problem, Refusal, Validated, syntax::printable, validate},
 };
 
 /// The objects of one Microservice, in the order in which they are applied.
@@ -110,7 +110,7 @@ pub fn render_documents(documents: &[Document], namespace: &str, settings: &Sett
             Some((microservice, _)) if problems.is_empty() => {
                 objects.extend(render(&microservice, settings).map_err(invalid)?);
             }
-            _ => return Err(invalid(Invalid { problems, waits: false })),
+            _ => return Err(invalid(Invalid { problems, why: Refusal::Wrong })),
         }
     }
     Ok(objects)

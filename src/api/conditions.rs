@@ -36,6 +36,7 @@ pub mod reason {
     pub const APPLY_FAILED: &str = "ApplyFailed";
     pub const CONFIG_MAP_MISSING: &str = "ConfigMapMissing";
     pub const CONFIG_MAP_CHANGING: &str = "ConfigMapChanging";
+    pub const PORTS_CHANGING: &str = "PortsChanging";
     pub const VERSIONS_READY: &str = "VersionsReady";
     pub const NO_READY_VERSION: &str = "NoReadyVersion";
     pub const SCALED_TO_ZERO: &str = "ScaledToZero";
@@ -43,6 +44,7 @@ pub mod reason {
     pub const NO_ROUTES: &str = "NoRoutes";
     pub const ROUTE_LEFT_OUT: &str = "RouteLeftOut";
     pub const ROUTE_CONFLICT: &str = "RouteConflict";
+    pub const CLIENTS_HAVE_OWN_RULE: &str = "ClientsHaveOwnRule";
     pub const MESH_NOT_INSTALLED: &str = "MeshNotInstalled";
     pub const PROVIDER_NONE: &str = "ProviderNone";
     pub const PROVIDER_CHANGING: &str = "ProviderChanging";

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{Microservice, MicroserviceSpec, MicroserviceStatus, Provider},
+    api::{Microservice, MicroserviceSpec, MicroserviceStatus, Port, Provider},
     plan::{
         configuration::{self, Sources, with_copies},
         revisions::Kept,
     },
-    validate::{Invalid, Problem, Validated, references::Reference, resolve::resolve, validate},
+    validate::{Invalid, Problem, Refusal, Validated, references::Reference, resolve::resolve, validate},
 };
 
 /// The spec to enforce.
@@ -81,7 +81,9 @@ pub fn spare(
     if ports(&service) == ports(&accepted.service) {
         return accepted;
     }
-    Accepted { spec, service, invalid: Some(Invalid { problems: vec![problem], waits: false }) }
+    let is_named = |port: &Port| service.ports.iter().any(|old| (old.port, &old.name) == (port.port, &port.name));
+    let why = if accepted.service.ports.iter().all(is_named) { Refusal::Early } else { Refusal::Wrong };
+    Accepted { spec, service, invalid: Some(Invalid { problems: vec![problem], why }) }
 }
 
 /// The last accepted spec. What was accepted once is, also when this operator would refuse it: its pods run, and have to be

@@ -108,6 +108,7 @@ impl Child {
     fn reduce(kind: Kind, object: &DynamicObject, served: bool) -> Self {
         let namespace = object.namespace().unwrap_or_default();
         let owner = owner_of(object);
+        let foreign_rule = kind == Kind::DestinationRule && !matches!(owner, Owner::Microservice { .. });
         let ours = served && matches!(owner, Owner::Microservice { .. });
         // A copy of a ConfigMap is named after its content, which nobody else's object is known to have.
         let adoptable_by = object.annotations().get(labels::ADOPT).filter(|_| kind != Kind::ConfigMap).cloned();
@@ -130,13 +131,13 @@ impl Child {
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             hosts: match kind {
                 Kind::VirtualService => mesh_hosts(&object.data, &namespace),
-                Kind::DestinationRule if !ours => rule_host(&object.data, &namespace).into_iter().collect(),
+                Kind::DestinationRule if foreign_rule => rule_host(&object.data, &namespace).into_iter().collect(),
                 _ => Vec::new(),
             },
-            subsets: if kind == Kind::DestinationRule && !ours { subsets(&object.data) } else { BTreeSet::new() },
+            subsets: if foreign_rule { subsets(&object.data) } else { BTreeSet::new() },
             ports: if kind == Kind::Service { ports(&object.data) } else { Vec::new() },
             nameless: if offered && kind == Kind::Service { nameless(&object.data) } else { None },
-            selector: if kind == Kind::Service && !ours { selector(&object.data) } else { BTreeMap::new() },
+            selector: if served && kind == Kind::Service && !ours { selector(&object.data) } else { BTreeMap::new() },
             headless: kind == Kind::Service && is_headless(&object.data),
             version: version_of(kind, object).filter(|_| ours),
             object: Packed::of(&content),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     api::MicroserviceStatus,
     validate::{
-        Behind, Copies, Identity, Invalid, Problem, Validated, Version,
+        Behind, Copies, Identity, Invalid, Problem, Refusal, Validated, Version,
         digest::digest,
         references::{Reference, references, renamed},
         template_hash,
@@ -124,7 +124,7 @@ pub fn settle(
         }
     }
     if !problems.is_empty() {
-        return Err(Invalid { problems, waits: true });
+        return Err(Invalid { problems, why: Refusal::Missing });
     }
     if let Some(newest) = service.versions.first_mut() {
         let (revision, behind) = in_turn(newest, &copies, last, status, &service.identity);

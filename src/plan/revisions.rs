@@ -69,12 +69,13 @@ pub fn kept(service: &Validated, history: &[Kept]) -> BTreeMap<String, Option<i3
     versions.map(|version| (version.name.clone(), lost_port(service, &version))).collect()
 }
 
-/// A port that had another name then, and another number: see [`super::traffic::targets`].
+/// A port whose name and number none of its pods' ports have: see [`super::traffic::targets`].
 fn lost_port(service: &Validated, version: &Version) -> Option<i32> {
     let now = &service.newest_revision()?.ports;
     let is_lost = |port: &&Port| {
-        let then = version.ports.iter().find(|then| then.port == port.port);
-        then.is_some_and(|then| then.name != port.name && then.target_port != port.target_port)
+        let was_there = version.ports.iter().any(|then| then.port == port.port);
+        let is_same = |then: &Port| then.name == port.name || then.target_port == port.target_port;
+        was_there && !version.ports.iter().any(is_same)
     };
     now.iter().find(is_lost).map(|port| port.port)
 }

@@ -19,6 +19,8 @@ use super::{
 
 /// Trouble that lasts for so long is no passing one.
 const LASTS: Duration = Duration::from_secs(60);
+/// How long the first answer is waited for at least, as who waits for no time wants to know how it stands.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How often the cluster is asked while it cannot be watched.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -48,14 +50,20 @@ struct Outcome<'a> {
 /// # Errors
 /// When it cannot be read, or is deleted meanwhile.
 pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, Error> {
-    let mut last = None;
-    let ended = tokio::time::timeout(args.timeout.as_std(), watch(cluster, out, args, &mut last)).await;
+    let timeout = args.timeout.as_std();
+    let begun = Instant::now();
+    let first = tokio::time::timeout(timeout.max(ANSWER), cluster.microservice(&args.name)).await;
+    let mut last = first.ok().transpose()?;
+    let ended = match &mut last {
+        Some(last) => timeout_at(begun + timeout, watch(cluster, out, args, last)).await.ok(),
+        None => None,
+    };
     let (result, exit, tone, told) = match ended {
-        Ok(verdict) => match verdict? {
+        Some(verdict) => match verdict? {
             Verdict::Degraded => ("Degraded", Exit::Refused, Tone::Bad, "degraded"),
             Verdict::Healthy | Verdict::Troubled | Verdict::Waiting => ("Healthy", Exit::Done, Tone::Good, "healthy"),
         },
-        Err(_) => ("TimedOut", Exit::TimedOut, Tone::Bad, "timed out"),
+        None => ("TimedOut", Exit::TimedOut, Tone::Bad, "timed out"),
     };
     let mut message = last.as_ref().map_or_else(|| format!("{} does not answer", cluster.server), message);
     if exit == Exit::TimedOut {
@@ -70,13 +78,7 @@ pub async fn wait(cluster: &Cluster, out: Out, args: &WaitArgs) -> Result<Exit, 
 }
 
 /// Watches until there is a verdict; tells people on the way what it waits for.
-async fn watch(
-    cluster: &Cluster,
-    out: Out,
-    args: &WaitArgs,
-    last: &mut Option<Microservice>,
-) -> Result<Verdict, Error> {
-    let last = last.insert(cluster.microservice(&args.name).await?);
+async fn watch(cluster: &Cluster, out: Out, args: &WaitArgs, last: &mut Microservice) -> Result<Verdict, Error> {
     let mut seen = pin!(watch_object(cluster.api::<Microservice>(), &args.name));
     let (mut told, mut warned) = (String::new(), BTreeSet::new());
     let mut troubled: Option<Instant> = None;

@@ -8,7 +8,7 @@ use crate::{
     apply,
     observe::{ChildRef, Observed},
     plan::{Hold, Plan, children::undate_subsets, holds::Severity, object::Kind, resources::labels::selector},
-    validate::{Invalid, Validated, syntax::printable},
+    validate::{Invalid, Refusal, Validated, syntax::printable},
 };
 
 /// Longest message of a condition that the API server takes is 32,768; a person reads less.
@@ -84,10 +84,10 @@ pub fn compute(old: &MicroserviceStatus, subject: Subject<'_>, outcome: &Outcome
 /// What keeps the service from its newest spec.
 fn holds(old: &MicroserviceStatus, outcome: &Outcome<'_>) -> Vec<Hold> {
     let invalid = |invalid: &Invalid, enforced: &str| {
-        let (reason, why, severity) = if invalid.waits {
-            (reason::CONFIG_MAP_MISSING, "something is missing", Severity::Degraded)
-        } else {
-            (reason::INVALID_SPEC, "the spec cannot be enforced", Severity::Stalled)
+        let (reason, why, severity) = match invalid.why {
+            Refusal::Wrong => (reason::INVALID_SPEC, "the spec cannot be enforced", Severity::Stalled),
+            Refusal::Missing => (reason::CONFIG_MAP_MISSING, "something is missing", Severity::Degraded),
+            Refusal::Early => (reason::PORTS_CHANGING, "the spec waits for the one before", Severity::Progressing),
         };
         Hold { reason, message: format!("{why}: {invalid}; {enforced}"), severity }
     };

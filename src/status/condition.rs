@@ -41,7 +41,9 @@ fn beside(failure: &apply::Failure, planned: &RoutesState) -> RoutesState {
 fn unreached<'a>(holds: &'a [Hold], outcome: &Outcome<'_>) -> Option<&'a Hold> {
     let unrouted = matches!(outcome, Outcome::Failed { failure, .. } if !failure.routed);
     holds.iter().find(|hold| match hold.reason {
-        reason::INVALID_SPEC | reason::CONFIG_MAP_MISSING | reason::CONFIG_MAP_CHANGING => true,
+        reason::INVALID_SPEC | reason::CONFIG_MAP_MISSING | reason::CONFIG_MAP_CHANGING | reason::PORTS_CHANGING => {
+            true
+        }
         reason::APPLY_FAILED => unrouted,
         _ => false,
     })

@@ -52,8 +52,18 @@ impl fmt::Display for Problem {
 pub struct Invalid {
     /// All problems found, in the order of the checks; never empty.
     pub problems: Vec<Problem>,
-    /// Nothing is wrong with the spec itself: something that it refers to is missing, and may come.
-    pub waits: bool,
+    pub why: Refusal,
+}
+
+/// What it would take to enforce it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It has to be changed.
+    Wrong,
+    /// Something that it refers to is missing, and may come.
+    Missing,
+    /// What was asked for before has to arrive.
+    Early,
 }
 
 fn join(problems: &[Problem]) -> String {
@@ -69,5 +79,5 @@ fn join(problems: &[Problem]) -> String {
 pub fn validate(microservice: &Microservice, provider: Provider) -> Result<Validated, Invalid> {
     let resolved = resolve::resolve(microservice, provider);
     let problems = checks::run(&microservice.spec, &resolved);
-    if problems.is_empty() { Ok(resolved) } else { Err(Invalid { problems, waits: false }) }
+    if problems.is_empty() { Ok(resolved) } else { Err(Invalid { problems, why: Refusal::Wrong }) }
 }

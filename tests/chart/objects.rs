@@ -163,12 +163,15 @@ fn without_a_lease_only_one_pod_runs() {
 /// The namespace's own account is that of everybody who names none.
 #[test]
 fn nobody_elses_account_gets_the_rights() {
-    let objects = template(&["serviceAccount.create=false"]);
+    let unnamed = helm_template(&["serviceAccount.create=false"]);
+    let told = String::from_utf8_lossy(&unnamed.stderr);
+    assert!(!unnamed.status.success() && told.contains("name an account that only the operator uses"), "{told}");
+    let objects = template(&["serviceAccount.create=false", "serviceAccount.name=operators-own"]);
     let subjects: Vec<&Value> =
         objects.iter().filter_map(|object| object.get("subjects")?.as_array()).flatten().collect();
     assert!(!subjects.is_empty());
-    assert!(subjects.iter().all(|subject| subject["name"] == "microservice-operator"), "{subjects:?}");
-    assert_eq!(ours(&objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"], "microservice-operator");
+    assert!(subjects.iter().all(|subject| subject["name"] == "operators-own"), "{subjects:?}");
+    assert_eq!(ours(&objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"], "operators-own");
 }
 
 /// Namespaces and releases may be called as what YAML reads as something else.

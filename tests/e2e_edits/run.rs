@@ -254,8 +254,10 @@ fn waits_for_somebody(it: &Microservice) -> bool {
 
 /// The spec would take the requests from pods that serve, and is refused for as long as they do.
 fn is_cut_off(it: &Microservice) -> bool {
-    let (reason, message) = condition_told(it, "Stalled");
-    current(it) && reason == "InvalidSpec" && message.contains("another name in an edit of its own")
+    let (reason, message) = condition_told(it, "Ready");
+    current(it)
+        && ["InvalidSpec", "PortsChanging"].contains(&reason.as_str())
+        && message.contains("another name in an edit of its own")
 }
 
 async fn act(space: &Space, verb: Verb) {

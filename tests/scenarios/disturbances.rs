@@ -118,7 +118,7 @@ fn a_rule_in_the_namespace_of_clients_that_lacks_a_subset_is_a_conflict() {
     for (namespace, host, names, told) in [
         ("web", "other.shop.svc.cluster.local", &[][..], "RoutesApplied"),
         ("web", "order-service", &[], "RoutesApplied"),
-        ("web", host, &["v1"], "RouteConflict"),
+        ("web", host, &["v1"], "ClientsHaveOwnRule"),
         ("web", host, &["v1", "v2"], "RoutesApplied"),
         ("istio-system", host, &[], "RoutesApplied"),
     ] {
@@ -127,7 +127,9 @@ fn a_rule_in_the_namespace_of_clients_that_lacks_a_subset_is_a_conflict() {
         world.settle();
         let (_, reason, message) = world.condition("RoutesReady");
         assert_eq!(reason, told, "{namespace} {host} {names:?}: {message}");
-        assert_eq!(reason == "RouteConflict", message.contains("web/theirs decides for the clients"), "{message}");
+        let conflicts = reason == "ClientsHaveOwnRule";
+        assert_eq!(conflicts, message.contains("web/theirs decides for the clients"), "{message}");
+        assert_eq!(world.condition("Ready").0, "True", "it is theirs");
         world.remove(Kind::DestinationRule, "theirs");
     }
 }

@@ -591,7 +591,10 @@ fn a_port_is_not_given_another_name_and_number_at_once_while_pods_take_requests(
         (json!(3000), json!(3000)),
         "some pods are of before the first edit"
     );
-    assert_eq!(world.condition("Stalled").0, "True");
+    assert_eq!(
+        (world.condition("Stalled").0.as_str(), world.condition("Ready").1.as_str()),
+        ("False", "PortsChanging")
+    );
     world.pods.insert("v2".into(), Pods::Healthy);
     world.settle();
     world.pass(5);

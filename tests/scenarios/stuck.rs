@@ -2,7 +2,7 @@
 //! its owner. In a world made of data.
 
 use jiff::SignedDuration;
-use microservice_operator::plan::object::Kind;
+use microservice_operator::{api::Verb, plan::object::Kind};
 use serde_json::{Map, Value, json};
 
 use crate::{read::service_of, two, world::World};
@@ -150,4 +150,15 @@ fn a_version_without_weight_gets_no_pods_when_the_held_routes_go() {
         world.pass(1);
     }
     assert!(!world.has(Kind::VirtualService, NAME) && !world.has(Kind::DestinationRule, NAME));
+}
+
+#[test]
+fn whoever_asks_meanwhile_is_told_why_nothing_can_be_done() {
+    let mut world = World::new(&two(90, 10).replace("replicas: 3,", "replicas: 3, rollout: {steps: [{weight: 50}]},"));
+    world.settle();
+    world.pass(60);
+    meddle(&mut world, disown);
+    world.settle();
+    let why = world.ask(Verb::Pause).unwrap_err();
+    assert!(why.contains("the VirtualService of the service cannot be changed now"), "{why}");
 }

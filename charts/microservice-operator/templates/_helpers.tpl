@@ -33,7 +33,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- define "microservice-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
 {{- default (include "microservice-operator.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.create is false: name an account that only the operator uses in serviceAccount.name" .Values.serviceAccount.name -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "microservice-operator.image" -}}

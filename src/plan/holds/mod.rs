@@ -72,13 +72,15 @@ pub fn holds(
     clashes: &Foreign,
     contested: &Contested,
 ) -> Vec<Hold> {
-    let mut holds: Vec<Hold> = clashes.iter().map(|((kind, name), by)| clash(service, *kind, name, by)).collect();
-    if let Some(joined) = adoption::joined_pods(service, observed)
-        && let Some(index) = clashes.keys().position(|(kind, _)| *kind == Kind::Service)
-    {
-        let Hold { message, .. } = &mut holds[index];
-        *message = format!("{message}; {joined}");
-    }
+    let joined = adoption::joined_pods(service, observed);
+    let of_clash = |((kind, name), by): (&(Kind, String), &Holder)| {
+        let hold = clash(service, *kind, name, by);
+        match joined.as_ref().filter(|_| *kind == Kind::Service) {
+            Some(joined) => Hold { message: format!("{}; {joined}", hold.message), ..hold },
+            None => hold,
+        }
+    };
+    let mut holds: Vec<Hold> = clashes.iter().map(of_clash).collect();
     holds.extend(observed.leaving.iter().map(|((kind, name), finalizers)| leaving(*kind, name, finalizers)));
     holds.extend(copies::holds(service, observed));
     holds.extend(adoption::hold(service, observed, rollout));
@@ -100,7 +102,9 @@ pub fn holds(
     let routes = routes(service, observed, rollout, stage, clashes);
     // Without a mesh nothing is on its way that would ever change this: the condition alone says it. What an adoption
     // waits for is said above, and so is what is being deleted.
-    let said = [reason::PROVIDER_NONE, reason::ADOPTION_PENDING, reason::CHILD_DELETING];
+    // What others have for their own clients does not keep the service from its spec.
+    let told = reason::CLIENTS_HAVE_OWN_RULE;
+    let said = [reason::PROVIDER_NONE, reason::ADOPTION_PENDING, reason::CHILD_DELETING, told];
     if !routes.ready && !said.contains(&routes.reason) {
         holds.push(Hold { reason: routes.reason, message: routes.message, severity: Severity::Degraded });
     }
@@ -389,10 +393,10 @@ pub fn routes(
     }
     if let Some((rule, subset)) = observed.rules_elsewhere.first() {
         return not(
-            reason::ROUTE_CONFLICT,
+            reason::CLIENTS_HAVE_OWN_RULE,
             format!(
                 "the DestinationRule {rule} decides for the clients of its namespace, and has no subset {subset} for {}: \
-                 their requests to it fail: remove it",
+                 their requests to it fail: add the subset there, or remove the rule",
                 service.identity.host()
             ),
         );

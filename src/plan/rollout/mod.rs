@@ -31,6 +31,9 @@ use settle::{Candidate, settle};
 pub use version::{Circumstances, Standing};
 use walk::{Answer, Outlook, Party, Situation, Walk};
 
+/// Why nothing can be asked of a rollout whose routes cannot be written.
+const STUCK: &str = "the VirtualService of the service cannot be changed now, so the weights stay as they are: see the condition \
+                     RoutesReady, and ask again";
 /// Why nothing can be asked of a rollout that stays where it is.
 const NO_MESH: &str = "no mesh carries the weights of the service";
 
@@ -211,6 +214,12 @@ pub fn advance<'a>(
     let due = |standing: &Standing<'_>| if aborted { standing.aim } else { standing.target };
     let arrived = standings.iter().all(|standing| due(standing) == weight_of(&current, standing.name));
     let (progress, answers, outlook) = match walked {
+        Some(Walk { status, outlook, .. }) if around.stuck => {
+            (Some(status), orders::refuse(&observed.orders, STUCK), outlook)
+        }
+        None if around.stuck && service.rollout.is_some() => {
+            (None, orders::refuse(&observed.orders, STUCK), Outlook::default())
+        }
         Some(Walk { status, outlook, .. }) if !routed => {
             (Some(status), orders::refuse(&observed.orders, NO_MESH), outlook)
         }

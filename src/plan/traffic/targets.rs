@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::{
     api::Port,
-    observe::{Observed, ObservedVersion},
+    observe::{DeploymentFacts, Observed},
     plan::children::Decided,
     validate::{Problem, Validated},
 };
@@ -27,34 +27,53 @@ pub fn target(port: &Port, decided: &Decided<'_>) -> IntOrString {
     number_of(&port.name, decided.service, decided.observed).map_or(name, IntOrString::Int)
 }
 
-/// Why the Service would lose pods that take requests now: a port's new name is none of theirs, and its number is not that
-/// of all, so that until they are replaced nothing finds them. A Service of nobody's is not asked.
+/// Why requests would be lost with another name of a port: a version that gets some, and is found now, would be found neither by
+/// that nor by its number. A Service of nobody's is not asked.
 pub fn cut_off(service: &Validated, observed: &Observed) -> Option<Problem> {
     let live = observed.service.as_ref()?;
     service.ports.iter().find_map(|port| {
         let name = &port.name;
         let from = live.targets.get(&port.port).filter(|live| **live != named(port))?;
-        let mut serving = observed.versions.values().filter(|version| version.ready() > 0);
-        if serving.all(|version| is_found_by(name, version)) || number_of(name, service, observed).is_some() {
-            return None;
-        }
+        let mut losers = observed.versions.iter().filter(|(version, runs)| {
+            let facts = runs.deployment.as_ref();
+            let stays = facts.is_some_and(|facts| facts.complete && facts.ports.contains_key(name));
+            gets_requests(version, service, observed) && facts.is_some_and(|facts| finds(from, facts)) && !stays
+        });
+        let (version, _) = losers.next().filter(|_| number_of(name, service, observed).is_none())?;
         let from = match from {
             IntOrString::Int(number) => number.to_string(),
             IntOrString::String(name) => name.clone(),
         };
         let message = format!(
-            "port {} of the Service leads to {from} of the pods, and would lead to {name}, which not all that take requests \
-             have: they would get none until they are replaced. Give a port another name in an edit of its own, while all \
-             pods listen on one number, and another targetPort in the next, which is taken as soon as the first has arrived",
+            "port {} of the Service leads to {from} of the pods, and would lead to {name}, which not all pods of {version} have: \
+             they would get no requests. Give a port another name in an edit of its own, while all pods listen on one number, and \
+             another targetPort in the next, which is taken as soon as the first has arrived",
             port.port
         );
         Some(Problem::new(format!("spec.ports[{name}]"), message))
     })
 }
 
-/// All pods of the version have a port of this name.
-fn is_found_by(name: &str, version: &ObservedVersion) -> bool {
-    version.deployment.as_ref().is_some_and(|facts| facts.complete && facts.ports.contains_key(name))
+/// Requests go to pods of the version, or will as soon as it is scaled up again: an older revision's have the ports that
+/// they had.
+fn gets_requests(name: &str, service: &Validated, observed: &Observed) -> bool {
+    let Some(runs) = observed.versions.get(name) else { return false };
+    let led_to = match &observed.routes {
+        Some(routes) => {
+            let mut weights = routes.named.values().chain([&routes.default]);
+            weights.any(|weights| weights.get(name).is_some_and(|weight| *weight > 0)) || routes.mirrors.contains(name)
+        }
+        None => observed.service.as_ref().is_some_and(|live| live.pinned.as_deref().is_none_or(|pin| pin == name)),
+    };
+    let sleeps = runs.deployment.as_ref().is_some_and(|facts| facts.replicas == 0) && service.version(name).is_none();
+    led_to && (runs.ready() > 0 || sleeps)
+}
+
+fn finds(target: &IntOrString, facts: &DeploymentFacts) -> bool {
+    match target {
+        IntOrString::Int(number) => facts.ports.values().any(|port| port == number),
+        IntOrString::String(name) => facts.ports.contains_key(name),
+    }
 }
 
 /// All pods have the port by that name; those that are found by it already are not waited for until they are replaced.

@@ -466,3 +466,32 @@ fn nobody_goes_back_to_pods_that_nothing_would_find() {
     let two = resolve(&Microservice::new("order-service", crate::world::spec(&port("web", 3000))), Provider::Istio);
     assert!(world.undo_to(&two.versions[0].name).is_ok(), "its port has the name of now");
 }
+
+#[test]
+fn a_revision_that_sleeps_is_not_cut_off_and_one_that_gets_nothing_is_not_asked() {
+    let port = |name: &str, number: i32| {
+        service("1", STEPS)
+            .replace("name: http, port: 80, targetPort: 3000", &format!("name: {name}, port: 80, targetPort: {number}"))
+    };
+    let asleep = |yaml: String| yaml.replace("replicas: 3", "replicas: 0");
+    let (mut world, one) = running(STEPS);
+    world.edit(&asleep(port("http", 3000)));
+    world.settle();
+    world.pass(60);
+    world.edit(&asleep(port("web", 4000)));
+    world.settle();
+    assert_eq!((world.routed(), world.condition("Ready").1), (format!("{one}=100"), "InvalidSpec".to_owned()));
+
+    let (mut world, one) = running(STEPS);
+    edit(&mut world, &port("web", 3000));
+    world.settle();
+    assert!(world.ask(Verb::Abort).is_ok());
+    world.pass(600);
+    assert_eq!(world.routed(), format!("{one}=100"));
+    edit(&mut world, &port("http", 4000));
+    world.settle();
+    assert_eq!(world.condition("Stalled").0, "False", "all that get requests have a port of that name");
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.pass(600);
+    assert_eq!(world.condition("Ready").0, "True");
+}
