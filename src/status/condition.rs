@@ -184,7 +184,7 @@ impl Board<'_> {
             RolloutState::Aborted => reason::ROLLOUT_ABORTED,
             RolloutState::Completed => reason::ROLLOUT_COMPLETED,
         };
-        let holder = rollout.held.as_ref();
+        let holder = held::shown(rollout);
         let told = rollout.message.clone().or_else(|| holder.map(|held| held.message.clone()));
         let message = told.unwrap_or_else(|| format!("effective weights: {weights}"));
         let suspended = holder.filter(|held| held.by == HeldBy::Suspended);

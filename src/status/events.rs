@@ -167,11 +167,11 @@ fn rollout(old: &MicroserviceStatus, new: &MicroserviceStatus, tell: &mut impl F
     if !same && before.is_some_and(|before| before.state.is_under_way()) {
         tell(false, "RolloutSuperseded", format!("the spec changed on the way; effective weights: {weights}"));
     }
-    let by = |rollout: &RolloutStatus| rollout.held.as_ref().map(|held| held.by);
+    let by = |rollout: &RolloutStatus| held::shown(rollout).map(|held| held.by);
     if by(after) != before.filter(|_| same).and_then(by) {
-        match &after.held {
+        match held::shown(after) {
             Some(it) => tell(false, held::reason(it.by), format!("{}; effective weights: {weights}", it.message)),
-            None if after.state.is_under_way() => {
+            None if after.state == RolloutState::Progressing => {
                 tell(false, "RolloutReleased", "nothing holds the rollout any more".to_owned())
             }
             None => {}

@@ -305,3 +305,38 @@ fn windows_that_never_open_are_told() {
     let message = world.status().message.clone().unwrap();
     assert!(message.contains("none opens within two weeks: correct spec.rollout.windows"), "{message}");
 }
+
+#[test]
+fn what_has_requests_is_judged_though_the_rollout_to_other_weights_is_held() {
+    let mut world = running("");
+    world.edit(&service(0, 100, &policy("")));
+    world.settle();
+    assert_eq!(world.routed(), "v1=95 v2=5");
+    world.edit(&service(20, 80, &policy("suspend: true")));
+    world.settle();
+    assert_eq!((world.routed().as_str(), held_by(&world)), ("v1=95 v2=5", Some(HeldBy::Suspended)));
+    world.crashes.insert("v2".into(), world.now);
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=100", RolloutState::Aborted));
+}
+
+#[test]
+fn a_pause_for_a_person_waits_for_no_window() {
+    let steps = "steps: [{weight: 5}, {pause: {}}]";
+    let window = "windows: [{from: '00:00', to: '00:30'}]";
+    let mut world = World::new(&service(100, 0, &format!("{{{window}, {steps}}}")));
+    world.settle();
+    world.pass(60);
+    world.edit(&service(0, 100, &format!("{{{window}, {steps}}}")));
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=95 v2=5", RolloutState::Paused));
+    world.pass(3_600);
+    world.reconcile();
+    let (paused, reason, message) = world.condition("Paused");
+    assert_eq!((paused.as_str(), reason.as_str()), ("True", "RolloutPaused"));
+    assert!(!message.contains("time window"), "{message}");
+    world.pass(86_400);
+    assert_eq!((told(&world, "RolloutOutsideWindow"), told(&world, "RolloutReleased")), (0, 0));
+}

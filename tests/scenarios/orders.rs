@@ -87,6 +87,10 @@ fn a_failure_may_pause_instead() {
     assert_eq!(world.condition("Paused").0, "True");
     world.pods.insert("v2".into(), Pods::Healthy);
     world.settle();
+    let step = rollout(&world).step;
+    let refused = world.ask(Verb::Promote).unwrap_err();
+    assert!(refused.starts_with("v2 could not serve and lost its weight: ask again"), "{refused}");
+    assert_eq!((rollout(&world).step, rollout(&world).state), (step, RolloutState::Paused));
     world.pass(60);
     assert_eq!(world.routed(), "v1=95 v2=5", "the weights stay where the step had them");
     assert_eq!(rollout(&world).state, RolloutState::Paused);

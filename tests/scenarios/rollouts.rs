@@ -490,3 +490,100 @@ fn a_version_that_is_lowered_waits_for_no_sick_one_on_its_way_out() {
     world.pass(60);
     assert_eq!((world.routed().as_str(), rollout(&world).state), ("v2=20 v3=80", RolloutState::Completed));
 }
+
+/// v2 stands in for v1, or has all by a step, and gets other pods: nobody has walked there.
+#[test]
+fn what_is_changed_while_it_has_all_requests_starts_from_before() {
+    let changed = |policy: &str| service("v1=0 v2=100", policy).replace("x:v2", "x:v2-other");
+    for aborted in [false, true] {
+        let mut world = promoting();
+        if aborted {
+            assert!(world.ask(Verb::Abort).is_ok());
+        }
+        world.pods.insert("v1".into(), Pods::Broken("OOMKilled"));
+        world.settle();
+        assert_eq!(world.routed(), "v2=100");
+        world.edit(&changed(STEPS));
+        world.settle();
+        world.pods.insert("v1".into(), Pods::Healthy);
+        world.settle();
+        world.pass(50);
+        assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=95 v2=5", RolloutState::Progressing));
+    }
+    let bake = "{steps: [{weight: 5}, {weight: 100}, {pause: {duration: 1h}}]}";
+    let mut world = running();
+    world.edit(&service("v1=0 v2=100", bake));
+    world.settle();
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v2=100", RolloutState::Progressing));
+    world.edit(&changed(bake));
+    world.settle();
+    assert_eq!(rollout(&world).state, RolloutState::Progressing, "it is not promoted by that");
+}
+
+/// An autoscaler changes the size every few minutes, and each time the version is not complete for a moment.
+#[test]
+fn another_size_leaves_a_version_proven() {
+    let mut world = running();
+    world.edit(&service("v1=0 v2=100", "{steps: [{weight: 50}]}"));
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.routed(), "v2=100");
+    for replicas in 4..=8 {
+        let size = format!("replicas: {replicas}");
+        world.edit(&service("v1=0 v2=100", "{steps: [{weight: 50}]}").replace("replicas: 3", &size));
+        world.pass(300);
+    }
+    world.crashes.insert("v2".into(), world.now);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v2=100", "one pod of eight has restarted once");
+}
+
+/// The kubelet's restarts have doubled its hold-out, and it has been well for long since.
+#[test]
+fn no_deadline_counts_for_a_mended_version_that_is_held_out() {
+    let policy = "{progressDeadline: 2m, steps: [{weight: 10}, {pause: {}}]}";
+    let mut world = running();
+    world.edit(&service("v1=0 v2=100", policy));
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), "v1=90 v2=10");
+    for seconds in [0, 20, 40, 80, 160] {
+        world.pass(seconds);
+        world.crashes.insert("v2".into(), world.now);
+        world.settle();
+    }
+    world.edit(&service("v1=0 v2=100", policy).replace("x:v2", "x:v2-fixed"));
+    world.settle();
+    world.pass(600);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=90 v2=10", RolloutState::Paused));
+}
+
+/// What it was given for v1 is no part of its way.
+#[test]
+fn weights_that_are_edited_while_a_version_stands_in_are_walked_to_from_where_the_steps_were() {
+    let mut world = promoting();
+    world.pods.insert("v1".into(), Pods::Broken("OOMKilled"));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    world.edit(&service("v1=20 v2=80", STEPS));
+    world.settle();
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(50);
+    assert_eq!(world.routed(), "v1=91 v2=9", "5 % of the way from 5 to 80");
+
+    let mut world = World::new(&service("v1=50 v2=50", STEPS));
+    world.settle();
+    world.pass(600);
+    world.pods.insert("v1".into(), Pods::Broken("OOMKilled"));
+    world.settle();
+    assert_eq!(world.routed(), "v2=100");
+    world.edit(&service("v1=40 v2=60", STEPS));
+    world.settle();
+    world.pods.insert("v1".into(), Pods::Healthy);
+    world.settle();
+    world.pass(50);
+    assert_eq!(world.routed(), "v1=49 v2=51", "a step raises by one at least");
+}

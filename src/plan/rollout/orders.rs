@@ -114,6 +114,11 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
         (Verb::Promote | Verb::PromoteFull, Progressing | Paused) if situation.policy.suspend => {
             Err("the rollout is suspended by its policy: remove spec.rollout.suspend first".to_owned())
         }
+        (Verb::Promote | Verb::PromoteFull, Paused)
+            if let Some(why) = situation.failing(status, |party| party.fault.clone()) =>
+        {
+            Err(format!("{why}: ask again when it serves and is held out no more, or abort"))
+        }
         (Verb::Undo, _) if let Some(revision) = &order.revision => undo_to(status, revision, situation, &by),
         (Verb::Promote, Progressing | Paused) => {
             let pausing = situation.pausing(status);

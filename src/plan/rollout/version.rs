@@ -185,6 +185,7 @@ impl<'a> Standing<'a> {
         Party {
             name: self.name,
             requested: self.target,
+            asked: self.memory.requested,
             changed: known.is_some() && template.is_some() && known != template,
             template,
             exists: self.exists,
@@ -196,6 +197,7 @@ impl<'a> Standing<'a> {
             quiet: self.quiet_at(drain, around).is_some_and(|at| at <= around.now),
             fault: self.fault(),
             steady: self.fit && self.ready >= self.replicas,
+            held: self.held,
             relapsed_at: self.relapsed_at,
             trouble: self.trouble.clone(),
         }
@@ -267,12 +269,14 @@ impl<'a> Standing<'a> {
         let due = self.aim.max(self.target);
         let memory = &mut self.memory;
         if !is_proven(memory, now) {
-            let clean = self.complete && !self.restarting && memory.effective == due && due > 0;
-            if !clean {
-                memory.clean_since = None;
-            } else if memory.clean_since.is_none() {
-                memory.clean_since = Some(time(now));
-            }
+            let carries = self.up_to_date && !self.restarting && memory.effective == due && due > 0;
+            // Another size is no trouble, nor are the pods that come up for it.
+            let serving = self.ready > 0;
+            let stays = |since: &MicroTime| serving && self.relapsed_at.is_none_or(|relapsed| relapsed <= since.0);
+            memory.clean_since = match memory.clean_since.take().filter(|_| carries) {
+                Some(since) => Some(since).filter(|since| self.complete || stays(since)),
+                None => (carries && self.complete).then(|| time(now)),
+            };
         }
         self.forgive(now);
     }

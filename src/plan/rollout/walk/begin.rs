@@ -7,7 +7,7 @@ use crate::{
     observe::Weights,
     plan::{
         resources::digest::digest,
-        rollout::{version::time, weight_of},
+        rollout::{line, version::time, weight_of},
     },
     validate::Step,
 };
@@ -74,13 +74,20 @@ impl Situation<'_> {
             let status = self.at_its_step(RolloutStatus { step, ..old.clone() });
             return if self.waits_no_more(&status) { self.released(status) } else { status };
         }
-        if current == requested {
-            let previous = if old.state == RolloutState::Completed { &old.previous } else { before };
+        let is_superseded = || {
+            self.parties.iter().any(|party| {
+                let raised = weight_of(&current, party.name) > weight_of(&stable, party.name);
+                raised && (party.requested == 0 || party.changed)
+            })
+        };
+        let promoted = old.state == RolloutState::Completed;
+        // It may have all that is requested by standing in for another one, or by a step, and be another one by now.
+        if current == requested && (promoted || !is_superseded()) {
+            let previous = if promoted { &old.previous } else { before };
             // What serves already is nothing to go back to.
             let previous = Some(previous).filter(|before| **before != requested).cloned().unwrap_or_default();
             return RolloutStatus { previous, ..completed() };
         }
-        let promoted = old.state == RolloutState::Completed;
         let back = promoted && self.returns && requested == old.previous && requested.keys().all(exists);
         let known = self.in_window(&requested);
         if stable == requested {
@@ -93,15 +100,13 @@ impl Situation<'_> {
         if known {
             return RolloutStatus { step: self.steps(), promoted_fully: true, ..started(stable.clone(), stable) };
         }
-        let is_superseded = || {
-            self.parties.iter().any(|party| {
-                let raised = weight_of(&current, party.name) > weight_of(&stable, party.name);
-                raised && (party.requested == 0 || party.changed)
-            })
-        };
-        // A version that stands in for one that is not ready was given more without a rollout: the way is from there.
         let returns = old.state == RolloutState::Aborted || (!promoted && is_superseded());
-        if returns { started(stable.clone(), stable) } else { self.measured_first(old, started(current, stable)) }
+        if returns {
+            return started(stable.clone(), stable);
+        }
+        let gave = if promoted { old.stable.clone() } else { self.asked_for_before(old) };
+        let from = self.without_losses(&started(current, stable.clone()), gave);
+        self.measured_first(old, started(from, stable))
     }
 
     /// From weights that versions got by the steps of before, the first raise waits for the analysis of these, too. What has
@@ -137,6 +142,16 @@ impl Situation<'_> {
     /// What the steps asked for before they were edited.
     fn asked_for(&self, old: &RolloutStatus) -> Weights {
         if old.kept.is_empty() { self.point(old, old.percent.unwrap_or_default()) } else { old.kept.clone() }
+    }
+
+    /// What the steps asked for before other weights were requested.
+    fn asked_for_before(&self, old: &RolloutStatus) -> Weights {
+        if !old.kept.is_empty() {
+            return old.kept.clone();
+        }
+        let asked = self.parties.iter().filter(|party| party.asked > 0);
+        let asked: Weights = asked.map(|party| (party.name.to_owned(), party.asked)).collect();
+        line::point(&old.from, &asked, old.percent.unwrap_or_default())
     }
 
     /// Steps before the current one were taken out or put in: it is counted from the first one that asks for the weights in

@@ -7,27 +7,24 @@ use crate::{
     validate::{Policy, Step},
 };
 
-use super::{Party, Situation, after, relapses::relapsed, steps::current, time};
+use super::{Party, Situation, after, relapses::relapsed, steps::current, time, weight_of};
 
 impl Situation<'_> {
     /// A version that is being raised and fails ends the rollout, and so does one that is not ready for a step in time.
     pub(super) fn judge(&self, status: &mut RolloutStatus) {
-        let begun = status.step_since.is_some();
-        if begun {
+        if status.step_since.is_some() {
             self.count_relapses(status);
         }
-        // One that is to run no pods, as the service is scaled to zero, does not fail by having none.
-        let runs = |party: &&Party<'_>| party.whole > 0;
-        let fault_of = |party: &Party<'_>| party.fault.clone().or_else(|| relapsed(party, status));
-        let fault =
-            self.raised(status).filter(runs).find_map(|party| Some((party.name, fault_of(party).filter(|_| begun)?)));
-        if let Some((name, fault)) = fault {
-            return self.fail(status, format!("{name} {fault}"));
+        if let Some(why) = self.failing(status, |party| party.fault.clone().or_else(|| relapsed(party, status))) {
+            return self.fail(status, why);
         }
         if self.deadline(status).is_some_and(|at| at <= self.now) {
             let late: Vec<_> = self.raised(status).filter(|party| !self.ready(party, status)).collect();
             // Nothing is wrong with the versions: nobody was there to take the step or to ask for the pods, or could write it.
-            let had_time = |party: &Party<'_>| self.refused || (!self.first && self.is_asked(party, status));
+            let had_time = |party: &Party<'_>| {
+                let held_out = party.held && party.steady;
+                self.refused || (!self.first && !held_out && self.is_asked(party, status))
+            };
             if !late.iter().any(|party| had_time(party)) {
                 status.progressed_at = Some(time(self.now));
                 return;
@@ -42,6 +39,19 @@ impl Situation<'_> {
             let limit = self.policy.progress_deadline;
             self.fail(status, format!("the step was not reached within {limit}: {}", late.join(", ")));
         }
+    }
+
+    /// Why one of the versions fails that have got requests by this rollout or the one before it.
+    pub(in super::super) fn failing(
+        &self,
+        status: &RolloutStatus,
+        fault: impl Fn(&Party<'_>) -> Option<String>,
+    ) -> Option<String> {
+        let has_some = |name: &str| weight_of(&status.from, name) > weight_of(&status.stable, name);
+        let begun = |party: &&Party<'_>| status.step_since.is_some() || has_some(party.name);
+        // One that is to run no pods, as the service is scaled to zero, does not fail by having none.
+        let mut judged = self.raised(status).filter(|party| party.whole > 0).filter(begun);
+        judged.find_map(|party| Some(format!("{} {}", party.name, fault(party)?)))
     }
 
     /// No deadline counts while a version that is being raised is to run no pods: a service may be scaled to zero for a night.

@@ -43,6 +43,8 @@ pub use relapses::limit as relapse_limit;
 pub struct Party<'a> {
     pub name: &'a str,
     pub requested: i32,
+    /// The weight that was requested of it before.
+    pub asked: i32,
     /// Digest of its pods' settings; None for a version that was removed from the spec.
     pub template: Option<String>,
     /// Its pods are no longer the ones that the status remembers.
@@ -65,6 +67,8 @@ pub struct Party<'a> {
     pub fault: Option<String>,
     /// All its pods are of the wanted template, and ready.
     pub steady: bool,
+    /// It lost its weight, and is given none for a while.
+    pub held: bool,
     /// When the last of its pods restarted or lost its readiness.
     pub relapsed_at: Option<Timestamp>,
     /// Why it is not ready yet, in the cluster's words.
