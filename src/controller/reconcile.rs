@@ -207,7 +207,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
             let concluded = conclude(context, (newest, &[]), &identity, (&old, &new), None, now).await?;
             let never = || "no spec of the Microservice was ever accepted: nothing of it runs".into();
             let why = status::lost_spec(&old).unwrap_or_else(never);
-            let refusals = orders::refuse(&context.caches.orders_about(&identity), &why);
+            let refusals = orders::refuse(&context.caches.orders_about(&identity), old.rollout.as_ref(), &why);
             let told = actions::conclude(&context.client, &context.caches, &identity, &refusals).await;
             let done = told && !unread && concluded != Concluded::Lost;
             return Ok(if done { Action::await_change() } else { Action::requeue(TRY_AGAIN) });

@@ -92,18 +92,24 @@ fn holds(old: &MicroserviceStatus, outcome: &Outcome<'_>) -> Vec<Hold> {
         Hold { reason, message: format!("{why}: {invalid}; {enforced}"), severity }
     };
     let older = "the last accepted one stays in force";
+    // What waits for something that may never come is told before that.
+    let beside = |problems: &Invalid, planned: &[Hold]| {
+        let hold = invalid(problems, older);
+        let weightiest = planned.iter().map(|hold| hold.severity).max().filter(|_| problems.why == Refusal::Early);
+        Hold { severity: weightiest.unwrap_or(hold.severity).max(hold.severity), ..hold }
+    };
     match outcome {
         Outcome::Refused { invalid: problems } => {
             vec![invalid(problems, &lost_spec(old).unwrap_or_else(|| "nothing runs yet".into()))]
         }
         Outcome::Applied { plan, invalid: problems } => {
-            problems.iter().map(|problems| invalid(problems, older)).chain(plan.holds.clone()).collect()
+            problems.iter().map(|problems| beside(problems, &plan.holds)).chain(plan.holds.clone()).collect()
         }
         Outcome::Failed { plan, invalid: problems, failure } => {
             let error = &failure.first;
             let severity = if error.needs_a_person() { Severity::Stalled } else { Severity::Degraded };
             let failed = Hold { reason: reason::APPLY_FAILED, message: error.to_string(), severity };
-            let problems = problems.iter().map(|problems| invalid(problems, older));
+            let problems = problems.iter().map(|problems| beside(problems, &plan.holds));
             problems.chain([failed]).chain(plan.holds.clone()).collect()
         }
     }

@@ -544,20 +544,30 @@ fn another_size_leaves_a_version_proven() {
 #[test]
 fn no_deadline_counts_for_a_mended_version_that_is_held_out() {
     let policy = "{progressDeadline: 2m, steps: [{weight: 10}, {pause: {}}]}";
-    let mut world = running();
-    world.edit(&service("v1=0 v2=100", policy));
-    world.settle();
-    world.pass(5);
-    assert_eq!(world.routed(), "v1=90 v2=10");
-    for seconds in [0, 20, 40, 80, 160] {
-        world.pass(seconds);
-        world.crashes.insert("v2".into(), world.now);
+    let held_out = || {
+        let mut world = running();
+        world.edit(&service("v1=0 v2=100", policy));
         world.settle();
-    }
-    world.edit(&service("v1=0 v2=100", policy).replace("x:v2", "x:v2-fixed"));
-    world.settle();
+        world.pass(5);
+        assert_eq!(world.routed(), "v1=90 v2=10");
+        for seconds in [0, 20, 40, 80, 160] {
+            world.pass(seconds);
+            world.crashes.insert("v2".into(), world.now);
+            world.settle();
+        }
+        world.edit(&service("v1=0 v2=100", policy).replace("x:v2", "x:v2-fixed"));
+        world.settle();
+        world
+    };
+    let mut world = held_out();
     world.pass(600);
     assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=90 v2=10", RolloutState::Paused));
+    let mut flapping = held_out();
+    flapping.pass(100);
+    flapping.crashes.insert("v2".into(), flapping.now);
+    flapping.settle();
+    flapping.pass(30);
+    assert_eq!(rollout(&flapping).state, RolloutState::Aborted, "what restarts again is not mended");
 }
 
 /// What it was given for v1 is no part of its way.

@@ -2,7 +2,10 @@
 //! its owner. In a world made of data.
 
 use jiff::SignedDuration;
-use microservice_operator::{api::Verb, plan::object::Kind};
+use microservice_operator::{
+    api::{ActionResult, Verb},
+    plan::object::Kind,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{read::service_of, two, world::World};
@@ -157,8 +160,13 @@ fn whoever_asks_meanwhile_is_told_why_nothing_can_be_done() {
     let mut world = World::new(&two(90, 10).replace("replicas: 3,", "replicas: 3, rollout: {steps: [{weight: 50}]},"));
     world.settle();
     world.pass(60);
+    world.edit(&two(10, 90).replace("replicas: 3,", "replicas: 3, rollout: {steps: [{weight: 50}, {pause: {}}]},"));
+    world.settle();
+    assert!(world.ask(Verb::Abort).is_ok());
     meddle(&mut world, disown);
     world.settle();
-    let why = world.ask(Verb::Pause).unwrap_err();
+    let why = world.ask(Verb::Retry).unwrap_err();
     assert!(why.contains("the VirtualService of the service cannot be changed now"), "{why}");
+    let mut before = world.answers.iter().filter(|answer| answer.uid == "action-1");
+    assert!(before.all(|answer| answer.result == ActionResult::Done), "what was done stays so");
 }

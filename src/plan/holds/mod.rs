@@ -391,16 +391,6 @@ pub fn routes(
             ),
         );
     }
-    if let Some((rule, subset)) = observed.rules_elsewhere.first() {
-        return not(
-            reason::CLIENTS_HAVE_OWN_RULE,
-            format!(
-                "the DestinationRule {rule} decides for the clients of its namespace, and has no subset {subset} for {}: \
-                 their requests to it fail: add the subset there, or remove the rule",
-                service.identity.host()
-            ),
-        );
-    }
     let out: Vec<&str> =
         rollout.routes.iter().filter(|(_, weights)| weights.is_none()).map(|(route, _)| route.name.as_str()).collect();
     if !out.is_empty() {
@@ -411,6 +401,16 @@ pub fn routes(
         return not(
             reason::ROUTE_LEFT_OUT,
             format!("left out until {until}: {}; its requests fall through", out.join(", ")),
+        );
+    }
+    if let Some((rule, subset)) = observed.rules_elsewhere.first() {
+        return not(
+            reason::CLIENTS_HAVE_OWN_RULE,
+            format!(
+                "the DestinationRule {rule} decides for the clients of its namespace, and has no subset {subset} for {}: \
+                 their requests to it fail: add the subset there, or remove the rule",
+                service.identity.host()
+            ),
         );
     }
     RoutesState {

@@ -213,23 +213,18 @@ pub fn advance<'a>(
     let aborted = walked.as_ref().is_some_and(|walked| walked.status.state == RolloutState::Aborted);
     let due = |standing: &Standing<'_>| if aborted { standing.aim } else { standing.target };
     let arrived = standings.iter().all(|standing| due(standing) == weight_of(&current, standing.name));
+    let refuse = |why: &str| orders::refuse(&observed.orders, observed.status.rollout.as_ref(), why);
     let (progress, answers, outlook) = match walked {
-        Some(Walk { status, outlook, .. }) if around.stuck => {
-            (Some(status), orders::refuse(&observed.orders, STUCK), outlook)
-        }
-        None if around.stuck && service.rollout.is_some() => {
-            (None, orders::refuse(&observed.orders, STUCK), Outlook::default())
-        }
-        Some(Walk { status, outlook, .. }) if !routed => {
-            (Some(status), orders::refuse(&observed.orders, NO_MESH), outlook)
-        }
+        Some(Walk { status, outlook, .. }) if around.stuck => (Some(status), refuse(STUCK), outlook),
+        None if around.stuck && service.rollout.is_some() => (None, refuse(STUCK), Outlook::default()),
+        Some(Walk { status, outlook, .. }) if !routed => (Some(status), refuse(NO_MESH), outlook),
         Some(Walk { status, answers, outlook, .. }) => (Some(status), answers, outlook),
         None => {
             let why = match service.rollout {
                 Some(_) => NO_MESH,
                 None => "the service has no rollout policy: its weights travel at once, as the spec asks for them",
             };
-            (None, orders::refuse(&observed.orders, why), Outlook::default())
+            (None, refuse(why), Outlook::default())
         }
     };
     Rollout { standings, weights, routes, mirror, cookies, stranded, lost, arrived, progress, answers, outlook }

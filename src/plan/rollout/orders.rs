@@ -71,9 +71,14 @@ pub(super) fn obey(status: &mut RolloutStatus, situation: &Situation<'_>) -> Vec
     situation.orders.iter().filter_map(|order| Some(answer(order, known(status, &order.uid)?))).collect()
 }
 
-/// Refuses everything, where no rollout can be, so many at a time.
-pub fn refuse(orders: &[Order], why: &str) -> Vec<Answer> {
-    orders.iter().take(MAX_HANDLED).map(|order| order.answer(ActionResult::Refused, why.to_owned())).collect()
+/// Refuses all that was not handled before, where no rollout can be, so many at a time.
+pub fn refuse(orders: &[Order], rollout: Option<&RolloutStatus>, why: &str) -> Vec<Answer> {
+    let handled = |order: &Order| rollout?.handled.iter().find(|handled| handled.uid == order.uid).cloned();
+    let answer = |order: &Order| match handled(order) {
+        Some(HandledAction { result, message, .. }) => order.answer(result, message),
+        None => order.answer(ActionResult::Refused, why.to_owned()),
+    };
+    orders.iter().take(MAX_HANDLED).map(answer).collect()
 }
 
 /// An order is about what its author saw: another rollout or another step is not what was meant.

@@ -199,6 +199,7 @@ impl<'a> Standing<'a> {
             steady: self.fit && self.ready >= self.replicas,
             held: self.held,
             relapsed_at: self.relapsed_at,
+            restarted_at: last_restart(observed.versions.get(self.name)),
             trouble: self.trouble.clone(),
         }
     }

@@ -488,6 +488,10 @@ fn a_revision_that_sleeps_is_not_cut_off_and_one_that_gets_nothing_is_not_asked(
     assert!(world.ask(Verb::Abort).is_ok());
     world.pass(600);
     assert_eq!(world.routed(), format!("{one}=100"));
+    edit(&mut world, &port("web", 4000));
+    world.settle();
+    let (ready, stalled) = (world.condition("Ready").1, world.condition("Stalled").0);
+    assert_eq!((ready.as_str(), stalled.as_str()), ("PortsChanging", "True"), "the one before never arrives");
     edit(&mut world, &port("http", 4000));
     world.settle();
     assert_eq!(world.condition("Stalled").0, "False", "all that get requests have a port of that name");

@@ -22,7 +22,8 @@ impl Situation<'_> {
             let late: Vec<_> = self.raised(status).filter(|party| !self.ready(party, status)).collect();
             // Nothing is wrong with the versions: nobody was there to take the step or to ask for the pods, or could write it.
             let had_time = |party: &Party<'_>| {
-                let held_out = party.held && party.steady;
+                let restarted = party.restarted_at > status.progressed_at.as_ref().map(|since| since.0);
+                let held_out = party.held && party.steady && !restarted;
                 self.refused || (!self.first && !held_out && self.is_asked(party, status))
             };
             if !late.iter().any(|party| had_time(party)) {

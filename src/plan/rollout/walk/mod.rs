@@ -71,6 +71,8 @@ pub struct Party<'a> {
     pub held: bool,
     /// When the last of its pods restarted or lost its readiness.
     pub relapsed_at: Option<Timestamp>,
+    /// When the last of its pods restarted, known before or not.
+    pub restarted_at: Option<Timestamp>,
     /// Why it is not ready yet, in the cluster's words.
     pub trouble: Option<String>,
 }
