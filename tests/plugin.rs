@@ -55,7 +55,7 @@ impl Scene {
     fn shown(&self) -> Vec<(&'static str, String)> {
         let now: Timestamp = NOW.parse().unwrap();
         let view = view(&self.microservice, &self.pods);
-        let why = explain("", &self.microservice, &self.pods, &self.events, now);
+        let why = explain("--namespace shop", &self.microservice, &self.pods, &self.events, now);
         let name = self.microservice.metadata.name.as_deref().unwrap();
         let entries = history::entries(name, &self.actions, &self.events, now);
         let mut shown = vec![

@@ -220,8 +220,8 @@ impl Caches {
         let identity = &service.identity;
         let live = self.child(Kind::Service, &Key::new(&identity.namespace, &identity.name))?;
         let Some(Facts::Service(facts)) = live.facts.as_deref() else { return None };
-        let leads = |port: &Port| facts.targets.get(&port.port).is_none_or(|live| *live == targets::named(port));
-        if !belongs(&live, identity) || service.ports.iter().all(leads) {
+        let leads_elsewhere = |port: &Port| targets::other_target(port, facts).is_some();
+        if !belongs(&live, identity) || !service.ports.iter().any(leads_elsewhere) {
             return None;
         }
         targets::cut_off(service, &self.observe(service, MicroserviceStatus::default()))

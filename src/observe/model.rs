@@ -69,6 +69,13 @@ pub struct Observed {
     pub dependencies: Vec<DependencyState>,
 }
 
+impl Observed {
+    /// Whether a version of that name has a Deployment.
+    pub fn has_deployment(&self, version: &str) -> bool {
+        self.versions.get(version).is_some_and(|runs| runs.deployment.is_some())
+    }
+}
+
 /// Objects of somebody else's by kind and name.
 pub type Foreign = BTreeMap<(Kind, String), Holder>;
 

@@ -19,6 +19,11 @@ pub fn has_ended(pod: &Pod) -> bool {
     matches!(phase, Some("Failed" | "Succeeded"))
 }
 
+/// It is being deleted, or never runs again.
+pub fn is_leaving(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some() || has_ended(pod)
+}
+
 /// What the pod says of itself.
 pub fn facts(pod: &Pod) -> PodFacts {
     let Some(status) = &pod.status else { return PodFacts::default() };
@@ -68,15 +73,17 @@ fn trouble(status: &PodStatus) -> Option<String> {
     if let Some(("False", "Unschedulable", message)) = condition(status, "PodScheduled") {
         return Some(format!("Unschedulable: {}", cut(message)));
     }
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers.filter_map(of_container).next().or_else(|| of_pod(status))
+    containers(status).filter_map(of_container).next().or_else(|| of_pod(status))
 }
 
 /// The container that is in the way of the pod's readiness, where it is one.
 pub fn troubled(pod: &Pod) -> Option<&str> {
     let status = pod.status.as_ref()?;
-    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers.find(|state| of_container(state).is_some()).map(|state| state.name.as_str())
+    containers(status).find(|state| of_container(state).is_some()).map(|state| state.name.as_str())
+}
+
+fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+    status.init_container_statuses.iter().chain(&status.container_statuses).flatten()
 }
 
 fn of_container(state: &ContainerStatus) -> Option<String> {

@@ -53,7 +53,7 @@ impl PodView {
             version: label(labels::VERSION),
             uid: pod.uid().unwrap_or_default(),
             resource_version: pod.resource_version().unwrap_or_default(),
-            deleting: pod.metadata.deletion_timestamp.is_some() || pods::has_ended(pod),
+            deleting: pods::is_leaving(pod),
             facts: pods::facts(pod),
         }
     }

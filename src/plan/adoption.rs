@@ -54,16 +54,12 @@ pub fn joins(service: &Validated, version: &Version, observed: &Observed) -> boo
     if service.ports.is_empty()
         || selector.is_empty()
         || selector.contains_key(labels::SERVICE)
-        || runs(version, observed)
+        || observed.has_deployment(&version.name)
     {
         return false;
     }
     let labels = pod_labels(service, version);
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-}
-
-fn runs(version: &Version, observed: &Observed) -> bool {
-    observed.versions.get(&version.name).is_some_and(|runs| runs.deployment.is_some())
 }
 
 /// What is to be done about a Service that selects the pods that would be made.

@@ -15,8 +15,7 @@ use super::{adoption, object::Kind, resources::child_name};
 pub fn deployments(service: &Validated, observed: &Observed, clashes: &Foreign) -> BTreeSet<String> {
     let name = &service.identity.name;
     let clashing = |copy: &String| clashes.contains_key(&(Kind::ConfigMap, copy.clone()));
-    let runs = |name: &str| observed.versions.get(name).is_some_and(|runs| runs.deployment.is_some());
-    let copied = |version: &Version| version.copies.values().any(clashing) && !runs(&version.name);
+    let copied = |version: &Version| version.copies.values().any(clashing) && !observed.has_deployment(&version.name);
     let foreign_account = clashes.contains_key(&(Kind::ServiceAccount, name.clone()));
     let lent = |version: &Version| foreign_account && version.pod.service_account_name.is_none();
     let joins = |version: &Version| adoption::joins(service, version, observed);

@@ -43,7 +43,7 @@ pub struct Cluster {
     pub namespace: String,
     pub server: String,
     /// What a command needs beside the namespace to mean the same cluster, each option after a space.
-    pub options: String,
+    options: String,
 }
 
 impl Cluster {

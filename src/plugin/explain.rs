@@ -71,10 +71,10 @@ pub struct Warning {
     pub last: Option<Timestamp>,
 }
 
-/// Says why, from a Microservice, its pods as `view` shows them, and the warnings of its namespace. `cluster` is what the
-/// commands need to reach the same cluster, each option after a space.
+/// Says why, from a Microservice, its pods as `view` shows them, and the warnings of its namespace. `scope` is what a
+/// command needs to reach the same namespace.
 pub fn explain(
-    cluster: &str,
+    scope: &str,
     microservice: &Microservice,
     pods: &[k8s_openapi::api::core::v1::Pod],
     events: &[Event],
@@ -108,8 +108,7 @@ pub fn explain(
             ..version.clone()
         })
         .collect();
-    let scope = format!("--namespace {}{cluster}", view.namespace);
-    let advice = advice(&scope, microservice, &view, &conditions, &versions);
+    let advice = advice(scope, microservice, &view, &conditions, &versions);
     Why {
         warnings: warnings(&view, events, now),
         namespace: view.namespace,

@@ -9,7 +9,7 @@ use crate::{
     api::{
         APP_CONTAINER, LimitedBy, Microservice, Phase, Provider, RolloutState, RolloutStatus, VersionTraffic, labels,
     },
-    observe::pods::{facts, has_ended, troubled},
+    observe::pods::{facts, is_leaving, troubled},
     plan::rollout::walk::deadline,
     validate::{Policy, resolve::resolve},
 };
@@ -271,7 +271,7 @@ fn pod_view(pod: &Pod) -> PodView {
     let phase = || pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_else(|| "Pending".to_owned());
     let state = match facts.trouble {
         _ if pod.metadata.deletion_timestamp.is_some() => "Terminating".to_owned(),
-        Some(trouble) => tame(&trouble),
+        Some(trouble) => trouble,
         None if facts.ready => "Ready".to_owned(),
         None => format!("{}, not ready", tame(&phase())),
     };
@@ -283,6 +283,6 @@ fn pod_view(pod: &Pod) -> PodView {
         restarts: containers.map(|container| container.restart_count).sum(),
         created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
         container: troubled(pod).map(str::to_owned),
-        leaving: pod.metadata.deletion_timestamp.is_some() || has_ended(pod),
+        leaving: is_leaving(pod),
     }
 }

@@ -138,17 +138,18 @@ impl Screen<'_> {
             trees.push("there is no Microservice\n".to_owned());
         }
         trees.extend(self.trouble.as_ref().map(|trouble| format!("the cluster cannot be watched: {trouble}\n")));
-        let size = terminal_size::terminal_size();
-        let text = trees.join("\n");
-        let text = size.map_or(text.clone(), |(width, height)| fitted(&text, width.0.into(), height.0.into()));
+        let mut text = trees.join("\n");
+        if let Some((width, height)) = terminal_size::terminal_size() {
+            text = fitted(&text, width.0.into(), height.0.into());
+        }
         if text == self.shown {
             return Ok(());
         }
         // Each line is cleared to its end and then what is below the last one, which flickers less than clearing it all.
         let home = if self.shown.is_empty() { "\u{1b}[2J\u{1b}[H" } else { "\u{1b}[H" };
-        let lines: Vec<String> = text.lines().map(|line| format!("{line}\u{1b}[K")).collect();
+        let lines: String = text.lines().map(|line| format!("{line}\u{1b}[K\n")).collect();
         self.shown = text;
-        self.out.text(&format!("{home}{}\n\u{1b}[J", lines.join("\n")))
+        self.out.text(&format!("{home}{lines}\u{1b}[J"))
     }
 
     /// Writes what changed.

@@ -17,7 +17,7 @@ pub async fn why(cluster: &Cluster, out: Out, name: &str) -> Result<Exit, Error>
     let pods = get::pods(cluster, false, Some(name)).await?;
     let events = cluster.events("type=Warning").await?;
     let now = cluster.clock.now();
-    let why = explain(&cluster.options, &microservice, &pods, &events, now);
+    let why = explain(&cluster.scope_options(), &microservice, &pods, &events, now);
     match out.format {
         Some(format) => out.value(format, &why)?,
         None => out.text(&told(&why, now, out.paint))?,

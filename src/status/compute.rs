@@ -94,9 +94,11 @@ fn holds(old: &MicroserviceStatus, outcome: &Outcome<'_>) -> Vec<Hold> {
     let older = "the last accepted one stays in force";
     // What waits for something that may never come is told before that.
     let beside = |problems: &Invalid, planned: &[Hold]| {
-        let hold = invalid(problems, older);
-        let weightiest = planned.iter().map(|hold| hold.severity).max().filter(|_| problems.why == Refusal::Early);
-        Hold { severity: weightiest.unwrap_or(hold.severity).max(hold.severity), ..hold }
+        let mut hold = invalid(problems, older);
+        if problems.why == Refusal::Early {
+            hold.severity = planned.iter().map(|hold| hold.severity).fold(hold.severity, Ord::max);
+        }
+        hold
     };
     match outcome {
         Outcome::Refused { invalid: problems } => {

@@ -57,32 +57,14 @@ fn a_suspended_rollout_does_not_begin_until_it_is_released() {
     assert_eq!((told(&world, "RolloutSuspended"), told(&world, "RolloutReleased")), (1, 1));
 }
 
-#[test]
-fn a_pause_stands_still_under_a_suspension() {
-    let mut world = running("");
-    world.edit(&service(0, 100, &policy("")));
-    world.settle();
-    world.pass(40);
-    world.edit(&service(0, 100, &policy("suspend: true")));
-    world.settle();
-    world.pass(7_200);
-    assert_eq!(world.routed(), "v1=95 v2=5");
-    world.edit(&service(0, 100, &policy("")));
-    world.settle();
-    world.pass(19);
-    assert_eq!(world.routed(), "v1=95 v2=5", "20 s of the pause were left");
-    world.pass(1);
-    assert_eq!(world.routed(), "v1=50 v2=50");
-}
-
-#[test]
-fn a_pause_keeps_its_rest_under_a_suspension_that_began_by_a_clock_that_was_ahead() {
+/// A pause of a minute is suspended after 40 seconds, by a clock that is ahead by so much, and released.
+fn rests_under_a_suspension(ahead: jiff::SignedDuration) {
     let mut world = running("");
     world.edit(&service(0, 100, &policy("")));
     world.settle();
     world.pass(40);
     let now = world.now;
-    world.now = now.checked_add(jiff::SignedDuration::from_hours(3)).unwrap();
+    world.now = now.checked_add(ahead).unwrap();
     world.edit(&service(0, 100, &policy("suspend: true")));
     world.settle();
     world.now = now;
@@ -95,6 +77,16 @@ fn a_pause_keeps_its_rest_under_a_suspension_that_began_by_a_clock_that_was_ahea
     assert_eq!(world.routed(), "v1=95 v2=5", "20 s of the pause were left");
     world.pass(1);
     assert_eq!(world.routed(), "v1=50 v2=50");
+}
+
+#[test]
+fn a_pause_stands_still_under_a_suspension() {
+    rests_under_a_suspension(jiff::SignedDuration::ZERO);
+}
+
+#[test]
+fn a_pause_keeps_its_rest_under_a_suspension_that_began_by_a_clock_that_was_ahead() {
+    rests_under_a_suspension(jiff::SignedDuration::from_hours(3));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How weights, subsets, sizes and the status move, step by step, in a world made of data.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod adoption;
 mod analysis;
 mod back;
 mod caches;

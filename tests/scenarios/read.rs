@@ -89,3 +89,15 @@ pub fn service_of(versions: &str, replicas: i32, rollout: &str) -> String {
         versions.join(", ")
     )
 }
+
+/// The same, with its port called so and on that number of the pods.
+pub fn with_port(yaml: &str, name: &str, number: i32) -> String {
+    let from = "name: http, port: 80, targetPort: 3000";
+    assert!(yaml.contains(from), "{yaml}");
+    yaml.replace(from, &format!("name: {name}, port: 80, targetPort: {number}"))
+}
+
+/// What the first port of the Service leads to.
+pub fn target_port(world: &World) -> Value {
+    world.object(Kind::Service, "order-service")["spec"]["ports"][0]["targetPort"].clone()
+}

@@ -573,27 +573,21 @@ fn no_deadline_counts_for_a_mended_version_that_is_held_out() {
 /// What it was given for v1 is no part of its way.
 #[test]
 fn weights_that_are_edited_while_a_version_stands_in_are_walked_to_from_where_the_steps_were() {
-    let mut world = promoting();
-    world.pods.insert("v1".into(), Pods::Broken("OOMKilled"));
-    world.settle();
-    assert_eq!(world.routed(), "v2=100");
-    world.edit(&service("v1=20 v2=80", STEPS));
-    world.settle();
-    world.pods.insert("v1".into(), Pods::Healthy);
-    world.settle();
-    world.pass(50);
-    assert_eq!(world.routed(), "v1=91 v2=9", "5 % of the way from 5 to 80");
+    let stands_in = |mut world: World, weights: &str| {
+        world.pods.insert("v1".into(), Pods::Broken("OOMKilled"));
+        world.settle();
+        assert_eq!(world.routed(), "v2=100");
+        world.edit(&service(weights, STEPS));
+        world.settle();
+        world.pods.insert("v1".into(), Pods::Healthy);
+        world.settle();
+        world.pass(50);
+        world.routed()
+    };
+    assert_eq!(stands_in(promoting(), "v1=20 v2=80"), "v1=91 v2=9", "5 % of the way from 5 to 80");
 
     let mut world = World::new(&service("v1=50 v2=50", STEPS));
     world.settle();
     world.pass(600);
-    world.pods.insert("v1".into(), Pods::Broken("OOMKilled"));
-    world.settle();
-    assert_eq!(world.routed(), "v2=100");
-    world.edit(&service("v1=40 v2=60", STEPS));
-    world.settle();
-    world.pods.insert("v1".into(), Pods::Healthy);
-    world.settle();
-    world.pass(50);
-    assert_eq!(world.routed(), "v1=49 v2=51", "a step raises by one at least");
+    assert_eq!(stands_in(world, "v1=40 v2=60"), "v1=49 v2=51", "a step raises by one at least");
 }

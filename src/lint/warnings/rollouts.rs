@@ -11,7 +11,7 @@ pub(super) fn unmeasured_rollout(subject: &Subject) -> Vec<Problem> {
     let Some(policy) = subject.resolved.rollout.as_ref().filter(|policy| policy.analysis.is_some()) else {
         return Vec::new();
     };
-    if policy.steps.iter().any(|step| matches!(step, Step::Weight(1..100))) {
+    if policy.steps.iter().any(gives_a_part) {
         return Vec::new();
     }
     let message = "no step gives the new version a part of the requests, so it gets all of them before anything is \
@@ -37,8 +37,7 @@ pub(super) fn surge_without_scale(subject: &Subject) -> Vec<Problem> {
 /// Envoy gives up the filter chain of a TCP port whose weights change, and ends its connections.
 pub(super) fn tcp_steps(subject: &Subject) -> Vec<Problem> {
     let service = &subject.resolved;
-    let weighs = |step: &Step| matches!(step, Step::Weight(1..100));
-    let steps = service.rollout.iter().flat_map(|policy| &policy.steps).filter(|step| weighs(step)).count();
+    let steps = service.rollout.iter().flat_map(|policy| &policy.steps).filter(|step| gives_a_part(step)).count();
     let Some(port) = service.ports.iter().find(|port| port.protocol == Protocol::Tcp) else { return Vec::new() };
     if steps == 0 || service.provider != Provider::Istio {
         return Vec::new();
@@ -49,4 +48,8 @@ pub(super) fn tcp_steps(subject: &Subject) -> Vec<Problem> {
         port.name
     );
     vec![Problem::new("spec.rollout.steps", message)]
+}
+
+fn gives_a_part(step: &Step) -> bool {
+    matches!(step, Step::Weight(1..100))
 }

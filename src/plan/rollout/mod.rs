@@ -282,7 +282,7 @@ fn current_weights(service: &Validated, observed: &Observed) -> Option<Weights> 
     // A Deployment of an earlier Microservice may have been in the way of its own: the mesh knows it all the same.
     let runs = |name: &str| observed.versions.contains_key(name) || observed.subsets.contains(name);
     // Pods alone may be those of an earlier Microservice of that name, and no route had the weights yet.
-    let is_run = |name: &str| observed.versions.get(name).is_some_and(|it| it.deployment.is_some());
+    let is_run = |name: &str| observed.has_deployment(name);
     let usable = |weights: &Weights, known: &dyn Fn(&str) -> bool| {
         let may = |name: &str| service.version(name).is_some() || known(name);
         weights.values().sum::<i32>() == 100 && weights.iter().all(|(name, weight)| *weight == 0 || may(name))

@@ -34,6 +34,12 @@ pub struct Order {
 }
 
 impl Order {
+    /// What came of it, if it was handled before.
+    fn known(&self, status: &RolloutStatus) -> Option<Answer> {
+        let handled = status.handled.iter().find(|handled| handled.uid == self.uid)?;
+        Some(self.answer(handled.result, handled.message.clone()))
+    }
+
     fn answer(&self, result: ActionResult, message: String) -> Answer {
         Answer { uid: self.uid.clone(), name: self.name.clone(), result, message }
     }
@@ -52,8 +58,7 @@ pub struct Answer {
 
 /// Carries out what was not handled yet, and remembers that it was. Answers all that still wait for one.
 pub(super) fn obey(status: &mut RolloutStatus, situation: &Situation<'_>) -> Vec<Answer> {
-    let known = |status: &RolloutStatus, uid: &str| status.handled.iter().find(|handled| handled.uid == uid).cloned();
-    let fresh: Vec<&Order> = situation.orders.iter().filter(|order| known(status, &order.uid).is_none()).collect();
+    let fresh: Vec<&Order> = situation.orders.iter().filter(|order| order.known(status).is_none()).collect();
     if !fresh.is_empty() {
         status.handled.retain(|handled| situation.orders.iter().any(|order| order.uid == handled.uid));
     }
@@ -67,16 +72,14 @@ pub(super) fn obey(status: &mut RolloutStatus, situation: &Situation<'_>) -> Vec
         };
         status.handled.push(HandledAction { uid: order.uid.clone(), result, message });
     }
-    let answer = |order: &Order, handled: HandledAction| order.answer(handled.result, handled.message);
-    situation.orders.iter().filter_map(|order| Some(answer(order, known(status, &order.uid)?))).collect()
+    situation.orders.iter().filter_map(|order| order.known(status)).collect()
 }
 
 /// Refuses all that was not handled before, where no rollout can be, so many at a time.
 pub fn refuse(orders: &[Order], rollout: Option<&RolloutStatus>, why: &str) -> Vec<Answer> {
-    let handled = |order: &Order| rollout?.handled.iter().find(|handled| handled.uid == order.uid).cloned();
-    let answer = |order: &Order| match handled(order) {
-        Some(HandledAction { result, message, .. }) => order.answer(result, message),
-        None => order.answer(ActionResult::Refused, why.to_owned()),
+    let answer = |order: &Order| {
+        let known = rollout.and_then(|rollout| order.known(rollout));
+        known.unwrap_or_else(|| order.answer(ActionResult::Refused, why.to_owned()))
     };
     orders.iter().take(MAX_HANDLED).map(answer).collect()
 }

@@ -4,23 +4,22 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::{
     api::Port,
-    observe::{DeploymentFacts, Observed},
-    plan::children::Decided,
+    observe::{DeploymentFacts, LiveService, Observed, ObservedVersion},
+    plan::{children::Decided, rollout::weight_of},
     validate::{Problem, Validated},
 };
 
-/// What it leads to once all pods have it.
-pub fn named(port: &Port) -> IntOrString {
-    IntOrString::String(port.name.clone())
+/// What the live Service leads it to in place of its name; None where it has no such port.
+pub fn other_target<'a>(port: &Port, live: &'a LiveService) -> Option<&'a IntOrString> {
+    live.targets.get(&port.port).filter(|target| **target != IntOrString::String(port.name.clone()))
 }
 
 /// The port's name, as versions may listen on different numbers. A port that is renamed leads to its number until all pods
 /// have the new name, if all of them listen on the same one: by either name it would find only some of them. So it does when
 /// pods of before the renaming come back.
 pub fn target(port: &Port, decided: &Decided<'_>) -> IntOrString {
-    let name = named(port);
-    let live = decided.observed.service.as_ref().and_then(|live| live.targets.get(&port.port));
-    let is_live = live.is_none_or(|live| *live == name);
+    let name = IntOrString::String(port.name.clone());
+    let is_live = decided.observed.service.as_ref().is_none_or(|live| other_target(port, live).is_none());
     if has_everywhere(&port.name, is_live, decided) {
         return name;
     }
@@ -33,13 +32,16 @@ pub fn cut_off(service: &Validated, observed: &Observed) -> Option<Problem> {
     let live = observed.service.as_ref()?;
     service.ports.iter().find_map(|port| {
         let name = &port.name;
-        let from = live.targets.get(&port.port).filter(|live| **live != named(port))?;
-        let mut losers = observed.versions.iter().filter(|(version, runs)| {
-            let facts = runs.deployment.as_ref();
-            let stays = facts.is_some_and(|facts| facts.complete && facts.ports.contains_key(name));
-            gets_requests(version, service, observed) && facts.is_some_and(|facts| finds(from, facts)) && !stays
-        });
-        let (version, _) = losers.next().filter(|_| number_of(name, service, observed).is_none())?;
+        let from = other_target(port, live)?;
+        if number_of(name, service, observed).is_some() {
+            return None;
+        }
+        let loses = |version: &str, runs: &ObservedVersion| {
+            let Some(facts) = &runs.deployment else { return false };
+            let stays = facts.complete && facts.ports.contains_key(name);
+            !stays && finds(from, facts) && gets_requests((version, runs, facts), service, observed)
+        };
+        let (version, _) = observed.versions.iter().find(|(version, runs)| loses(version, runs))?;
         let from = match from {
             IntOrString::Int(number) => number.to_string(),
             IntOrString::String(name) => name.clone(),
@@ -56,16 +58,19 @@ pub fn cut_off(service: &Validated, observed: &Observed) -> Option<Problem> {
 
 /// Requests go to pods of the version, or will as soon as it is scaled up again: an older revision's have the ports that
 /// they had.
-fn gets_requests(name: &str, service: &Validated, observed: &Observed) -> bool {
-    let Some(runs) = observed.versions.get(name) else { return false };
+fn gets_requests(
+    (name, runs, facts): (&str, &ObservedVersion, &DeploymentFacts),
+    service: &Validated,
+    observed: &Observed,
+) -> bool {
     let led_to = match &observed.routes {
         Some(routes) => {
             let mut weights = routes.named.values().chain([&routes.default]);
-            weights.any(|weights| weights.get(name).is_some_and(|weight| *weight > 0)) || routes.mirrors.contains(name)
+            weights.any(|weights| weight_of(weights, name) > 0) || routes.mirrors.contains(name)
         }
         None => observed.service.as_ref().is_some_and(|live| live.pinned.as_deref().is_none_or(|pin| pin == name)),
     };
-    let sleeps = runs.deployment.as_ref().is_some_and(|facts| facts.replicas == 0) && service.version(name).is_none();
+    let sleeps = facts.replicas == 0 && service.version(name).is_none();
     led_to && (runs.ready() > 0 || sleeps)
 }
 

@@ -3,7 +3,7 @@
 mod undone;
 
 use crate::{
-    read::told,
+    read::{target_port, told, with_port},
     world::{Pods, World},
 };
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -413,47 +413,44 @@ fn a_revision_is_named_after_its_content() {
 /// By either name the Service would find the pods of one revision alone.
 #[test]
 fn a_port_that_is_renamed_leads_to_its_number_until_all_pods_have_the_name() {
-    let target = |world: &World| world.object(Kind::Service, "order-service")["spec"]["ports"][0]["targetPort"].clone();
     let (mut world, one) = running(STEPS);
-    assert_eq!(target(&world), "http");
+    assert_eq!(target_port(&world), "http");
     let renamed = service("1", STEPS).replace("name: http", "name: web");
     let two = edit(&mut world, &renamed);
     world.settle();
     world.pass(5);
     assert_eq!(world.routed(), format!("{two}=5 {one}=95"));
-    assert_eq!(target(&world), 3000);
+    assert_eq!(target_port(&world), 3000);
     assert!(world.ask(Verb::Abort).is_ok());
     world.pass(600);
-    assert_eq!((world.routed(), target(&world)), (format!("{one}=100"), json!(3000)), "the old one serves on");
+    assert_eq!((world.routed(), target_port(&world)), (format!("{one}=100"), json!(3000)), "the old one serves on");
     assert!(world.ask(Verb::Retry).is_ok());
     world.pass(5);
     assert!(world.ask(Verb::PromoteFull).is_ok());
     world.pass(600);
-    assert_eq!((world.routed(), target(&world)), (format!("{two}=100"), json!("web")));
+    assert_eq!((world.routed(), target_port(&world)), (format!("{two}=100"), json!("web")));
 }
 
 #[test]
 fn pods_of_before_a_port_was_renamed_are_found_when_they_come_back() {
-    let target = |world: &World| world.object(Kind::Service, "order-service")["spec"]["ports"][0]["targetPort"].clone();
     let (mut world, one) = running(STEPS);
     let two = edit(&mut world, &service("1", STEPS).replace("name: http", "name: web"));
     world.settle();
     assert!(world.ask(Verb::PromoteFull).is_ok());
     world.pass(3_600);
-    assert_eq!((world.routed(), target(&world)), (format!("{two}=100"), json!("web")));
+    assert_eq!((world.routed(), target_port(&world)), (format!("{two}=100"), json!("web")));
     assert!(world.undo_to(&one).is_ok());
     world.pass(600);
-    assert_eq!((world.routed(), target(&world)), (format!("{one}=100"), json!(3000)), "it has no port of that name");
+    assert_eq!(
+        (world.routed(), target_port(&world)),
+        (format!("{one}=100"), json!(3000)),
+        "it has no port of that name"
+    );
 }
 
 #[test]
 fn nobody_goes_back_to_pods_that_nothing_would_find() {
-    let port = |name: &str, number: i32| {
-        let from = "name: http, port: 80, targetPort: 3000";
-        let yaml = service("1", STEPS);
-        assert!(yaml.contains(from), "{yaml}");
-        yaml.replace(from, &format!("name: {name}, port: 80, targetPort: {number}"))
-    };
+    let port = |name: &str, number: i32| with_port(&service("1", STEPS), name, number);
     let (mut world, one) = running(STEPS);
     for yaml in [port("web", 3000), port("web", 4000)] {
         edit(&mut world, &yaml);
@@ -469,10 +466,7 @@ fn nobody_goes_back_to_pods_that_nothing_would_find() {
 
 #[test]
 fn a_revision_that_sleeps_is_not_cut_off_and_one_that_gets_nothing_is_not_asked() {
-    let port = |name: &str, number: i32| {
-        service("1", STEPS)
-            .replace("name: http, port: 80, targetPort: 3000", &format!("name: {name}, port: 80, targetPort: {number}"))
-    };
+    let port = |name: &str, number: i32| with_port(&service("1", STEPS), name, number);
     let asleep = |yaml: String| yaml.replace("replicas: 3", "replicas: 0");
     let (mut world, one) = running(STEPS);
     world.edit(&asleep(port("http", 3000)));

@@ -66,7 +66,7 @@ impl Situation<'_> {
                 // A person or a failure paused it, and no edit of the steps takes that back.
                 let why = old.message.clone().filter(|_| old.state == RolloutState::Paused);
                 let state = if why.is_some() { RolloutState::Paused } else { RolloutState::Progressing };
-                let from = self.without_losses(old, self.asked_for(old));
+                let from = self.without_losses(old, self.asked_for(old, &requested));
                 let again = self.measured_first(old, started(from, stable));
                 return RolloutStatus { state, message: why, ..again };
             }
@@ -104,7 +104,7 @@ impl Situation<'_> {
         if returns {
             return started(stable.clone(), stable);
         }
-        let gave = if promoted { old.stable.clone() } else { self.asked_for_before(old) };
+        let gave = if promoted { old.stable.clone() } else { self.asked_for(old, &self.requested_before()) };
         let from = self.without_losses(&started(current, stable.clone()), gave);
         self.measured_first(old, started(from, stable))
     }
@@ -139,19 +139,16 @@ impl Situation<'_> {
         RolloutStatus { state: RolloutState::Progressing, step_since: since.clone(), progressed_at: since, ..status }
     }
 
-    /// What the steps asked for before they were edited.
-    fn asked_for(&self, old: &RolloutStatus) -> Weights {
-        if old.kept.is_empty() { self.point(old, old.percent.unwrap_or_default()) } else { old.kept.clone() }
+    /// What the steps asked for on the way to these weights.
+    fn asked_for(&self, old: &RolloutStatus, requested: &Weights) -> Weights {
+        let percent = old.percent.unwrap_or_default();
+        if old.kept.is_empty() { line::point(&old.from, requested, percent) } else { old.kept.clone() }
     }
 
-    /// What the steps asked for before other weights were requested.
-    fn asked_for_before(&self, old: &RolloutStatus) -> Weights {
-        if !old.kept.is_empty() {
-            return old.kept.clone();
-        }
+    /// The weights that were requested before.
+    fn requested_before(&self) -> Weights {
         let asked = self.parties.iter().filter(|party| party.asked > 0);
-        let asked: Weights = asked.map(|party| (party.name.to_owned(), party.asked)).collect();
-        line::point(&old.from, &asked, old.percent.unwrap_or_default())
+        asked.map(|party| (party.name.to_owned(), party.asked)).collect()
     }
 
     /// Steps before the current one were taken out or put in: it is counted from the first one that asks for the weights in
