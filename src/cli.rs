@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::{api, api::Provider, lint::LintArgs, telemetry::LogFormat};
+use crate::{api, api::Provider, lint::LintArgs, telemetry::LogFormat, validate::syntax::dns_label};
 
 /// Runs services from one Microservice resource each: workloads, routes, weights and an honest status.
 #[derive(Debug, Parser)]
@@ -38,7 +38,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Namespace to watch; may be given more than once, or as a comma-separated list. Default: all namespaces.
-    #[arg(long = "namespace", env = "MSO_NAMESPACE", value_delimiter = ',')]
+    #[arg(long = "namespace", env = "MSO_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     pub namespaces: Vec<String>,
     /// What carries the traffic of Microservices that do not say.
     #[arg(long, env = "MSO_PROVIDER", value_enum, default_value_t)]
@@ -99,6 +99,11 @@ pub struct RenderArgs {
 
 fn duration(text: &str) -> Result<Duration, api::duration::ParseDurationError> {
     text.parse::<api::Duration>().map(api::Duration::as_std)
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    dns_label(name).map(|()| name.to_owned()).map_err(|why| format!("a namespace {why}; leave it out to watch all"))
 }
 
 fn shards(text: &str) -> Result<NonZeroU16, String> {

@@ -11,8 +11,21 @@ mod commands;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no threads can be started: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let code = runtime.block_on(outcome());
+    // A name that is being resolved keeps a thread, which nothing ends before its time is over.
+    runtime.shutdown_background();
+    code
+}
+
+async fn outcome() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => commands::run(args).await,
         Command::Crd { name } => commands::crd(name.as_deref()),

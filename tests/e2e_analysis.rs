@@ -173,16 +173,35 @@ async fn note(space: &Space, reason: &str) -> String {
     found.await.unwrap_or_else(|| panic!("no event {reason}"))
 }
 
-/// How far a counter of v2 went up in a second, as the guide has it of Istio's metrics.
-fn counted(space: &Space, metric: &str, more: &str, by: &str) -> String {
+/// The series of v2, as the guide has it of Istio's metrics.
+fn series(space: &Space, metric: &str, more: &str) -> String {
     let labels = format!(
         "reporter=~\"source|waypoint\",destination_workload_namespace=\"{}\",destination_workload=\"a-v2\"{more}",
         space.name
     );
-    let series = format!("{metric}{{{labels}}}");
+    format!("{metric}{{{labels}}}")
+}
+
+/// How far a counter of v2 went up in a second.
+fn counted(space: &Space, metric: &str, more: &str, by: &str) -> String {
+    let series = series(space, metric, more);
     format!(
         "sum{by}(last_over_time({series}[1s]) - (last_over_time({series}[300s] offset 1s) unless \
          resets({series}[301s]) > 0) or last_over_time({series}[1s]))"
+    )
+}
+
+/// That the service, or what is scraped for v2, was seen before that second.
+fn seen(space: &Space) -> String {
+    let of_service = format!(
+        "istio_requests_total{{reporter=~\"source|waypoint\",destination_service_namespace=\"{}\",\
+         destination_service_name=\"a\"}}",
+        space.name
+    );
+    let of_version = series(space, "istio_requests_total", "");
+    format!(
+        "and on () (last_over_time({of_service}[180s] offset 61s) or max_over_time(up[180s] offset 61s) == 1 \
+         and on (job) last_over_time({of_version}[1s]))"
     )
 }
 
@@ -203,13 +222,14 @@ fn what_passes_goes_on_to_the_end_and_istios_metrics_are_asked_for() {
         note(&space, "RolloutStarted").await;
         assert_eq!(note(&space, "RolloutCompleted").await, "the requested weights are in force: v1=0 v2=100");
 
-        let requests = counted(&space, "istio_requests_total", "", "");
+        let seen = seen(&space);
+        let requests = format!("{} {seen}", counted(&space, "istio_requests_total", "", ""));
         let failed = counted(&space, "istio_requests_total", ",response_code=~\"5..\"", "");
         let buckets = counted(&space, "istio_request_duration_milliseconds_bucket", "", " by (le) ");
         let expected = [
-            format!("100 * (1 - ({failed} or vector(0)) / {requests})"),
-            format!("histogram_quantile(0.99, {buckets})"),
-            format!("{requests} / 1"),
+            format!("100 * (1 - ({failed} or vector(0)) / ({requests}))"),
+            format!("histogram_quantile(0.99, {buckets} {seen})"),
+            format!("({requests}) / 1"),
             requests,
         ];
         let asked = server.book().queries.clone();

@@ -78,6 +78,9 @@ fn wrong_settings_are_refused_in_words() {
     let (code, text) = operator(&["run", "--shards", "4", "--leader-election", "false"]);
     assert_eq!(code, Some(2));
     assert!(text.contains("--shards needs leader election"), "{text}");
+    let (code, text) = operator(&["run", "--namespace", "shop,"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("--namespace") && text.contains("leave it out to watch all"), "{text}");
     let (code, text) = operator(&["run", "--shards", "101"]);
     assert_eq!(code, Some(2));
     assert!(text.contains("it has to be a number from 1 to 100"), "{text}");

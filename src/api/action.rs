@@ -8,6 +8,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pod::TIME;
+
 /// What is asked, of which service, by whom.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -52,8 +54,9 @@ pub struct MicroserviceActionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20), pattern(r"^r-[0-9a-f]+$"))]
     pub revision: Option<String>,
-    /// Time after which the action is refused. Default: it does not expire.
+    /// Time after which the action is refused, in a year before 9000. Default: it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = TIME))]
     pub expires: Option<Time>,
     /// Who asks; an admission policy of the chart sees to it that it is the user who creates the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]

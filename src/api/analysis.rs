@@ -21,6 +21,11 @@ pub struct Analysis {
     /// Default: 60s; in a rollout with `stepWeight`, its `interval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
+    /// How old the newest numbers of the provider may be, such as how often Prometheus scrapes: so much later the first
+    /// measurement at new weights is taken, so that it does not look back on those before. Default: no
+    /// delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Duration>,
     /// How many failed measurements of a metric are forgiven; one more, and the version has failed. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{InitContainer, Sidecar, embedded::OBJECT_NAME};
 
+/// Times as the operator reads them. What the API server takes for a `date-time` may have any offset, any number of
+/// decimals, a year at the end of the calendar, and text behind all that.
+pub(crate) const TIME: &str = "^[0-8][-0-9]{9}[Tt][0-9:]{8}([.][0-9]{1,9})?([Zz]|[-+]([01][0-9]|2[0-3]):[0-5][0-9])$";
+
 /// Settings of the pods. At the top they are every version's default; a version may override any of them.
 ///
 /// Overrides: scalars and objects replace whole; `env`, `volumes`, `mounts`, `sidecars`, `initContainers`,
@@ -120,6 +124,7 @@ pub struct PodSettings {
     /// Change it to restart the pods one by one; the time itself means nothing. Of a service with an `image` it makes a new
     /// revision, which is rolled out as any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = TIME))]
     pub restarted_at: Option<Time>,
 }
 
@@ -214,4 +219,37 @@ pub struct Mount {
     /// Whether the container may only read. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use regex::Regex;
+
+    use super::TIME;
+
+    #[test]
+    fn times_that_are_taken_can_be_read() {
+        let taken = Regex::new(TIME).unwrap();
+        for time in [
+            "2026-11-28T12:00:00Z",
+            "2026-11-28t12:00:00.123456789z",
+            "2026-11-28T12:00:00-00:00",
+            "0000-01-01T00:00:00+23:59",
+            "8999-12-31T23:59:59-23:59",
+        ] {
+            assert!(taken.is_match(time) && time.parse::<Timestamp>().is_ok(), "{time}");
+        }
+        for time in [
+            "2026-11-28T12:00:00Ztoday",
+            "2026-11-28T12:00:00+99:99",
+            "2026-11-28T12:00:00.1234567890Z",
+            "2026-11-28T12:00:00x5Z",
+            "9999-12-31T12:00:00Z",
+            "2026-11-28T12:00:00",
+            "2026-11-28",
+        ] {
+            assert!(!taken.is_match(time), "{time}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub struct RolloutPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub step_weight: Option<i32>,
-    /// Short form: how long each step lasts.
+    /// Short form: how long each step lasts. It is measured at most once a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
     /// Short form: percentage of the last step before all the rest follows at once. Default: 100.
@@ -243,6 +243,10 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
     pub from: BTreeMap<String, i32>,
+    /// Weights that the steps lead to. Absent once they are in force.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
+    pub to: BTreeMap<String, i32>,
     /// Weights that a pause keeps that came before its step was reached.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]

@@ -24,6 +24,7 @@ const LIST_MAPS: &[(&str, &[&str])] = &[
 
 /// The same, for lists among the pod settings.
 const POD_LIST_MAPS: &[(&str, &[&str])] = &[
+    ("imagePullSecrets", &["name"]),
     ("env", &["name"]),
     ("volumes", &["name"]),
     ("mounts", &["path"]),
@@ -45,6 +46,8 @@ pub(super) const POD_PATHS: [&str; 2] = ["spec", "spec.versions[]"];
 const MAX_ITEMS: u64 = 64;
 const MAX_PROPERTIES: u64 = 64;
 const MAX_LENGTH: u64 = 4096;
+/// The largest number of 32 bits.
+const MAX_INT32: u64 = 0x7fff_ffff;
 /// Port names and quantities are short.
 const MAX_INT_OR_STRING: u64 = 63;
 
@@ -57,6 +60,7 @@ const EMBEDDED: &[&str] = &[
     "emptyDir",
     "env",
     "envFrom",
+    "imagePullSecrets",
     "lifecycle",
     "livenessProbe",
     "persistentVolumeClaim",
@@ -280,14 +284,14 @@ fn bound(map: &mut Map<String, Value>) {
         Some("array") => ("maxItems", MAX_ITEMS),
         Some("string") if !map.contains_key("enum") && !map.contains_key("format") => ("maxLength", MAX_LENGTH),
         Some("object") if map.contains_key("additionalProperties") => ("maxProperties", MAX_PROPERTIES),
+        // Some API servers take a larger one in spite of the format, and the operator could not read it.
+        Some("integer") if map.get("format").is_some_and(|format| format == "int32") => ("maximum", MAX_INT32),
         _ => return,
     };
     map.entry(key).or_insert_with(|| limit.into());
     if map.get("pattern").and_then(Value::as_str) == Some(duration::PATTERN) {
-        map.insert(
-            "x-kubernetes-validations".into(),
-            json!([{"rule": "duration(self) >= duration('1ms')", "message": duration::BOUNDS}]),
-        );
+        map.entry("x-kubernetes-validations")
+            .or_insert_with(|| json!([{"rule": "duration(self) >= duration('1ms')", "message": duration::BOUNDS}]));
         if let Some(Value::String(doc)) = map.get_mut("description") {
             doc.push_str(DURATION_DOC);
         }
@@ -332,8 +336,12 @@ fn bare_below(node: &mut Value) -> bool {
     any
 }
 
-/// Shortens the docs below a node to their first sentence and at most `limit` characters.
+/// Shortens the docs below a node to their first sentence and at most `limit` characters. Those of a list say what its
+/// entries are.
 fn shorten_below(node: &mut Value, limit: usize) {
+    if let Some(Value::Object(entry)) = node.get_mut("items") {
+        entry.remove("description");
+    }
     for child in children(node) {
         if let Some(Value::String(doc)) = child.get_mut("description") {
             *doc = short(doc, limit);

@@ -133,8 +133,12 @@ pub struct OutlierDetection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub consecutive_gateway_errors: Option<i32>,
-    /// Time between two evaluations.
+    /// Time between two evaluations, at least 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "duration(self) >= duration('1s')",
+        "message": "must be at least 1s, and at most 2562047h",
+    }]))]
     pub interval: Option<Duration>,
     /// Time that a pod is ejected for, multiplied by how often it was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,7 +20,8 @@ use super::{
 const IDENTITIES: &[&str] = &["uid", "mountPath", "containerPort", "topologyKey", "name", "port"];
 
 /// Lists whose order and whole content mean something: they are replaced, never merged.
-const ATOMIC: &[&str] = &["http", "tcp", "subsets", "hosts", "command", "args", "envFrom", "tolerations", "items"];
+const ATOMIC: &[&str] =
+    &["http", "tcp", "subsets", "portLevelSettings", "hosts", "command", "args", "envFrom", "tolerations", "items"];
 
 /// Maps that admit no foreign entries: they would change what is selected, or go with the next write all the same.
 const EXACT: &[&str] = &["selector", "matchLabels", "nodeSelector"];

@@ -4,6 +4,10 @@ use thiserror::Error;
 
 use crate::plan::object::Kind;
 
+/// How the API server begins when it cannot read what is applied, such as a list with an entry twice; it calls that an
+/// internal error.
+const UNTYPED: &str = "failed to create typed patch object";
+
 #[derive(Debug, Error)]
 pub enum Error {
     /// The API server refused the object, and will until somebody changes something.
@@ -45,6 +49,7 @@ impl Error {
             409 => Self::Conflict { kind, name, source },
             404 if kind.of_mesh() => Self::NoSuchKind { kind, source },
             400 | 401 | 403 | 404 | 405 | 422 => Self::Refused { kind, name, message, source },
+            500 if message.starts_with(UNTYPED) => Self::Refused { kind, name, message, source },
             _ => Self::Transient { kind, name, source },
         }
     }
@@ -96,6 +101,18 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
+
+    #[test]
+    fn what_the_api_server_cannot_read_is_refused() {
+        let told = |message: &str| {
+            let status = Status { code: 500, message: message.to_owned(), ..Status::default() };
+            Error::write(Kind::Deployment, "a", kube::Error::Api(Box::new(status)))
+        };
+        let twice = "failed to create typed patch object (shop/a; apps/v1, Kind=Deployment): \
+                     .spec.template.spec.imagePullSecrets: duplicate entries for key [name=\"registry\"]";
+        assert!(told(twice).needs_a_person());
+        assert!(!told("failed calling webhook \"a.example\": connection refused").needs_a_person());
+    }
 
     #[test]
     fn what_is_refused_for_itself_is_told_from_what_is_wrong_with_all() {

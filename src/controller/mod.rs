@@ -9,6 +9,7 @@ mod lane;
 mod mesh;
 pub mod pace;
 pub mod reconcile;
+mod teller;
 pub mod watches;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};

@@ -7,22 +7,14 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use kube::{
-    Client, Resource,
-    core::DeserializeGuard,
-    runtime::{
-        controller::Action,
-        events::{Event, EventType, Recorder, Reporter},
-    },
-};
+use kube::{Client, core::DeserializeGuard, runtime::controller::Action};
 use thiserror::Error;
-use tokio::time::timeout;
 
 use crate::{
-    api::{Hook, MANAGER, Microservice, MicroserviceStatus},
+    api::{Hook, Microservice, MicroserviceStatus},
     apply::{self, Applier},
     observe::{self, Caches, Clock, Key, Observed, Written},
-    outside::{Desk, Herald},
+    outside::Desk,
     plan::{
         Plan, Settings,
         configuration::{Source, Sources, contents},
@@ -30,7 +22,7 @@ use crate::{
         rollout::orders,
         times,
     },
-    status::{self, Notice, Outcome, compute::Subject},
+    status::{self, Outcome, compute::Subject},
     telemetry::Metrics,
     validate::{Identity, resolve},
 };
@@ -43,6 +35,7 @@ use super::{
     configuration,
     lane::Lane,
     pace::Pace,
+    teller::Teller,
 };
 
 /// Changes of mere counts, or of the words of a refusal, are written at most this often.
@@ -51,10 +44,6 @@ const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// How soon what is due is looked at after something was refused.
 const DUE_AGAIN: Duration = Duration::from_secs(1);
-/// How long the events of one look may take: with a limit on events, they would keep the service waiting.
-const TELLING: Duration = Duration::from_secs(2);
-/// Longest note that the API server takes in an event.
-const MAX_NOTE: usize = 1_000;
 
 /// What every reconciliation needs.
 pub struct Context {
@@ -62,13 +51,12 @@ pub struct Context {
     caches: Arc<Caches>,
     applier: Applier,
     settings: Settings,
-    reporter: Reporter,
     backoff: Backoff,
     pace: Pace,
     metrics: Arc<Metrics>,
     clock: Clock,
     desk: Desk,
-    herald: Herald,
+    teller: Teller,
     /// For looks at what failed slowly.
     lane: Lane,
     /// When each status was last written.
@@ -77,10 +65,8 @@ pub struct Context {
 
 impl Context {
     pub fn new(client: Client, caches: Arc<Caches>, (desk, lane): (Desk, Lane), options: &Options) -> Self {
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.instance.clone()) };
         Self {
             applier: Applier::new(client.clone(), caches.clone()),
-            reporter,
             settings: options.settings.clone(),
             metrics: options.metrics.clone(),
             clock: options.clock.clone(),
@@ -88,7 +74,7 @@ impl Context {
             pace: Pace::default(),
             lane,
             written: Mutex::default(),
-            herald: Herald::new(options.office.clone()),
+            teller: Teller::new(client.clone(), &options.instance, options.office.clone()),
             desk,
             client,
             caches,
@@ -113,6 +99,7 @@ impl Context {
         self.caches.forget(key);
         self.applier.forget(key);
         self.desk.forget(key);
+        self.teller.forget(key);
     }
 }
 
@@ -241,7 +228,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let hooks = service.rollout.as_ref().map(|policy| policy.webhooks.as_slice()).unwrap_or_default();
     let concluded =
         conclude(context, (newest, hooks), &identity, (&old, &new), Some(&planned).filter(|_| routed), now).await;
-    tell(context, (newest, hooks), &identity, &new, status::removals(&applied)).await;
+    let now = context.clock.now();
+    context.teller.tell((newest, hooks), &identity, &new, status::removals(&applied), now).await;
     let concluded = concluded?;
     // What was to be asked under a status that nobody will read must not be asked.
     if routed && concluded != Concluded::Lost {
@@ -306,51 +294,9 @@ async fn conclude(
     context.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
     let written = Written::Applied { resource_version, round };
     context.caches.expect(&key, observe::Source::Microservices, key.clone(), written);
-    tell(context, (newest, hooks), identity, new, status::notices(old, new, plan)).await;
+    let (notices, now) = (status::notices(old, new, plan), context.clock.now());
+    context.teller.tell((newest, hooks), identity, new, notices, now).await;
     Ok(Concluded::Written)
-}
-
-/// Tells the cluster, and the webhooks that want to know, what happened.
-async fn tell(
-    context: &Context,
-    (newest, hooks): (&Microservice, &[Hook]),
-    identity: &Identity,
-    status: &MicroserviceStatus,
-    notices: Vec<Notice>,
-) {
-    let notices: Vec<Notice> = notices
-        .into_iter()
-        .map(|notice| Notice { note: notice.note.chars().take(MAX_NOTE).collect(), ..notice })
-        .inspect(|notice| {
-            tracing::info!(microservice = %Key::of(newest), reason = notice.reason, "{}", notice.note);
-            let calls = status::calls(notice, hooks, identity, status, context.clock.now());
-            context.herald.tell(&Key::of(newest), calls);
-        })
-        .collect();
-    let published = async {
-        for notice in notices {
-            publish(context, newest, notice).await;
-        }
-    };
-    if timeout(TELLING, published).await.is_err() {
-        tracing::warn!(microservice = %Key::of(newest), "events were not published, as that took more than {TELLING:?}");
-    }
-}
-
-/// An event that is lost harms nobody; it is only logged.
-async fn publish(context: &Context, about: &Microservice, notice: Notice) {
-    let event = Event {
-        type_: if notice.warning { EventType::Warning } else { EventType::Normal },
-        reason: notice.reason.to_owned(),
-        note: Some(notice.note.clone()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    // A recorder that has seen a reason before counts it up under the old note, and the new note would never be read.
-    let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
-    if let Err(error) = recorder.publish(&event, &about.object_ref(&())).await {
-        tracing::warn!(%error, "an event was not published");
-    }
 }
 
 /// How long to wait for a time.

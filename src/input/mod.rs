@@ -120,7 +120,11 @@ pub enum Fault {
 
 /// A YAML error without the lines that show the place, and without what only a program could set.
 fn one_line(error: &serde_yaml::Error) -> String {
-    let told = error.without_snippet().to_string();
+    let error = error.without_snippet();
+    if let serde_yaml::Error::NonFiniteFloat { value, .. } = error {
+        return format!("{value} reads as a number beyond all: put it in quotes");
+    }
+    let told = error.to_string();
     let line = told.lines().next().unwrap_or_default();
     line.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned()
 }

@@ -36,6 +36,15 @@ fn reads_json_and_what_yaml_1_1_means() {
 }
 
 #[test]
+fn a_text_that_reads_as_a_number_beyond_all_is_told() {
+    let input = from_stdin(&format!("{ONE}spec:\n  env: [{{name: COMMIT, value: 12e4567}}]\n"));
+    let errors: Vec<_> = input.errors.iter().map(ToString::to_string).collect();
+    assert_eq!(errors, ["<stdin>:5: not valid YAML: 12e4567 reads as a number beyond all: put it in quotes"]);
+    let input = from_stdin(&format!("{ONE}spec:\n  env: [{{name: COMMIT, value: '12e4567'}}]\n"));
+    assert_eq!(input.documents[0].value["spec"]["env"][0]["value"], "12e4567");
+}
+
+#[test]
 fn one_bad_document_hides_no_other() {
     let input = from_stdin(&format!("{ONE}---\nkind: Microservice\nkind: Twice\n---\n- a list\n---\n{ONE}"));
     assert_eq!(input.documents.len(), 2);

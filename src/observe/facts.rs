@@ -92,6 +92,8 @@ fn live_routes(live: &VirtualService) -> LiveRoutes {
         destinations
             .iter()
             .filter_map(|to| Some((to.destination.subset.clone()?, to.weight.unwrap_or(if alone { 100 } else { 0 }))))
+            // Istio takes any number from somebody else.
+            .map(|(version, weight)| (version, weight.clamp(0, 100)))
             .collect()
     };
     let mut named: BTreeMap<String, Weights> = BTreeMap::new();

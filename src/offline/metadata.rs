@@ -122,7 +122,7 @@ fn within(metadata: &Map<String, Value>) -> Vec<Problem> {
     problems.extend(strings(metadata, "labels", |key, value| {
         syntax::label_key(key).and_then(|()| syntax::label_value(value))
     }));
-    problems.extend(strings(metadata, "annotations", |key, _| syntax::label_key(key)));
+    problems.extend(strings(metadata, "annotations", |key, _| syntax::annotation_key(key)));
     let annotations = metadata.get("annotations").and_then(Value::as_object);
     let bytes: usize =
         annotations.into_iter().flatten().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();

@@ -6,8 +6,12 @@ use std::{
 };
 
 use regex::Regex;
+use serde_json::Value;
 
-use crate::api::{duration, rollout};
+use crate::api::{duration, pod, rollout};
+
+/// Said of what is compared with a part of a request.
+const NEVER_MATCHES: &str = ": requests have no control characters, so it could never match";
 
 static COMPILED: LazyLock<Mutex<HashMap<String, Option<Regex>>>> = LazyLock::new(Mutex::default);
 
@@ -35,6 +39,9 @@ pub(super) fn advice(pattern: &str) -> &'static str {
     if pattern == rollout::PERCENTAGE {
         return ": write a number of 1 or more, or a percentage from 1% to 100%";
     }
+    if pattern == pod::TIME {
+        return ": write a time as 2027-01-31T12:00:00Z";
+    }
     if pattern.contains("[0-5][0-9]") {
         return ": write hours and minutes of two digits each, such as 09:00";
     }
@@ -42,10 +49,19 @@ pub(super) fn advice(pattern: &str) -> &'static str {
         return ": write letters, digits, -, _ and ., beginning with a letter or digit";
     }
     if pattern.starts_with(r"^[^\x00") {
-        return ": requests have no control characters, so it could never match";
+        return NEVER_MATCHES;
     }
     if pattern.starts_with("^/") {
         return ": write an absolute path";
     }
     ""
+}
+
+/// The same for something that is no text.
+pub(super) fn advice_on_type(pattern: &str, value: &Value) -> &'static str {
+    match advice(pattern) {
+        NEVER_MATCHES if value.is_number() || value.is_boolean() => ": put it in quotes",
+        NEVER_MATCHES => "",
+        advice => advice,
+    }
 }

@@ -61,7 +61,7 @@ pub(super) fn check(schema: &Value, manifest: &Value) -> Vec<Problem> {
 fn node(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>) {
     if let Some(expected) = wrong_type(schema, value) {
         let pattern = schema.get("pattern").and_then(Value::as_str).filter(|_| expected == "string");
-        let advice = pattern.map(pattern::advice).unwrap_or_default();
+        let advice = pattern.map(|pattern| pattern::advice_on_type(pattern, value)).unwrap_or_default();
         return problems.push(invalid(path, value, format!("must be of type {expected}{advice}")));
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
@@ -118,13 +118,15 @@ fn string(schema: &Value, text: &str, path: &str, problems: &mut Vec<Problem>) {
     let mut wrong = |reason: String| problems.push(invalid(path, &text.into(), reason));
     if let Some(least) = limit(schema, "minLength").filter(|least| length < *least) {
         wrong(format!("should be at least {least} chars long"));
+        if text.is_empty() {
+            return;
+        }
     }
-    if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
-        && !pattern::matches(pattern, text)
-    {
-        wrong(format!("should match '{pattern}'{}", pattern::advice(pattern)));
+    let pattern = schema.get("pattern").and_then(Value::as_str);
+    if let Some(pattern) = pattern.filter(|pattern| !pattern::matches(pattern, text)) {
+        return wrong(format!("should match '{pattern}'{}", pattern::advice(pattern)));
     }
-    let duration = schema.get("pattern").and_then(Value::as_str).filter(|pattern| *pattern == duration::PATTERN);
+    let duration = pattern.filter(|pattern| *pattern == duration::PATTERN);
     if duration.and_then(|_| text.parse::<Duration>().ok()).is_some_and(|duration| !duration.is_readable()) {
         wrong(duration::BOUNDS.to_owned());
     }

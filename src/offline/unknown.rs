@@ -7,6 +7,7 @@ use crate::{api::RESERVED, validate::Problem};
 /// Fields of Argo Rollouts and Flagger, and what says the same here: a field beside it, or words.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("abortScaleDownDelaySeconds", "scaleDownDelay"),
+    ("initialDelay", "delay"),
     ("progressDeadlineSeconds", "progressDeadline"),
     ("scaleDownDelaySeconds", "scaleDownDelay"),
     ("setCanaryScale", "scale"),

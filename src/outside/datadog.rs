@@ -43,7 +43,7 @@ impl Provider for Datadog<'_> {
 
     async fn number(&self, phrase: &String, measure: &Measure, at: Timestamp) -> Result<Option<f64>, Error> {
         let base = self.url.trim_end_matches('/');
-        let url = Url::parse(&format!("{base}{PATH}")).map_err(|_| Error::address(base))?;
+        let url = Url::parse(&format!("{base}{PATH}")).map_err(|_| Error::Address)?;
         let from = at.saturating_sub(SignedDuration::from_secs(seconds(measure)));
         let from = from.unwrap_or(Timestamp::UNIX_EPOCH).as_millisecond();
         let query = json!({"data_source": "metrics", "name": "a", "query": phrase, "aggregator": "avg"});

@@ -1,4 +1,5 @@
-//! What keeps an inquiry from being answered: what is wrong, where, and what to do about it. Never with a credential.
+//! What keeps an inquiry from being answered: what is wrong, where, and what to do about it. Never with a credential,
+//! nor with more of an address than its scheme, host and port.
 
 use thiserror::Error;
 
@@ -29,8 +30,8 @@ pub enum Error {
     Header { field: String },
     #[error("{field} has no certificate that can be read: PEM is expected")]
     Certificates { field: &'static str },
-    #[error("the address {0:?} cannot be used: mend it in the AnalysisProvider")]
-    Address(String),
+    #[error("the address in the AnalysisProvider cannot be used: mend it")]
+    Address,
     #[error("no client for requests can be made: {0}")]
     Client(String),
     #[error(
@@ -52,6 +53,8 @@ pub enum Error {
     Forbidden { address: String, status: u16 },
     #[error("{address} answered {status}{said}")]
     Status { address: String, status: u16, said: String },
+    #[error("{address} answered with a part of its data only{said}; see how its stores do")]
+    Partial { address: String, said: String },
     #[error("{address} answered what is no {expected}: see that its address in the AnalysisProvider is right")]
     Strange { address: String, expected: &'static str },
     #[error("the query comes to {count} numbers, and one is needed: aggregate it, as with {with}")]
@@ -79,11 +82,4 @@ pub enum Error {
     GrpcByEnvoy,
     #[error("the service has no port that carries requests, so nobody counts them: use a query of your own")]
     NoPorts,
-}
-
-impl Error {
-    /// An address that cannot be used, without its query, which may have a credential.
-    pub fn address(text: &str) -> Self {
-        Self::Address(text.split(['?', '#']).next().unwrap_or_default().to_owned())
-    }
 }

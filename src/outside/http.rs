@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Certificate, Client, ClientBuilder, Method, Url, header::HeaderMap, redirect::Policy};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Response, Url, header::HeaderMap, redirect::Policy};
 
 use crate::{api, validate::syntax::printable};
 
@@ -14,6 +14,8 @@ use super::Error;
 
 /// Longest answer that is read.
 pub const MAX_ANSWER: usize = 1 << 20;
+/// How much is read of an answer whose status says it all: more than is told.
+const MAX_GLANCE: usize = 4 << 10;
 /// Longest part of an answer that is told.
 const MAX_TOLD: usize = 200;
 /// Shorter texts are not looked for in what is told: they would be found everywhere.
@@ -41,6 +43,14 @@ pub struct Access {
     pub timeout: Duration,
     /// Texts that are told to nobody.
     pub secrets: Vec<String>,
+}
+
+impl Access {
+    /// The same, with what follows the host of an address among the texts that are told to nobody: answers repeat it.
+    pub fn hiding(mut self, url: &Url) -> Self {
+        self.secrets.extend([Some(url.path()), url.query()].into_iter().flatten().map(str::to_owned));
+        self
+    }
 }
 
 impl std::fmt::Debug for Access {
@@ -71,6 +81,36 @@ impl Http {
     /// # Errors
     /// When there is no whole answer in time, or a redirect. Any other status is an answer.
     pub async fn send(&self, request: Request) -> Result<Answer, Error> {
+        let (address, timeout) = (shown(&request.url), request.access.timeout);
+        let mut answer = self.begin(request).await?;
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(|error| told(error, &address, timeout))? {
+            if body.len() + part.len() > MAX_ANSWER {
+                return Err(Error::TooLong { address, limit: MAX_ANSWER });
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(Answer { status: answer.status().as_u16(), body })
+    }
+
+    /// Sends a request whose answer is its status. Of the body there is the beginning, as far as it comes.
+    ///
+    /// # Errors
+    /// When there is no status in time, or a redirect.
+    pub async fn call(&self, request: Request) -> Result<Answer, Error> {
+        let mut answer = self.begin(request).await?;
+        let mut body = Vec::new();
+        while body.len() < MAX_GLANCE
+            && let Ok(Some(part)) = answer.chunk().await
+        {
+            body.extend_from_slice(&part);
+        }
+        body.truncate(MAX_GLANCE);
+        Ok(Answer { status: answer.status().as_u16(), body })
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    async fn begin(&self, request: Request) -> Result<Response, Error> {
         let address = shown(&request.url);
         let Access { headers, trusted, timeout, secrets: _ } = &request.access;
         let client = self.client(&request.url, trusted.as_deref())?;
@@ -78,20 +118,12 @@ impl Http {
         if let Some(content_type) = request.content_type {
             asked = asked.header(reqwest::header::CONTENT_TYPE, content_type).body(request.body);
         }
-        let fault = |error: reqwest::Error| told(error, &address, *timeout);
-        let mut answer = asked.send().await.map_err(fault)?;
+        let answer = asked.send().await.map_err(|error| told(error, &address, *timeout))?;
         let status = answer.status();
         if status.is_redirection() {
             return Err(Error::Redirect { address, status: status.as_u16() });
         }
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(fault)? {
-            if body.len() + part.len() > MAX_ANSWER {
-                return Err(Error::TooLong { address, limit: MAX_ANSWER });
-            }
-            body.extend_from_slice(&part);
-        }
-        Ok(Answer { status: status.as_u16(), body })
+        Ok(answer)
     }
 
     fn client(&self, url: &Url, trusted: Option<&[u8]>) -> Result<Client, Error> {
@@ -153,12 +185,9 @@ fn deepest(error: &reqwest::Error) -> String {
     }
 }
 
-/// An address as it may be told: what follows `?` may be a secret of careless people.
+/// An address as it may be told: without what follows its host, as some addresses let in whoever knows them.
 pub fn shown(url: &Url) -> String {
-    let mut shown = url.clone();
-    shown.set_query(None);
-    shown.set_fragment(None);
-    shown.to_string()
+    url.origin().ascii_serialization()
 }
 
 /// The beginning of an answer's text on one line, without what is secret, and with what a terminal would obey escaped.
@@ -179,10 +208,12 @@ pub fn refused(url: &Url, status: u16, said: &str, access: &Access) -> Error {
     let address = shown(url);
     match status {
         401 | 403 => Error::Forbidden { address, status },
-        _ => {
-            let said = excerpt(said, access);
-            let said = if said.is_empty() { said } else { format!(": {said}") };
-            Error::Status { address, status, said }
-        }
+        _ => Error::Status { address, status, said: added(said, access) },
     }
+}
+
+/// What somebody says, as the end of a sentence about them; nothing if they say nothing.
+pub fn added(said: &str, access: &Access) -> String {
+    let said = excerpt(said, access);
+    if said.is_empty() { said } else { format!(": {said}") }
 }

@@ -63,7 +63,7 @@ impl Json<'_> {
                 provider::Method::Get => Method::GET,
                 provider::Method::Post => Method::POST,
             },
-            url: Url::parse(&url).map_err(|_| Error::address(&self.settings.url))?,
+            url: Url::parse(&url).map_err(|_| Error::Address)?,
             body: body.as_ref().map(|body| fill(body, words, Escape::Json)).transpose()?,
             query,
         })
@@ -119,7 +119,8 @@ impl Provider for Json<'_> {
         let answer = self.http.send(request).await?;
         if !(200..300).contains(&answer.status) {
             let said = String::from_utf8_lossy(&answer.body);
-            return Err(http::refused(&phrase.url, answer.status, &said, &self.access));
+            let access = self.access.clone().hiding(&phrase.url);
+            return Err(http::refused(&phrase.url, answer.status, &said, &access));
         }
         let strange = || Error::Strange { address: http::shown(&phrase.url), expected: "JSON" };
         let body: Value = serde_json::from_slice(&answer.body).map_err(|_| strange())?;

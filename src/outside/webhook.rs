@@ -24,7 +24,7 @@ use crate::{
 use super::{
     Error, admits,
     credentials::{Secrets, entry, text},
-    http::{Access, Http, Request, excerpt, shown},
+    http::{Access, Http, Request, added, excerpt, shown},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,10 +78,7 @@ impl From<Error> for Fault {
 impl Fault {
     /// Whether the same call may fare better in a moment.
     fn passes(&self) -> bool {
-        matches!(
-            self,
-            Self::Status { .. } | Self::Unreachable { .. } | Self::Late { .. } | Self::Other(Error::Broken { .. })
-        )
+        matches!(self, Self::Status { .. } | Self::Unreachable { .. } | Self::Late { .. })
     }
 }
 
@@ -155,7 +152,7 @@ impl<'a> Webhook<'a> {
             return Err(Fault::Address(name()));
         }
         let timeout = spec.timeout.map_or(TIMEOUT, |timeout| timeout.as_std());
-        let mut access = Access { timeout, ..Access::default() };
+        let mut access = Access { timeout, ..Access::default() }.hiding(&url);
         let mut key = None;
         if let Some(secret) = &spec.signing_secret {
             let value = text(secrets, secret).await?;
@@ -197,19 +194,18 @@ impl<'a> Webhook<'a> {
             content_type: Some("application/json"),
             body: body.to_owned(),
         };
-        let answer = self.http.send(request).await?;
-        let said = excerpt(&String::from_utf8_lossy(&answer.body), &self.access);
+        let answer = self.http.call(request).await?;
+        let said = String::from_utf8_lossy(&answer.body);
         match answer.status {
             200..=299 => Ok(Verdict::Passed),
-            408 | 425 | 429 => Err(self.fault(answer.status, said)),
-            400..=499 => Ok(Verdict::Refused(said)),
-            status => Err(self.fault(status, said)),
+            408 | 425 | 429 => Err(self.fault(answer.status, &said)),
+            400..=499 => Ok(Verdict::Refused(excerpt(&said, &self.access))),
+            status => Err(self.fault(status, &said)),
         }
     }
 
-    fn fault(&self, status: u16, said: String) -> Fault {
-        let said = if said.is_empty() { said } else { format!(": {said}") };
-        Fault::Status { address: shown(&self.url), status, said }
+    fn fault(&self, status: u16, said: &str) -> Fault {
+        Fault::Status { address: shown(&self.url), status, said: added(said, &self.access) }
     }
 
     fn headers(&self, call: &Call, body: &str, now: Timestamp) -> Result<HeaderMap, Fault> {

@@ -67,6 +67,7 @@ fn limit_rollout(status: &mut RolloutStatus, now: Timestamp) {
         step_analysis,
         progressed_at,
         from: _,
+        to: _,
         kept: _,
         back: _,
         stable: _,

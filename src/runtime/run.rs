@@ -1,6 +1,6 @@
 //! `microservice-operator run`: from the arguments to a running controller, and to a clean end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::{HeaderValue, header::USER_AGENT};
 use futures::{FutureExt, future};
@@ -311,7 +311,8 @@ fn client_of(
 /// Empty caches for what is watched: all namespaces, or those that are named and in the shard.
 fn scopes(namespaces: &[String], shard: Shard) -> impl Iterator<Item = Caches> {
     let all = namespaces.is_empty().then_some(None);
-    let named = namespaces.iter().filter(move |namespace| shard.has(namespace)).cloned().map(Some);
+    let named: BTreeSet<&String> = namespaces.iter().filter(|namespace| shard.has(namespace)).collect();
+    let named = named.into_iter().cloned().map(Some);
     all.into_iter().chain(named).map(move |scope| Caches::new(scope).with_shard(shard))
 }
 
@@ -354,6 +355,13 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn a_namespace_is_watched_once() {
+        let named = ["b", "a", "b"].map(str::to_owned);
+        assert_eq!(scopes(&named, Shard::default()).count(), 2);
+        assert_eq!(scopes(&[], Shard::default()).count(), 1);
     }
 
     #[tokio::test]

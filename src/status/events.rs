@@ -30,6 +30,23 @@ pub struct Notice {
     pub note: String,
 }
 
+impl Notice {
+    /// Whether it is about what may come and go by itself, without end.
+    pub fn comes_and_goes(&self) -> bool {
+        matches!(
+            self.reason,
+            "BecameReady"
+                | "BecameDegraded"
+                | "BecameAvailable"
+                | "BecameUnavailable"
+                | "RoutesDegraded"
+                | "ChildScaled"
+                | "DependenciesDegraded"
+                | "DependenciesRecovered"
+        )
+    }
+}
+
 /// The calls that tell webhooks of an event: those that a service's policy names for it.
 pub fn calls(
     notice: &Notice,

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use thiserror::Error;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::lines::Lines;
+use super::lines::{Lines, Style};
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -40,7 +40,12 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), LevelError> {
     let filter = filter(level).ok_or_else(|| LevelError { level: level.to_owned() })?;
     let registry = tracing_subscriber::registry().with(filter);
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = Lines { open: std::io::stderr, coloured: colours && format == LogFormat::Text };
+    let style = match format {
+        LogFormat::Json => Style::Json,
+        LogFormat::Text if colours => Style::Coloured,
+        LogFormat::Text => Style::Plain,
+    };
+    let lines = Lines { open: std::io::stderr, style };
     let layer = tracing_subscriber::fmt::layer().with_writer(lines).with_ansi(colours);
     // A second initialisation, as in tests, leaves the first in place.
     let _already = match format {

@@ -232,6 +232,7 @@ pub struct Analysis {
     pub provider: String,
     pub metrics: Vec<Metric>,
     pub interval: Duration,
+    pub delay: Duration,
     pub failure_limit: i32,
     pub consecutive_error_limit: i32,
     pub min_requests: Option<i32>,

@@ -5,7 +5,7 @@ use regex_syntax::{
     ParserBuilder,
     ast::{
         self, AssertionKind, Ast, ClassSet, ClassSetItem, ClassUnicode, ClassUnicodeKind, Flag, FlagsItemKind,
-        HexLiteralKind, Literal, LiteralKind, RepetitionKind, RepetitionRange, Visitor,
+        GroupKind, HexLiteralKind, Literal, LiteralKind, RepetitionKind, RepetitionRange, Visitor,
     },
 };
 
@@ -70,7 +70,7 @@ impl Visitor for Dialect {
                 Ok(())
             }
             Ast::Flags(set) => flags(&set.flags),
-            Ast::Group(group) => group.flags().map_or(Ok(()), flags),
+            Ast::Group(it) => group(&it.kind),
             Ast::Literal(it) => literal(it),
             Ast::Assertion(assertion) => match assertion.kind {
                 AssertionKind::StartLine
@@ -176,6 +176,17 @@ fn most(kind: &RepetitionKind) -> u32 {
     }
 }
 
+fn group(kind: &GroupKind) -> Result<(), String> {
+    match kind {
+        GroupKind::CaptureIndex(_) => Ok(()),
+        GroupKind::NonCapturing(set) => flags(set),
+        GroupKind::CaptureName { name, .. } => {
+            let word = name.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            word.then_some(()).ok_or_else(|| "names of groups have only ASCII letters, digits and _".to_owned())
+        }
+    }
+}
+
 fn flags(flags: &ast::Flags) -> Result<(), String> {
     let unknown = |item: &ast::FlagsItem| match item.kind {
         FlagsItemKind::Flag(flag) => {
@@ -207,6 +218,7 @@ mod tests {
             "^/v[0-9]+/.*$",
             "(?i)mobile|tablet",
             "(?P<id>[a-f0-9]{8})",
+            "(?<User_id1>.+)",
             r"[[:alpha:]\d_-]{1,64}",
             r"\p{Greek}+\pL",
             r"[\p{Lu}\p{Nd}]{1,20}|\p{Old_Italic}|\PN",
@@ -246,6 +258,9 @@ mod tests {
             ("[a-z&&[^x]]", "cannot be intersected"),
             ("[a[b]]", "no classes within classes"),
             (r"\u0061", "written by its number"),
+            ("(?P<user.id>[0-9]+)", "names of groups"),
+            ("(?<größe>[0-9]+)", "names of groups"),
+            ("(?P<a[0]>[0-9]+)", "names of groups"),
             (r"\b{start}a", "of word boundaries"),
             (r"\p{Klingon}", "Unicode property not found"),
             (r"\p{sc=Greek}", "are written"),

@@ -25,6 +25,8 @@ const PROGRESS_SECONDS: u64 = 600;
 const PROVIDER: &str = "default";
 /// Time from one measurement to the next, unless the spec says.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// The least of it: steps of the short form may be shorter.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// Errors in a row that an analysis waits out, unless the spec says.
 const CONSECUTIVE_ERRORS: i32 = 4;
 /// How long clients keep a rollout's cookie, unless the spec says.
@@ -152,7 +154,8 @@ fn resolve_analysis(written: &api::Analysis, interval: Option<Duration>) -> Anal
     Analysis {
         provider: written.provider.clone().unwrap_or_else(|| PROVIDER.to_owned()),
         metrics: written.metrics.clone(),
-        interval: written.interval.or(interval).unwrap_or(INTERVAL),
+        interval: written.interval.or(interval).unwrap_or(INTERVAL).max(SHORTEST),
+        delay: written.delay.unwrap_or(Duration::from_secs(0)),
         failure_limit: written.failure_limit.unwrap_or(0),
         consecutive_error_limit: written.consecutive_error_limit.unwrap_or(CONSECUTIVE_ERRORS),
         min_requests: written.min_requests,
@@ -308,6 +311,19 @@ mod tests {
                            {"name": "grpc", "port": 50051, "protocol": "GRPC"}]);
         let spec = json!({"ports": ports, "traffic": traffic, "versions": [{"name": "v1", "image": "a:1"}]});
         resolve(&Microservice::new("a", serde_json::from_value(spec).unwrap()), Provider::Istio).port_policies
+    }
+
+    #[test]
+    fn short_steps_are_measured_at_most_once_a_second() {
+        let measured_each = |step: &str| {
+            let analysis = json!({"metrics": [{"name": "errors", "kind": "SuccessRate", "min": 99}]});
+            let rollout = json!({"stepWeight": 5, "interval": step, "analysis": analysis});
+            let spec = json!({"versions": [{"name": "v1", "image": "a:1"}], "rollout": rollout});
+            let microservice = Microservice::new("a", serde_json::from_value(spec).unwrap());
+            resolve(&microservice, Provider::Istio).rollout.unwrap().analysis.unwrap().interval
+        };
+        assert_eq!(measured_each("1ms"), Duration::from_secs(1));
+        assert_eq!(measured_each("30s"), Duration::from_secs(30));
     }
 
     #[test]

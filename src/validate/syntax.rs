@@ -24,7 +24,7 @@ fn of_dns(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// A key of a label or annotation: `name` or `prefix/name`.
+/// A key of a label: `name` or `prefix/name`.
 ///
 /// # Errors
 /// What is asked for.
@@ -41,6 +41,14 @@ pub fn label_key(key: &str) -> Result<(), &'static str> {
         );
     }
     Ok(())
+}
+
+/// A key of an annotation: as one of a label, but its prefix may have capitals.
+///
+/// # Errors
+/// What is asked for.
+pub fn annotation_key(key: &str) -> Result<(), &'static str> {
+    label_key(&key.to_ascii_lowercase())
 }
 
 /// A value of a label; it may be empty.
@@ -69,7 +77,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters, separators of lines, and marks of the direction of text.
-fn steers(c: char) -> bool {
+pub fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -100,6 +108,8 @@ mod tests {
         for key in ["", "/a", "a/", "A.b/c", "a b", "-a", "a/b/c", &"x".repeat(64)] {
             assert!(label_key(key).is_err(), "{key}");
         }
+        assert!(annotation_key("MyCo.io/Owner").is_ok() && label_key("MyCo.io/Owner").is_err());
+        assert!(annotation_key("My_Co.io/Owner").is_err() && annotation_key("MyCo.io/").is_err());
         assert!(label_value("").is_ok() && label_value("1.2-x").is_ok());
         assert!(label_value("a b").is_err() && label_value("a-").is_err());
         assert_eq!(placeholders("a{v=\"${version}\"}[${window}] ${").collect::<Vec<_>>(), ["version", "window"]);

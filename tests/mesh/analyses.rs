@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     calls::{Traffic, load},
+    metrics::scraped_for_a_while,
     rollouts::{rollout, two},
     service::{Version, known, ready_at, spec, version},
     stage::{Stage, stage},
@@ -70,6 +71,7 @@ impl Provider {
         });
         let api: Api<AnalysisProvider> = Api::all(client.clone());
         api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
+        scraped_for_a_while().await;
         Self { name, client }
     }
 
@@ -276,6 +278,7 @@ fn a_rollout_holds_while_prometheus_is_gone_and_goes_on_with_it() {
         assert!(message(&held).contains("waits for its analysis: success-rate of v2: "), "{}", message(&held));
         println!("without Prometheus: {}", message(&held));
         ground.await_prometheus(cluster).await;
+        scraped_for_a_while().await;
         ready_at(&space, NAME, "v1=0 v2=100").await;
         let report = requests.stop().await;
         assert_eq!(report.failures(), 0, "{report}");

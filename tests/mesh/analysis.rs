@@ -20,9 +20,9 @@ use serde_json::json;
 
 use crate::{
     calls::{load, send},
-    metrics::scraped_after,
+    metrics::{scraped_after, scraped_for_a_while},
     service::{Version, known, ready_at, spec, version},
-    stage::stage,
+    stage::{Stage, stage},
     support::{Space, run},
 };
 
@@ -83,6 +83,22 @@ fn count(requests: u64) -> f64 {
     f64::from(u32::try_from(requests).unwrap())
 }
 
+/// A service whose v2 is slow and fails, which all proxies know.
+async fn service(name: &str) -> Space {
+    let space = Space::new(&stage().cluster, name).await;
+    let env = format!(
+        "env: [{{name: DELAY_MS, value: '110'}}, {{name: FAIL_SHARE, value: '5'}}, \
+         {{name: FAIL_STATUS, value: '{FAILURE}'}}]"
+    );
+    let worse = Version { more: env, ..version("v2", 30) };
+    space.apply(NAME, &spec(&[version("v1", 70), worse], "")).await;
+    ready_at(&space, NAME, "v1=70 v2=30").await;
+    for version in ["v1", "v2"] {
+        known(&space, NAME, version, 2).await;
+    }
+    space
+}
+
 /// Sends requests and waits until Prometheus knows of all of them.
 async fn requests(space: &Space) -> Report {
     let report = send(load(space, NAME, Protocol::Http1 { keep_alive: true }, RATE), REQUESTS).await;
@@ -111,18 +127,9 @@ async fn assert_agrees(office: &Arc<Office>, space: &Space, report: &Report, sin
 fn measurements_agree_with_the_ledger_from_the_first_request_on() {
     run(async {
         let _shared = stage().shared().await;
-        let space = Space::new(&stage().cluster, "measure").await;
-        let env = format!(
-            "env: [{{name: DELAY_MS, value: '110'}}, {{name: FAIL_SHARE, value: '5'}}, \
-             {{name: FAIL_STATUS, value: '{FAILURE}'}}]"
-        );
-        let worse = Version { more: env, ..version("v2", 30) };
-        space.apply(NAME, &spec(&[version("v1", 70), worse], "")).await;
-        ready_at(&space, NAME, "v1=70 v2=30").await;
-        for version in ["v1", "v2"] {
-            known(&space, NAME, version, 2).await;
-        }
+        let space = service("measure").await;
         let office = office().await;
+        scraped_for_a_while().await;
         let began = Instant::now();
         scraped_after(now()).await;
 
@@ -156,5 +163,34 @@ fn measurements_agree_with_the_ledger_from_the_first_request_on() {
         let own = measured(&office, &space, Asked::Query(own), again).await;
         let of_v2 = count(second.by_version()["v2"]);
         assert!((own.value.unwrap() - of_v2).abs() < of_v2 / 4.0, "{own:?} is not about {of_v2}");
+    });
+}
+
+#[test]
+fn what_prometheus_has_lost_is_no_data_and_what_comes_later_agrees_with_the_ledger() {
+    run(async {
+        let _alone = stage().alone().await;
+        let Stage { cluster, ground, .. } = stage();
+        let space = service("lost").await;
+        let office = office().await;
+        let began = Instant::now();
+        requests(&space).await;
+        ground.empty_prometheus(cluster).await;
+        scraped_after(now()).await;
+
+        // The counters still have all that was before, and nothing says how much of it is of the window.
+        let lost = Instant::now();
+        scraped_after(now()).await;
+        for since in [began, lost] {
+            let nothing = measured(&office, &space, Asked::Ready(MetricKind::SuccessRate), since).await;
+            assert_eq!(nothing, Reading { value: None, baseline: None, requests: Some(0.0) });
+            assert_eq!(measured(&office, &space, Asked::Ready(MetricKind::Throughput), since).await.value, None);
+            assert_eq!(measured(&office, &space, Asked::Ready(MetricKind::LatencyP99), since).await.value, None);
+        }
+
+        scraped_for_a_while().await;
+        let again = Instant::now();
+        let report = requests(&space).await;
+        assert_agrees(&office, &space, &report, again).await;
     });
 }

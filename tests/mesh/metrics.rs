@@ -109,6 +109,13 @@ pub async fn scraped_after(time: f64) {
     scraped.unwrap_or_else(|| panic!("Envoys are not scraped: {:?}", number("up")));
 }
 
+/// Waits until what is measured from now on has data: an analysis asks whether Envoys were scraped a minute before.
+pub async fn scraped_for_a_while() {
+    let query = "count(max_over_time(up[180s] offset 60s) == 1)";
+    let scraped = eventually(|| async { number(query) }).await;
+    scraped.unwrap_or_else(|| panic!("Envoys were not scraped: {:?}", number("count(up)")));
+}
+
 fn answered(report: &Report, version: &str, status: u16) -> u64 {
     report.answered.get(&(version.to_owned(), Status::Http(status))).copied().unwrap_or_default()
 }

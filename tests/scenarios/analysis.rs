@@ -73,6 +73,31 @@ fn the_weights_go_up_only_after_each_metric_has_passed_at_the_present_ones() {
 }
 
 #[test]
+fn numbers_that_come_late_are_waited_for_at_new_weights() {
+    let mut world = promoting(&policy(&format!("delay: 15s, {SUCCESS}")), |_| of(99.9));
+    world.pass(44);
+    assert_eq!(world.routed(), "v1=95 v2=5", "its numbers may be those of the weights before");
+    assert_eq!(rollout(&world).analysis.as_ref().map(|run| run.metrics.len()), Some(0));
+    world.pass(1);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.pass(44);
+    assert_eq!(world.routed(), "v1=50 v2=50");
+    world.pass(1);
+    assert_eq!(world.routed(), "v2=100");
+}
+
+#[test]
+fn a_delay_is_waited_for_once() {
+    let steps = "{steps: [{weight: 5}, {analysis: {interval: 10s, delay: 15s, count: 3, metrics: [{name: orders, query: \
+                 'orders', min: 1}]}}]}";
+    let mut world = promoting(steps, |_| of(2.0));
+    world.pass(25 + 10);
+    assert_eq!(rollout(&world).step_analysis.as_ref().map(|run| run.metrics[0].taken), Some(2));
+    world.pass(10);
+    assert_eq!(world.routed(), "v2=100");
+}
+
+#[test]
 fn a_failed_measurement_rolls_back_and_the_message_has_the_value() {
     let mut world = promoting(&policy(SUCCESS), |_| of(97.1));
     world.pass(30);

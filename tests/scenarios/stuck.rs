@@ -112,6 +112,32 @@ fn what_a_route_leads_to_stays_while_that_cannot_be_taken_back() {
 }
 
 #[test]
+fn weights_that_are_edited_meanwhile_begin_where_the_way_before_had_led() {
+    let service = |weights: &str| service_of(weights, 3, "{steps: [{weight: 60}, {pause: {}}]}");
+    let edited = |stuck: bool| {
+        let mut world = World::new(&service("v1=100 v2=0"));
+        world.settle();
+        world.pass(600);
+        world.edit(&service("v1=0 v2=100"));
+        world.settle();
+        assert_eq!(world.routed(), "v1=40 v2=60");
+        let owners = world.object(Kind::VirtualService, NAME)["metadata"]["ownerReferences"].clone();
+        if stuck {
+            meddle(&mut world, disown);
+        }
+        world.edit(&service("v1=70 v2=30"));
+        world.settle();
+        if stuck {
+            assert_eq!(world.routed(), "v1=40 v2=60");
+            meddle(&mut world, |metadata| drop(metadata.insert("ownerReferences".into(), owners)));
+            world.settle();
+        }
+        world.routed()
+    };
+    assert_eq!(edited(true), edited(false));
+}
+
+#[test]
 fn the_subsets_stay_on_the_way_out_of_the_mesh_while_something_holds_the_routes() {
     let mut world = World::new(&two(100, 0));
     world.settle();

@@ -7,6 +7,8 @@ const ADDRESS: &str = "self.url.matches('^https?://[^/?#@$ ]+([/?#][^$ ]*)?$')";
 /// The same, with placeholders after the host.
 const TEMPLATE: &str = "self.url.matches('^https?://[^/?#@$ ]+([/?#]([^$ ]|[$][^{ ]|[$][{](version|service|namespace|window|\
                         kind|query)[}])*)?$')";
+/// Nothing behind the path, to which more of it is added.
+const ENDS_WITH_PATH: &str = "self.url.matches('^[^?#]*$')";
 const BODY: &str = "!has(self.body) || \
                     self.body.matches('^([^$]|[$][^{]|[$][{](version|service|namespace|window|kind|query)[}])*$')";
 const NO_ADDRESS: &str = "an address begins with http:// or https:// and a host, and has no credentials in it: those belong in a \
@@ -36,8 +38,18 @@ pub(in super::super) fn provider() -> Vec<Placed> {
             "timeout must be from 100ms to 1m",
         ),
         rule("spec.prometheus", ADDRESS, NO_ADDRESS),
+        rule(
+            "spec.prometheus",
+            ENDS_WITH_PATH,
+            "/api/v1/query is added to the address: remove its ? or #, and what follows",
+        ),
         rule("spec.datadog", "!(has(self.site) && has(self.url))", "site and url say the same: remove one of them"),
         rule("spec.datadog", format!("!has(self.url) || {ADDRESS}"), NO_ADDRESS),
+        rule(
+            "spec.datadog",
+            format!("!has(self.url) || {ENDS_WITH_PATH}"),
+            "/api/v2/query/scalar is added to the address: remove its ? or #, and what follows",
+        ),
         rule(
             "spec.http",
             TEMPLATE,

@@ -83,7 +83,6 @@ pub(super) fn matches() -> Vec<Placed> {
 
 /// Rules of one entry of a match.
 fn entry(place: &str) -> Vec<Placed> {
-    const METHODS: &str = "['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE']";
     let mut rules = vec![
         rule(
             place,
@@ -105,8 +104,8 @@ fn entry(place: &str) -> Vec<Placed> {
         ),
         told(
             format!("{place}.method"),
-            format!("!has(self.exact) || self.exact in {METHODS}"),
-            "%s is not an HTTP method in upper case",
+            "!has(self.exact) || self.exact.matches('^[A-Z][-A-Z]*$')",
+            "methods are in upper case, but this is %s",
             &["self.exact"],
         ),
     ];

@@ -140,6 +140,28 @@ fn says_how_times_are_written() {
 }
 
 #[test]
+fn says_how_parts_of_requests_are_written() {
+    let exact = |value: &str| of_rollout(&["{steps: [{match: [{headers: {x-beta: {exact: ", value, "}}}]}]}"].concat());
+    let place = "steps[0].match[0].headers.x-beta.exact Invalid value:";
+    for value in ["1", "true"] {
+        assert_eq!(exact(value), [format!("{place} {value}: must be of type string: put it in quotes")]);
+    }
+    assert_eq!(exact("[a]"), [format!("{place} a list: must be of type string")]);
+    assert_eq!(exact("''"), [format!("{place} \"\": should be at least 1 chars long")]);
+    let found = exact("\"a\\nb\"");
+    assert!(matches!(&found[..], [one] if one.ends_with("so it could never match")), "{found:?}");
+}
+
+#[test]
+fn says_how_points_in_time_are_written() {
+    for (time, told) in [("2027", "2027"), ("tomorrow", "\"tomorrow\""), ("2027-01-31", "\"2027-01-31\"")] {
+        let text = only(&with("a", &format!("restartedAt: {time}")));
+        assert!(text.starts_with(&format!("shop/a spec.restartedAt [refused] Invalid value: {told}: ")), "{text}");
+        assert!(text.ends_with(": write a time as 2027-01-31T12:00:00Z"), "{text}");
+    }
+}
+
+#[test]
 fn says_what_other_controllers_fields_are_here() {
     let unknown = |path: &str, advice: &str| format!("{path} unknown field \"spec.rollout.{path}\": {advice}");
     let found = of_rollout(

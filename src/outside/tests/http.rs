@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{MetricKind, provider::SecretKey},
-    outside::{ClusterSecrets, Error, Secrets, credentials},
+    outside::{ClusterSecrets, Secrets, credentials},
 };
 
 use super::{
     Given, TOKEN, fault, own, prometheus, reading, ready,
-    server::{Server, Told},
+    server::{End, Server, Told},
     vector,
 };
 
@@ -31,6 +31,10 @@ async fn an_answer_has_an_end_in_time_and_length() {
     let server = Server::always(Told::ok("1".repeat((1 << 20) + 1))).await;
     let told = fault(prometheus(&server.url), own("up")).await;
     assert!(told.contains("more than 1024 KiB"), "{told}");
+
+    let server = Server::always(Told { end: End::BreaksOff, ..Told::ok(vector(&["1"])) }).await;
+    let told = fault(prometheus(&server.url), own("up")).await;
+    assert!(told.starts_with(&format!("the answer of {} broke off: ", server.url)), "{told}");
 }
 
 #[tokio::test]
@@ -42,7 +46,7 @@ async fn nobody_there_is_told_with_address_and_cause() {
     let told = fault(prometheus(&url), own("up")).await;
     assert!(told.contains(&url) && told.contains("cannot be reached") || told.contains("broke off"), "{told}");
     let told = fault(prometheus("http://prometheus.invalid:9090"), own("up")).await;
-    assert!(told.starts_with("http://prometheus.invalid:9090/api/v1/query cannot be reached: "), "{told}");
+    assert!(told.starts_with("http://prometheus.invalid:9090 cannot be reached: "), "{told}");
 }
 
 #[tokio::test]
@@ -146,10 +150,20 @@ async fn a_secret_of_line_breaks_is_none() {
     assert!(refused.ends_with("is empty: fill it"), "{refused}");
 }
 
-#[test]
-fn an_address_that_cannot_be_used_is_told_without_its_query() {
-    for given in ["https://a.example:443443/v1?api_key=key", "https://a.example:443443/v1#key"] {
-        let told = Error::address(given).to_string();
-        assert!(told.contains("https://a.example:443443/v1\"") && !told.contains("key"), "{told}");
+#[tokio::test]
+async fn of_an_address_nothing_is_told_but_where_it_is() {
+    let moved = Told { location: Some("https://prometheus.example/te4m".to_owned()), ..Told::status(302, "") };
+    for (told, words) in [
+        (Told::status(500, ""), "answered 500"),
+        (Told::status(403, ""), "refuses the operator with 403"),
+        (Told::ok("<html>login</html>"), "answered what is no answer of Prometheus"),
+        (moved, "answered 302 and points elsewhere"),
+    ] {
+        let server = Server::always(told).await;
+        let told = fault(prometheus(&format!("{}/te4m", server.url)), own("up")).await;
+        assert!(told.starts_with(&format!("{} {words}", server.url)) && !told.contains("te4m"), "{told}");
+        assert_eq!(server.asked()[0].uri.path(), "/te4m/api/v1/query");
     }
+    let told = fault(prometheus("https://prometheus.example:443443/te4m"), own("up")).await;
+    assert_eq!(told, "the address in the AnalysisProvider cannot be used: mend it");
 }

@@ -67,7 +67,7 @@ async fn an_address_is_asked_with_its_placeholders_replaced() {
     asked.version = "../v2?&".to_owned();
     let told = reply(provider.clone(), asked).await;
     assert_eq!(server.asked()[0].uri, "/shop/web?v=..%2Fv2%3F%26&k=LatencyP95&s=60");
-    assert_eq!(told.query, Some(format!("GET {}/shop/web", server.url)), "what follows ? is kept back");
+    assert_eq!(told.query, Some(format!("GET {}", server.url)), "what follows the host is kept back");
     assert_eq!(reading(provider.clone(), ready(MetricKind::LatencyP95)).await.unwrap().value, Some(12.5));
     let own_query = json!({"http": provider["http"], "ownQueries": "Allow"});
     assert!(fault(own_query, own("x")).await.contains("has no ${query}"));
@@ -77,6 +77,14 @@ async fn an_address_is_asked_with_its_placeholders_replaced() {
     assert_eq!((counted.value, counted.requests), (Some(12.5), Some(13.0)));
     let counts = server.asked().iter().filter(|asked| asked.uri.to_string().contains("k=Requests")).count();
     assert_eq!(counts, 1);
+}
+
+#[tokio::test]
+async fn of_an_address_nothing_is_told_but_where_it_is() {
+    let server = Server::start(|asked| Told::status(404, format!("Cannot GET {}", asked.uri))).await;
+    let provider = json!({"http": {"url": format!("{}/te4m/${{kind}}?key=k3y", server.url)}});
+    let told = fault(provider, ready(MetricKind::Throughput)).await;
+    assert_eq!(told, format!("{} answered 404: Cannot GET ***?***", server.url));
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::MetricKind;
 
 use super::{
-    fault, own, prometheus, reading, ready, reply,
-    server::{Server, Told, field},
+    TOKEN, fault, own, prometheus, reading, ready, reply,
+    server::{Asked, Server, Told, field},
     vector,
 };
 
@@ -80,6 +80,50 @@ async fn ready_made_metrics_are_of_the_version_alone() {
     assert!(told.contains("no port that carries requests"), "{told}");
 }
 
+/// How far a counter went up in the last minute.
+fn counted(series: &str, by: &str) -> String {
+    format!(
+        "sum{by}(last_over_time({series}[60s]) - (last_over_time({series}[300s] offset 60s) unless \
+         resets({series}[360s]) > 0) or last_over_time({series}[60s]))"
+    )
+}
+
+/// That a minute before the last one there were series of the service, or that the version's job was scraped.
+fn seen(service: &str, version: &str) -> String {
+    format!(
+        "and on () (last_over_time({service}[180s] offset 120s) or max_over_time(up[180s] offset 120s) == 1 \
+         and on (job) last_over_time({version}[60s]))"
+    )
+}
+
+#[tokio::test]
+async fn requests_are_counted_only_where_the_source_was_seen_before_the_window() {
+    let server = Server::always(Told::ok(vector(&["1"]))).await;
+    let query = async |stats: &str, kind: MetricKind| {
+        reply(json!({"prometheus": {"url": server.url, "stats": stats}}), ready(kind)).await.query.unwrap()
+    };
+    let version = format!("envoy_cluster_upstream_rq_completed{{{V2}}}");
+    let service = r#"cluster_name=~"outbound[|](80)[|][^|]*[|]web[.]shop[.]svc[.]cluster[.]local""#;
+    let seen_by_envoy = seen(&format!("envoy_cluster_upstream_rq_completed{{{service}}}"), &version);
+    let requests = format!("{} {seen_by_envoy}", counted(&version, ""));
+    let failed = counted(&format!(r#"envoy_cluster_upstream_rq{{{V2},response_code_class="5xx"}}"#), "");
+    let buckets = counted(&format!("envoy_cluster_upstream_rq_time_bucket{{{V2}}}"), " by (le) ");
+    for (kind, expected) in [
+        (MetricKind::Throughput, format!("({requests}) / 60")),
+        (MetricKind::SuccessRate, format!("100 * (1 - ({failed} or vector(0)) / ({requests}))")),
+        (MetricKind::LatencyP95, format!("histogram_quantile(0.95, {buckets} {seen_by_envoy})")),
+    ] {
+        assert_eq!(query("Envoy", kind).await, expected);
+    }
+    let [version, service] = [
+        r#"destination_workload_namespace="shop",destination_workload="web-v2""#,
+        r#"destination_service_namespace="shop",destination_service_name="web""#,
+    ]
+    .map(|labels| format!(r#"istio_requests_total{{reporter=~"source|waypoint",{labels}}}"#));
+    let expected = format!("({} {}) / 60", counted(&version, ""), seen(&service, &version));
+    assert_eq!(query("Istio", MetricKind::Throughput).await, expected);
+}
+
 #[tokio::test]
 async fn an_own_query_has_its_placeholders_replaced() {
     let server = Server::always(Told::ok(vector(&["0.5"]))).await;
@@ -126,6 +170,56 @@ async fn answers_are_taken_for_what_they_are() {
 }
 
 #[tokio::test]
+async fn a_part_of_an_answer_is_none() {
+    let no_store = "remote_read: 10.0.0.7:10901: connection refused";
+    for (field, value, found) in [
+        ("isPartial", json!(false), Ok(Some(97.1))),
+        ("isPartial", json!(true), Err("with a part of its data only; see")),
+        ("infos", json!(["PromQL info: metric might not be a counter"]), Ok(Some(97.1))),
+        ("warnings", json!([]), Ok(Some(97.1))),
+        ("warnings", json!(["PromQL warning: no bucket label", "3 more warning annotations omitted"]), Ok(Some(97.1))),
+        ("warnings", json!(["PromQL warning: no bucket label", no_store]), Err(no_store)),
+        ("warnings", json!([{"store": "gone"}]), Err(r#"with a part of its data only: {"store":"gone"}; see"#)),
+    ] {
+        let mut answer: Value = serde_json::from_str(&vector(&["97.1"])).unwrap();
+        answer[field] = value;
+        let server = Server::always(Told::ok(answer.to_string())).await;
+        let told = reading(prometheus(&server.url), own("x{v=\"${version}\"}")).await.map(|reading| reading.value);
+        match (&told, &found) {
+            (Err(told), Err(words)) => assert!(told.contains(words), "{answer}: {told}"),
+            _ => assert_eq!(told.as_ref().ok(), found.as_ref().ok(), "{answer}: {told:?}"),
+        }
+    }
+    let mut answer: Value = serde_json::from_str(&vector(&[])).unwrap();
+    answer["warnings"] = json!([format!("a store refuses {TOKEN}")]);
+    let server = Server::always(Told::ok(answer.to_string())).await;
+    let mut provider = prometheus(&server.url);
+    provider["bearerTokenSecret"] = json!({"name": "keys", "key": "token"});
+    let told = fault(provider, own("up")).await;
+    let address = &server.url;
+    assert_eq!(
+        told,
+        format!("{address} answered with a part of its data only: a store refuses ***; see how its stores do")
+    );
+}
+
+#[tokio::test]
+async fn whole_answers_are_asked_for_except_of_who_does_not_know_of_others() {
+    let form = |asked: &Asked| ["partial_response", "deny_partial_response"].map(|name| field(&asked.body, name));
+    let server = Server::always(Told::ok(vector(&["1"]))).await;
+    assert_eq!(reading(prometheus(&server.url), own("up")).await.unwrap().value, Some(1.0));
+    assert_eq!(server.asked().iter().map(form).collect::<Vec<_>>(), [["false", "1"]]);
+
+    let server = Server::start(|asked| match field(&asked.body, "partial_response").as_str() {
+        "" => Told::ok(vector(&["1"])),
+        _ => Told::status(400, json!({"error": {"message": "Unknown name \"partial_response\""}}).to_string()),
+    })
+    .await;
+    assert_eq!(reading(prometheus(&server.url), own("up")).await.unwrap().value, Some(1.0));
+    assert_eq!(server.asked().iter().map(form).collect::<Vec<_>>(), [["false", "1"], ["", ""]]);
+}
+
+#[tokio::test]
 async fn a_share_is_one_however_counters_were_read() {
     for (value, share) in [("-0.25", 0.0), ("100.5", 100.0), ("97", 97.0)] {
         let server = Server::always(Told::ok(vector(&[value]))).await;
@@ -148,7 +242,8 @@ async fn its_own_words_are_told() {
     let body = json!({"status": "error", "errorType": "bad_data", "error": "parse error: unexpected }"}).to_string();
     let server = Server::always(Told::status(400, body)).await;
     let told = fault(prometheus(&server.url), own("up}")).await;
-    assert_eq!(told, format!("{}/api/v1/query answered 400: parse error: unexpected }}", server.url));
+    assert_eq!(told, format!("{} answered 400: parse error: unexpected }}", server.url));
+    assert_eq!(server.asked().len(), 1);
     let server = Server::always(Told::status(503, "")).await;
     assert!(fault(prometheus(&server.url), own("up")).await.ends_with("answered 503"));
 }

@@ -1,6 +1,7 @@
 //! An HTTP server that answers as it is told and remembers what it was asked.
 
 use std::{
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri, request::Parts},
     response::Response,
 };
+use futures::{StreamExt, stream};
 use tokio::task::JoinHandle;
 
 /// A request as it came.
@@ -29,6 +31,31 @@ pub struct Told {
     pub body: String,
     pub location: Option<String>,
     pub after: Duration,
+    pub end: End,
+}
+
+/// What becomes of a body after its text.
+#[derive(Clone, Copy)]
+pub enum End {
+    Whole,
+    BreaksOff,
+    NeverEnds,
+}
+
+impl End {
+    fn body(self, text: String) -> Body {
+        let beginning = |text| stream::once(async move { Ok::<String, io::Error>(text) });
+        let breaks = async {
+            // What was written must be on its way before the connection is gone.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Err(io::Error::other("it breaks off"))
+        };
+        match self {
+            Self::Whole => Body::from(text),
+            Self::BreaksOff => Body::from_stream(beginning(text).chain(stream::once(breaks))),
+            Self::NeverEnds => Body::from_stream(beginning(text).chain(stream::pending())),
+        }
+    }
 }
 
 impl Told {
@@ -37,7 +64,7 @@ impl Told {
     }
 
     pub fn status(status: u16, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), location: None, after: Duration::ZERO }
+        Self { status, body: body.into(), location: None, after: Duration::ZERO, end: End::Whole }
     }
 }
 
@@ -71,7 +98,7 @@ impl Server {
                 if let Some(location) = told.location {
                     response = response.header("location", location);
                 }
-                response.body(Body::from(told.body)).unwrap()
+                response.body(told.end.body(told.body)).unwrap()
             }
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -27,8 +27,11 @@ use crate::{
 
 use super::{
     TOKEN, office,
-    server::{Server, Told},
+    server::{End, Server, Told},
 };
+
+/// What follows the host of an address that lets in whoever knows it.
+const PATH: &str = "/hook/s3cr3t";
 
 /// One webhook, named `tests`.
 pub struct Known(pub RolloutWebhookSpec);
@@ -162,7 +165,7 @@ async fn what_may_pass_is_tried_again_with_the_same_key() {
 async fn it_is_tried_as_often_as_is_said_and_then_told() {
     let server = Server::always(Told::status(503, "out of\n\u{1b}[31mtests")).await;
     let told = answer(at(&server), call()).await.unwrap_err();
-    assert_eq!(told, format!("{}/hook answered 503: out of \\u{{1b}}[31mtests", server.url));
+    assert_eq!(told, format!("{} answered 503: out of \\u{{1b}}[31mtests", server.url));
     assert_eq!(server.asked().len(), 4, "once and 3 times more");
     let mut webhook = at(&server);
     webhook["retries"] = json!(0);
@@ -177,6 +180,60 @@ async fn a_4xx_refuses_at_once_in_its_own_words() {
     assert!(said.starts_with("3 of 40 failed xxx") && said.ends_with(" …"), "{said}");
     assert!(said.chars().count() < 250, "{said}");
     assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn the_status_decides_whatever_becomes_of_the_body() {
+    let long = "x".repeat(2 << 20);
+    let refused = |said: &str| Ok(Verdict::Refused(said.to_owned()));
+    for (status, body, end, verdict) in [
+        (200, long.as_str(), End::Whole, Ok(Verdict::Passed)),
+        (200, "fi", End::BreaksOff, Ok(Verdict::Passed)),
+        (200, "fi", End::NeverEnds, Ok(Verdict::Passed)),
+        (409, long.as_str(), End::Whole, refused(&format!("{} …", "x".repeat(200)))),
+        (409, "3 of 40 failed", End::BreaksOff, refused("3 of 40 failed")),
+        (409, "3 of 40 failed", End::NeverEnds, refused("3 of 40 failed")),
+    ] {
+        let server = Server::always(Told { end, ..Told::status(status, body) }).await;
+        let mut webhook = at(&server);
+        webhook["timeout"] = json!("2s");
+        assert_eq!(answer(webhook, call()).await, verdict, "{status}");
+        assert_eq!(server.asked().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_tried_again_is_told_as_far_as_it_came() {
+    let server = Server::always(Told { end: End::BreaksOff, ..Told::status(503, "busy") }).await;
+    let mut webhook = at(&server);
+    webhook["retries"] = json!(1);
+    assert_eq!(answer(webhook, call()).await, Err(format!("{} answered 503: busy", server.url)));
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn of_an_address_nothing_is_told_but_where_it_is() {
+    let hook = |origin: &str| {
+        let url = format!("{origin}{PATH}");
+        json!({"url": url, "allowHttp": true, "timeout": "1s", "retries": 0})
+    };
+    let late = Told { after: Duration::from_secs(60), ..Told::ok("") };
+    let moved = Told { location: Some(format!("https://ci.example{PATH}")), ..Told::status(307, "") };
+    for (told, words) in [
+        (Told::status(503, ""), "answered 503"),
+        (Told::status(503, format!("Cannot POST {PATH}")), "answered 503: Cannot POST ***"),
+        (late, "gave no answer within 1s"),
+        (moved, "answered 307 and points elsewhere"),
+    ] {
+        let server = Server::always(told).await;
+        let told = answer(hook(&server.url), call()).await.unwrap_err();
+        assert!(told.starts_with(&format!("{} {words}", server.url)) && !told.contains("s3cr3t"), "{told}");
+        assert_eq!(server.asked()[0].uri.path(), PATH);
+    }
+    let told = answer(hook("http://127.0.0.1:1"), call()).await.unwrap_err();
+    assert!(told.starts_with("http://127.0.0.1:1 cannot be reached: ") && !told.contains("s3cr3t"), "{told}");
+    let server = Server::always(Told::status(404, format!("Cannot POST {PATH}"))).await;
+    assert_eq!(answer(hook(&server.url), call()).await, Ok(Verdict::Refused("Cannot POST ***".to_owned())));
 }
 
 #[tokio::test]

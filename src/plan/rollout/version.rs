@@ -185,7 +185,6 @@ impl<'a> Standing<'a> {
         Party {
             name: self.name,
             requested: self.target,
-            asked: self.memory.requested,
             changed: known.is_some() && template.is_some() && known != template,
             template,
             exists: self.exists,

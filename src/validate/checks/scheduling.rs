@@ -39,7 +39,7 @@ pub(super) fn labels_are_labels(spec: &MicroserviceSpec, resolved: &Validated) -
         });
         let annotations = map(scope, "podAnnotations", |pod| &pod.pod_annotations);
         let annotations = annotations.into_iter().filter_map(|(path, key, _)| {
-            let reason = syntax::label_key(key).err()?;
+            let reason = syntax::annotation_key(key).err()?;
             Some(Problem::new(path, format!("{key:?} is not the key of an annotation: {reason}")))
         });
         labels.chain(annotations).collect()
@@ -68,7 +68,7 @@ pub(super) fn labels_are_not_reserved(spec: &MicroserviceSpec, resolved: &Valida
 }
 
 fn reserved_by(key: &str) -> Option<&'static str> {
-    let (prefix, _) = key.split_once('/')?;
+    let prefix = key.split_once('/')?.0.to_ascii_lowercase();
     RESERVED.into_iter().find(|owner| {
         prefix.strip_suffix(owner).is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))
     })
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn knows_owners_below_any_subdomain() {
-        for key in ["istio.io/rev", "any.sub.istio.io/x", "pod-security.kubernetes.io/enforce", "a.k8s.io/b"] {
+        for key in ["istio.io/rev", "any.sub.istio.io/x", "Sidecar.Istio.io/x", "a.kubernetes.io/b", "a.k8s.io/b"] {
             assert!(reserved_by(key).is_some(), "{key}");
         }
         for key in ["team", "notistio.io/x", "istio.io.example.com/x", "example.com/istio.io"] {

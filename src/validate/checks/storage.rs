@@ -133,7 +133,11 @@ fn projected(source: &VolumeProjection) -> Vec<&str> {
     let fields = source.downward_api.iter().flat_map(|source| source.items.iter().flatten()).map(|item| &item.path);
     let token = source.service_account_token.iter().map(|source| &source.path);
     let bundle = source.cluster_trust_bundle.iter().map(|source| &source.path);
-    config.chain(secret).chain(fields).chain(token).chain(bundle).map(String::as_str).collect()
+    let certificate = source.pod_certificate.iter().flat_map(|source| {
+        [&source.credential_bundle_path, &source.key_path, &source.certificate_chain_path].into_iter().flatten()
+    });
+    let made = token.chain(bundle).chain(certificate);
+    config.chain(secret).chain(fields).chain(made).map(String::as_str).collect()
 }
 
 /// The size of an empty directory is a quantity.

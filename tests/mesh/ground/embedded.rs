@@ -1,6 +1,6 @@
 //! A cluster of processes, with an Envoy beside the pods as the mesh's client.
 
-use std::{net::SocketAddr, process::Command};
+use std::{fs, net::SocketAddr, process::Command};
 
 use devcluster::{Cluster, Component, EnvoyRole, Network, Nodes, Options, images::Image};
 use futures::{FutureExt, future::BoxFuture};
@@ -21,6 +21,17 @@ pub fn start(images: impl FnOnce() -> Vec<Image>) -> (Cluster, Embedded) {
     cluster.load_images(&images()).unwrap_or_else(|error| panic!("{error}"));
     let network = cluster.network().unwrap();
     (cluster, Embedded { network })
+}
+
+impl Embedded {
+    /// What is killed is the program that waits for Prometheus, which has its port for a moment more.
+    async fn prometheus_ended(&self) {
+        support::eventually(|| async { (!self.prometheus_answers()).then_some(()) }).await.expect("the old one ends");
+    }
+
+    fn prometheus_answers(&self) -> bool {
+        self.network.get(self.network.prometheus(), "/-/ready").is_some()
+    }
 }
 
 impl Ground for Embedded {
@@ -63,12 +74,22 @@ impl Ground for Embedded {
     }
 
     fn await_prometheus<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()> {
-        let ready = || self.network.get(self.prometheus(), "/-/ready").is_some();
         async move {
-            // What was killed is the program that waits for it; it has its port for a moment more.
-            support::eventually(|| async { (!ready()).then_some(()) }).await.expect("the old one ends");
+            self.prometheus_ended().await;
             cluster.start_component(Component::Prometheus).await.unwrap();
-            support::eventually(|| async { ready().then_some(()) }).await.expect("Prometheus answers");
+            let answers = support::eventually(|| async { self.prometheus_answers().then_some(()) });
+            answers.await.expect("Prometheus answers");
+        }
+        .boxed()
+    }
+
+    fn empty_prometheus<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()> {
+        async move {
+            self.end_prometheus(cluster);
+            self.prometheus_ended().await;
+            // It is in the cluster's folder, as the kubeconfig is.
+            fs::remove_dir_all(cluster.kubeconfig_path().with_file_name("prometheus")).unwrap();
+            self.await_prometheus(cluster).await;
         }
         .boxed()
     }

@@ -142,4 +142,10 @@ impl Ground for Kind {
         }
         .boxed()
     }
+
+    fn empty_prometheus<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()> {
+        // Its data goes with its pod.
+        self.end_prometheus(cluster);
+        self.await_prometheus(cluster)
+    }
 }

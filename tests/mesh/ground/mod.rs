@@ -37,6 +37,8 @@ pub trait Ground: Send + Sync {
     fn end_prometheus(&self, cluster: &Cluster);
     /// Has another Prometheus where [`Ground::end_prometheus`] has ended one, and waits until it answers.
     fn await_prometheus<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()>;
+    /// Replaces Prometheus by one that knows nothing of before, and waits until it answers.
+    fn empty_prometheus<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, ()>;
 }
 
 /// A cluster with a mesh and with these images.

@@ -103,10 +103,16 @@ impl Course<'_> {
 
     /// What has not passed at the present weights.
     pub fn not_passed(&self, run: &AnalysisRun) -> Option<String> {
-        let whole = self.since.0.checked_add(self.policy.interval.signed()).ok();
+        let first = self.first();
         self.lacking(run, |entry| {
-            entry.result == MeasurementResult::Passed && whole.is_some_and(|whole| entry.at.0 >= whole)
+            entry.result == MeasurementResult::Passed && first.is_some_and(|first| entry.at.0 >= first)
         })
+    }
+
+    /// When the provider has numbers of a whole interval at the present weights.
+    fn first(&self) -> Option<Timestamp> {
+        let known = self.since.0.checked_add(self.policy.delay.signed()).ok()?;
+        known.checked_add(self.policy.interval.signed()).ok()
     }
 
     /// What has not passed often enough.
@@ -132,7 +138,7 @@ impl Course<'_> {
             .filter_map(|(metric, version)| {
                 let question = self.question(metric);
                 let entry = entry(run, metric, version, &question);
-                let last = entry.map_or(self.since.0, |entry| entry.at.0.max(self.since.0));
+                let next = entry.and_then(|entry| entry.at.0.checked_add(self.policy.interval.signed()).ok());
                 let (Self { target, scope, .. }, began) = (self, run.since.0.as_microsecond());
                 let number = entry.map_or(0, |entry| entry.taken);
                 let baseline = metric.baseline.as_ref().and(self.baseline).unwrap_or_default();
@@ -142,7 +148,7 @@ impl Course<'_> {
                     metric: metric.clone(),
                     version: version.to_owned(),
                     question,
-                    at: last.checked_add(self.policy.interval.signed()).ok()?,
+                    at: self.first()?.max(next.unwrap_or(Timestamp::MIN)),
                 })
             })
             .collect()

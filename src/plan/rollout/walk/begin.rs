@@ -48,6 +48,7 @@ impl Situation<'_> {
             progressed_at: Some(time(self.now)),
             began: Some(time(self.now)),
             from,
+            to: requested.clone(),
             stable,
             handled: handled.clone(),
             calls: calls.clone(),
@@ -104,7 +105,7 @@ impl Situation<'_> {
         if returns {
             return started(stable.clone(), stable);
         }
-        let gave = if promoted { old.stable.clone() } else { self.asked_for(old, &self.requested_before()) };
+        let gave = if promoted { old.stable.clone() } else { self.asked_for(old, &old.to) };
         let from = self.without_losses(&started(current, stable.clone()), gave);
         self.measured_first(old, started(from, stable))
     }
@@ -143,12 +144,6 @@ impl Situation<'_> {
     fn asked_for(&self, old: &RolloutStatus, requested: &Weights) -> Weights {
         let percent = old.percent.unwrap_or_default();
         if old.kept.is_empty() { line::point(&old.from, requested, percent) } else { old.kept.clone() }
-    }
-
-    /// The weights that were requested before.
-    fn requested_before(&self) -> Weights {
-        let asked = self.parties.iter().filter(|party| party.asked > 0);
-        asked.map(|party| (party.name.to_owned(), party.asked)).collect()
     }
 
     /// Steps before the current one were taken out or put in: it is counted from the first one that asks for the weights in

@@ -43,8 +43,6 @@ pub use relapses::limit as relapse_limit;
 pub struct Party<'a> {
     pub name: &'a str,
     pub requested: i32,
-    /// The weight that was requested of it before.
-    pub asked: i32,
     /// Digest of its pods' settings; None for a version that was removed from the spec.
     pub template: Option<String>,
     /// Its pods are no longer the ones that the status remembers.

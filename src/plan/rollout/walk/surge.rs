@@ -170,7 +170,7 @@ impl Situation<'_> {
     /// Pods that all members may have together: those that the weights need before or after the rollout, and the surge.
     /// As weights and pods are whole, it is never less than the next move of the weights needs.
     fn room(&self, members: &[Member<'_>], surge: Size) -> i32 {
-        let sum = |pods: &dyn Fn(&Member<'_>) -> i32| members.iter().map(pods).sum::<i32>();
+        let sum = |pods: &dyn Fn(&Member<'_>) -> i32| sum(members.iter().map(pods));
         let whole = sum(&|it| it.need(it.stable)).max(sum(&|it| it.need(it.party.requested)));
         let raised = members.iter().filter(|it| it.party.requested > it.stable).count();
         let surge = surge.of(whole).max(i32::try_from(raised).unwrap_or(i32::MAX));
@@ -215,15 +215,20 @@ fn rescue(members: &[Member<'_>]) -> Vec<i32> {
     members.iter().map(|it| if it.fails() { it.floor().max(it.party.pods) } else { it.party.whole }).collect()
 }
 
+/// Pods in all; somebody may have told a Deployment to run more than can be counted.
+fn sum(pods: impl Iterator<Item = i32>) -> i32 {
+    pods.fold(0, i32::saturating_add)
+}
+
 /// Divides the room: what is needed, what the next move of the weights needs, then the rest of what the step needs.
 fn divide(members: &[Member<'_>], room: i32) -> Vec<i32> {
     let had: Vec<i32> = members.iter().map(|it| it.kept().max(it.party.pods.min(it.wish()))).collect();
-    let fits = had.iter().sum::<i32>() <= room;
+    let fits = sum(had.iter().copied()) <= room;
     let mut pods = if fits { had } else { members.iter().map(Member::kept).collect() };
     let wishes: [fn(&Member<'_>) -> i32; 2] = [|it| it.need(it.next), |it| it.wish()];
     for wish in wishes {
         let lacks: Vec<i32> = members.iter().zip(&pods).map(|(it, pods)| (wish(it) - pods).max(0)).collect();
-        let spare = (room - pods.iter().sum::<i32>()).clamp(0, lacks.iter().sum());
+        let spare = (room - sum(pods.iter().copied())).clamp(0, sum(lacks.iter().copied()));
         pods.iter_mut().zip(share(spare, &lacks)).for_each(|(pods, more)| *pods += more);
     }
     pods
