@@ -151,10 +151,19 @@ e2e-mesh-left-out:
 	@printf '\n==> Real pods and a real mesh: NOT RUN here, as $(UNREAL): see `make e2e-mesh`\n'
 
 .PHONY: campaign
-campaign: tools ## Run the whole of the fault campaigns, of which `make e2e` runs a part; takes hours
-	$(call step,Fault campaigns,CAMPAIGN=whole cargo test --locked --test e2e_faults -- --nocapture --test-threads $(CAMPAIGNS))
-	$(call step,Sequences of edits,CAMPAIGN=whole cargo test --locked --test e2e_edits -- --nocapture)
-	$(call step,Fuzzing of inputs,CAMPAIGN=whole cargo test --locked --test inputs)
+campaign: tools ## Run the whole of the fault campaigns, of which `make e2e` runs a part; takes hours, and goes on after a failure
+	$(call step,The operator,cargo build --release --locked --bin microservice-operator)
+	@$(MAKE) --keep-going campaign-faults campaign-edits campaign-inputs
+
+.PHONY: campaign-faults campaign-edits campaign-inputs
+campaign-faults campaign-edits: export OPERATOR_PROGRAM := $(CURDIR)/target/release/microservice-operator
+campaign-faults campaign-edits campaign-inputs: export CAMPAIGN := whole
+campaign-faults:
+	$(call step,Fault campaigns,cargo test --locked --test e2e_faults -- --nocapture --test-threads $(CAMPAIGNS))
+campaign-edits:
+	$(call step,Sequences of edits,cargo test --locked --test e2e_edits -- --nocapture)
+campaign-inputs:
+	$(call step,Fuzzing of inputs,cargo test --locked --test inputs)
 
 ##@ Compare
 

@@ -73,39 +73,46 @@ fn without_digests(all: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
 }
 
 /// What somebody changes while the spec is refused is put back: the last accepted spec stays in force. It may be taken away,
-/// too, if that is what is going on.
+/// too, if that is what is going on. Answers whether there was anything to change.
 ///
 /// One that was written right after the Microservice was made anew may have come before any other was accepted, and the
 /// accepted one may have been taken from its owner just then.
-pub async fn is_in_force(slot: &Slot) -> Result<(), String> {
-    let it = slot.space.microservices().get_opt(NAME).await.ok().flatten();
-    let Some(accepted) = it.and_then(|it| it.status?.accepted_revision) else { return Ok(()) };
+pub async fn is_in_force(slot: &Slot) -> Result<bool, String> {
+    let it = slot.space.microservices().get_opt(NAME).await.map_err(|error| error.to_string())?;
+    let Some(accepted) = it.and_then(|it| it.status?.accepted_revision) else { return Ok(false) };
     let all = children(&slot.space).await;
     if !all.iter().any(|(kind, it)| *kind == Kind::ControllerRevision && it.name_any() == accepted) {
-        return Ok(());
+        return Ok(false);
     }
     let of_now = |(kind, _): &&(Kind, DynamicObject)| !matches!(kind, Kind::ControllerRevision | Kind::ConfigMap);
-    let Some((kind, child)) = all.iter().find(of_now) else { return Ok(()) };
+    let Some((kind, child)) = all.iter().find(of_now) else { return Ok(false) };
     let (api, name) = (slot.space.children(*kind), child.name_any());
     let managed_by = |it: &DynamicObject| it.labels().get(APP_MANAGED_BY).cloned();
     let patch = Patch::Merge(json!({"metadata": {"labels": {APP_MANAGED_BY: "somebody"}}}));
-    if api.patch(&name, &PatchParams::default(), &patch).await.is_err() {
-        return Ok(());
+    match api.patch(&name, &PatchParams::default(), &patch).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
+        changed => drop(changed.map_err(|error| format!("{kind:?} {name} cannot be changed: {error}"))?),
     }
     let back = until(|| async {
         let now = api.get_opt(&name).await.ok()?;
         now.is_none_or(|it| managed_by(&it) == managed_by(child)).then_some(())
     });
-    back.await.ok_or_else(|| format!("{kind:?} {name} was changed while the spec was refused, and nobody put it back"))
+    let back = back.await.map(|()| true);
+    back.ok_or_else(|| format!("{kind:?} {name} was changed while the spec was refused, and nobody put it back"))
 }
 
 /// Waits until there is what there is of a service that was made with this spec.
+pub async fn comes_to_be_as_if_new(slot: &Slot) -> Result<(), String> {
+    let same = until(|| async { is_as_if_new(slot).await.ok() }).await;
+    if same.is_some() { Ok(()) } else { is_as_if_new(slot).await }
+}
+
+/// There is what there is of a service that was made with this spec.
 pub async fn is_as_if_new(slot: &Slot) -> Result<(), String> {
-    let same = until(|| async { (present(&slot.space).await == present(&slot.fresh).await).then_some(()) }).await;
-    if same.is_some() {
+    let (old, new) = (present(&slot.space).await, present(&slot.fresh).await);
+    if old == new {
         return Ok(());
     }
-    let (old, new) = (present(&slot.space).await, present(&slot.fresh).await);
     let mut told = String::new();
     for name in old.keys().chain(new.keys()).collect::<std::collections::BTreeSet<_>>() {
         if old.get(name) != new.get(name) {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     World,
     generator::given,
-    judge::{is_as_if_new, is_in_force, is_silent, reached, told},
+    judge::{comes_to_be_as_if_new, is_as_if_new, is_in_force, is_silent, reached, told},
     propagation,
     sequence::{Expected, Meddling, NAME, NAMESPACE, Sequence, Step, Wait},
     slot::{Slot, children, until},
@@ -33,6 +33,10 @@ pub struct Tally {
     pub taken: usize,
     pub refused: usize,
     pub stalled: usize,
+    /// Of these, how often somebody changed what the accepted spec says, and it was put back.
+    pub kept: usize,
+    /// How many sequences ended in a refusal by the operator.
+    pub unreached: usize,
     pub others: usize,
     /// Fields that an accepted spec had.
     pub fields: BTreeSet<String>,
@@ -40,11 +44,13 @@ pub struct Tally {
 
 impl Tally {
     pub fn add(&mut self, other: Self) {
-        let Self { sequences, taken, refused, stalled, others, fields } = other;
+        let Self { sequences, taken, refused, stalled, kept, unreached, others, fields } = other;
         self.sequences += sequences;
         self.taken += taken;
         self.refused += refused;
         self.stalled += stalled;
+        self.kept += kept;
+        self.unreached += unreached;
         self.others += others;
         self.fields.extend(fields);
     }
@@ -52,11 +58,12 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sequences, taken, refused, stalled, others, fields } = self;
+        let Self { sequences, taken, refused, stalled, kept, unreached, others, fields } = self;
         write!(
             f,
-            "{sequences} sequences ended as they should; {taken} specs taken, {refused} refused by the API server, {stalled} \
-             by the operator, {others} other steps; {} fields set",
+            "{sequences} sequences ended as they should, {unreached} of them in a refusal by the operator; {taken} specs \
+             taken, {refused} refused by the API server, {stalled} by the operator, {kept} times what the accepted one says was \
+             changed then and put back; {others} other steps; {} fields set",
             fields.len()
         )
     }
@@ -71,13 +78,17 @@ pub async fn perform(world: &World, slot: &Slot, sequence: &Sequence, tally: &mu
     let settings = Settings { propagation, slack: late, recent: late, ..Settings::default() };
     let recorder = Recorder::start(&slot.space.client, &slot.space.name, owner, orders, settings).await.unwrap();
     let turn = world.turns.acquire().await.unwrap();
-    let mut ended = steps(world, slot, sequence, tally).await;
-    if ended.is_ok() {
-        ended = end(slot, sequence, tally).await;
-    }
+    let mut ended = match steps(world, slot, sequence, tally).await {
+        Ok(()) => end(slot, sequence, tally).await,
+        failed => failed.map(|()| End::Refused),
+    };
     drop(turn);
     if ended.is_ok() {
-        ended = is_silent(slot).await;
+        ended = is_silent(slot).await.and(ended);
+    }
+    // It has stayed so.
+    if ended == Ok(End::Reached) {
+        ended = is_as_if_new(slot).await.map(|()| End::Reached);
     }
     let violations = recorder.finish().await;
     let broken: Vec<_> = violations.iter().map(ToString::to_string).collect();
@@ -91,7 +102,7 @@ pub async fn perform(world: &World, slot: &Slot, sequence: &Sequence, tally: &mu
         ));
     }
     tally.sequences += usize::from(ended.is_ok());
-    ended
+    ended.map(|_| ())
 }
 
 /// A manifest for a namespace.
@@ -130,7 +141,7 @@ async fn steps(world: &World, slot: &Slot, sequence: &Sequence, tally: &mut Tall
             Step::Write { manifest, expected, wait, .. } => {
                 written(space, manifest, expected, *wait, tally).await.map_err(failed)?;
                 if matches!(expected, Expected::Stalled(_)) {
-                    is_in_force(slot).await.map_err(failed)?;
+                    tally.kept += usize::from(is_in_force(slot).await.map_err(failed)?);
                 }
                 if *expected == Expected::Taken {
                     given(&manifest["spec"], "spec", &world.schema, &mut tally.fields);
@@ -162,7 +173,8 @@ async fn steps(world: &World, slot: &Slot, sequence: &Sequence, tally: &mut Tall
             Step::Recreate { manifest } => {
                 tally.others += 1;
                 space.microservices().delete(NAME, &DeleteParams::background()).await.unwrap();
-                until(|| async { space.microservices().get_opt(NAME).await.ok()?.is_none().then_some(()) }).await;
+                let gone = || async { space.microservices().get_opt(NAME).await.ok()?.is_none().then_some(()) };
+                until(gone).await.ok_or_else(|| failed("it does not go when it is deleted".into()))?;
                 write(space, manifest, false).await.map_err(failed)?;
             }
         }
@@ -331,8 +343,17 @@ fn freed(manifest: &Value) -> Value {
     free
 }
 
+/// What a sequence comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Its last spec is reached.
+    Reached,
+    /// Its last spec is refused for as long as the one before serves.
+    Refused,
+}
+
 /// Lets the service come to the last spec of the sequence, and judges it, or the refusal that it comes to instead.
-async fn end(slot: &Slot, sequence: &Sequence, tally: &mut Tally) -> Result<(), Failure> {
+async fn end(slot: &Slot, sequence: &Sequence, tally: &mut Tally) -> Result<End, Failure> {
     let last = freed(&sequence.last());
     write(&slot.fresh, &last, false).await.map_err(|why| format!("a new service cannot have the last spec: {why}"))?;
     write(&slot.space, &last, false).await.map_err(|why| format!("the last spec is refused: {why}"))?;
@@ -349,8 +370,10 @@ async fn end(slot: &Slot, sequence: &Sequence, tally: &mut Tally) -> Result<(), 
             // Of two edits the second is taken when the first has arrived.
             _ if is_cut_off(&it) && helped > 60 => {
                 tally.stalled += 1;
+                tally.unreached += 1;
                 answered(&slot.space).await?;
-                return is_in_force(slot).await;
+                tally.kept += usize::from(is_in_force(slot).await?);
+                return Ok(End::Refused);
             }
             _ => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -370,7 +393,8 @@ async fn end(slot: &Slot, sequence: &Sequence, tally: &mut Tally) -> Result<(), 
     }
     comes_to(&slot.fresh, reached, "the last spec, of a new service,").await?;
     answered(&slot.space).await?;
-    is_as_if_new(slot).await
+    comes_to_be_as_if_new(slot).await?;
+    Ok(End::Reached)
 }
 
 /// Each action has come to something, and a refusal says why.

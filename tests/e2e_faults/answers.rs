@@ -38,8 +38,7 @@ async fn disturbed(seed: u64) {
     stage.proxy.goes_wrong(Faults::default());
     let about = format!("faults by CAMPAIGN_SEED={seed}");
     story::end(&stage.space, Chapter::Rollout).await;
-    stage.comes_to(promoted, &about).await;
-    stage.is_silent(&about).await;
+    stage.rests_at(promoted, &about).await;
     let hit = asked.iter().filter(|entry| entry.went_wrong()).count();
     let luck: f64 = asked.iter().map(|entry| 1.0 - faults.chance(&entry.asked)).product();
     assert!(hit > 0 || luck > ONE_IN_A_THOUSAND, "{about}: nothing went wrong of {} requests", asked.len());

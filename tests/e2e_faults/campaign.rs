@@ -39,7 +39,9 @@ pub fn seeds(all: u64, short: u64) -> Vec<u64> {
         Some((first, last)) => number(first)..=number(last),
         None => number(text)..=number(text),
     };
-    named.split(',').flat_map(range).collect()
+    let seeds: Vec<u64> = named.split(',').flat_map(range).collect();
+    assert!(!seeds.is_empty(), "CAMPAIGN_SEEDS has no seed: {named}");
+    seeds
 }
 
 /// All of the cases, or so many from all over them, which the seed picks.
@@ -58,6 +60,7 @@ fn is_asked_for<T: Debug>(case: &T) -> bool {
 
 /// Runs the cases, some at a time, and prints how many there were. One that fails does not end the others.
 pub async fn run<T: Clone + Debug, F: Future<Output = ()>>(name: &str, mut cases: Vec<T>, case: impl Fn(T) -> F) {
+    assert!(!cases.is_empty(), "campaign {name} has no case");
     cases.retain(is_asked_for);
     let count = cases.len();
     let run = |it: T| {

@@ -29,11 +29,12 @@ async fn lasting((resource, fault, chapter): (&'static str, Fault, Chapter)) {
     stage.proxy.goes_wrong(Faults { requests: 1.0, answers: vec![fault], of, ..Faults::default() });
     story::begin(&stage.space, chapter).await;
     stage.settles().await;
-    stage.proxy.goes_wrong(Faults::default());
     let about = format!("{fault:?} of {resource} in {chapter:?}");
+    let hit = stage.proxy.journal().iter().filter(|entry| entry.went_wrong()).count();
+    assert!(hit > 0, "{about}: it was never asked for");
+    stage.proxy.goes_wrong(Faults::default());
     story::end(&stage.space, chapter).await;
-    stage.comes_to(outcome, &about).await;
-    stage.is_silent(&about).await;
+    stage.rests_at(outcome, &about).await;
 }
 
 #[test]

@@ -97,10 +97,9 @@ async fn away(cluster: &Cluster, turn: &Mutex<()>, outage: Outage) {
     story::end(&stage.space, Chapter::Rollout).await;
     match outage {
         // The routes are made twice.
-        Outage::MeshGone => stage.ends_as(&promoted.end, &about).await,
-        Outage::Stopped(_) | Outage::Killed(_) => stage.comes_to(promoted, &about).await,
+        Outage::MeshGone => stage.rests_like(&promoted.end, &about).await,
+        Outage::Stopped(_) | Outage::Killed(_) => stage.rests_at(promoted, &about).await,
     }
-    stage.is_silent(&about).await;
 }
 
 #[test]

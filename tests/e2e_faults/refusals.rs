@@ -192,8 +192,7 @@ async fn refused((trouble, chapter): (Trouble, Chapter)) {
     trouble.ends(&stage.space).await;
     story::end(&stage.space, chapter).await;
     let about = format!("{trouble:?} in {chapter:?}");
-    stage.comes_to(outcome, &about).await;
-    stage.is_silent(&about).await;
+    stage.rests_at(outcome, &about).await;
 }
 
 #[test]

@@ -137,8 +137,7 @@ async fn replaced(case: Case) {
         Some(_) => promoted.end.clone(),
         None => made_at_once().await.clone(),
     };
-    stage.ends_as(&end, &about).await;
-    stage.is_silent(&about).await;
+    stage.rests_like(&end, &about).await;
 }
 
 /// What the spec of the rollout comes to for a Microservice that is new.

@@ -7,8 +7,11 @@ use std::{
 };
 
 use devcluster::faults::{Asked, Fault, Faults, Proxy, creates_and_deletes};
-use kube::{Client, ResourceExt, api::ListParams};
-use microservice_operator::api::Microservice;
+use kube::{
+    Client, ResourceExt,
+    api::{DynamicObject, ListParams},
+};
+use microservice_operator::{api::Microservice, plan::object::Kind};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -20,6 +23,9 @@ use crate::{
 /// How long there must be no write in the end.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
+/// Where the built-in controller counts the pod templates of a Deployment.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
 /// After so long without a write, a clean run is at rest.
 const REST: Duration = Duration::from_secs(15);
 
@@ -28,6 +34,8 @@ const REST: Duration = Duration::from_secs(15);
 pub struct End {
     /// All children, without identities and times.
     pub objects: BTreeMap<String, Value>,
+    /// How many pod templates each Deployment has had: one that was changed and put back replaced all its pods twice.
+    pub templates: BTreeMap<String, String>,
     /// What each status says, without times.
     pub status: Value,
 }
@@ -146,14 +154,20 @@ impl Stage {
             let conditions =
                 status.conditions.iter().map(|it| json!([it.type_, it.status, it.reason, anywhere(&it.message)]));
             let message = status.message.as_deref().map(anywhere);
+            let traffic = status.traffic.iter().map(|it| json!([it.version, it.requested, it.effective]));
+            let rollout = status.rollout.as_ref().map(|it| json!([it.state, it.progress, it.stable]));
             json!({
                 "name": name, "phase": status.phase, "message": message, "weights": status.weights,
-                "conditions": conditions.collect::<Vec<_>>(),
+                "conditions": conditions.collect::<Vec<_>>(), "accepted": status.accepted_revision,
+                "traffic": traffic.collect::<Vec<_>>(), "rollout": rollout,
             })
         };
         let all = self.space.microservices().list(&ListParams::default()).await.unwrap();
         let status = all.items.into_iter().map(told).collect();
-        End { objects: self.space.snapshot().await, status }
+        let deployments = self.space.children(Kind::Deployment).list(&ListParams::default()).await.unwrap();
+        let revision = |it: &DynamicObject| Some((it.name_any(), it.annotations().get(REVISION)?.clone()));
+        let templates = deployments.items.iter().filter_map(revision).collect();
+        End { objects: self.space.snapshot().await, templates, status }
     }
 
     /// Runs the chapters before one of them without any fault; answers what that one comes to in a clean run.
@@ -176,7 +190,7 @@ impl Stage {
     }
 
     /// Waits until everything is as it is in the end of a clean run, whatever was made and deleted on the way.
-    pub async fn ends_as(&self, clean: &End, about: &str) {
+    async fn ends_as(&self, clean: &End, about: &str) {
         let same = eventually(|| async { (self.end().await == *clean).then_some(()) }).await;
         assert!(same.is_some(), "{about}: it came to\n{:#?}\ninstead of\n{clean:#?}", self.end().await);
     }
@@ -195,6 +209,22 @@ impl Stage {
     /// Waits until nothing was written for a time: what is under way may still have to be given up, and written again.
     pub async fn is_silent(&self, about: &str) {
         rests(|| self.proxy.writes(), SILENCE, about).await;
+    }
+
+    /// Waits until all is as in a clean run and nothing is written any more, and it has stayed so.
+    pub async fn rests_at(&self, clean: &Outcome, about: &str) {
+        self.comes_to(clean, about).await;
+        self.is_silent(about).await;
+        let now = self.outcome().await;
+        assert!(now == *clean, "{about}: it did not stay so, and came to\n{now:#?}\ninstead of\n{clean:#?}");
+    }
+
+    /// As [`Self::rests_at`], whatever was made and deleted on the way.
+    pub async fn rests_like(&self, clean: &End, about: &str) {
+        self.ends_as(clean, about).await;
+        self.is_silent(about).await;
+        let now = self.end().await;
+        assert!(now == *clean, "{about}: it did not stay so, and came to\n{now:#?}\ninstead of\n{clean:#?}");
     }
 }
 

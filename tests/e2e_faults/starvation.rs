@@ -105,8 +105,7 @@ fn an_operator_that_is_starved_carries_on_when_it_is_let() {
             if ended { "ended" } else { "did not end" }
         );
         story::end(&stage.space, Chapter::Rollout).await;
-        stage.comes_to(outcome, "starved").await;
-        stage.is_silent("starved").await;
+        stage.rests_at(outcome, "starved").await;
         for object in troubles.iter().rev() {
             remove(&stage.space.client, object).await;
         }

@@ -1,9 +1,9 @@
-//! Whatever comes from outside is read without harm: texts of users, manifests, arguments, and what others may have written
-//! into a status. Inputs of a kept corpus are changed by a seed; what is asked of the answers is more than that there is
-//! one: they round-trip, say the same each time, and errors name the place.
+//! Whatever comes from outside is read without harm: texts of users, manifests, arguments, and what others may have
+//! written into a status, into children and into leases. Inputs of a kept corpus are changed by a seed; what is asked
+//! of the answers is more than that there is one: they round-trip, say the same each time, and errors name the place.
 //!
-//! A short part runs by default; `CAMPAIGN=whole` runs many times as much, `CAMPAIGN_SEED` another part. An input that finds
-//! something is added to `corpus/`.
+//! A short part runs by default; `CAMPAIGN=whole` runs many times as much, `CAMPAIGN_SEED` another part. An input that
+//! finds something is added to `corpus/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)]
@@ -14,8 +14,12 @@ mod campaign;
 mod generator;
 
 mod answers;
+mod expressions;
 mod fields;
+mod leases;
+mod live;
 mod manifests;
 mod mutate;
+mod routes;
 mod stored;
 mod texts;

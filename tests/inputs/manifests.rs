@@ -69,7 +69,8 @@ fn changed(all: &[Value], seed: u64) -> Value {
     manifest
 }
 
-fn microservices() -> Vec<Value> {
+/// The Microservices among the manifests that are valid.
+pub fn microservices() -> Vec<Value> {
     let documents = texts(&["tests/manifests/accepted", "examples"]).into_iter().flat_map(|text| read(&text).documents);
     documents
         .map(|document| document.value)

@@ -154,7 +154,8 @@ pub fn value(root: &mut Value, dice: &mut Dice) {
     }
 }
 
-fn pointers(value: &Value, at: String, into: &mut Vec<String>) {
+/// The addresses of all that is within a value, and of itself.
+pub fn pointers(value: &Value, at: String, into: &mut Vec<String>) {
     let below = |key: &str| format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
     match value {
         Value::Object(map) => map.iter().for_each(|(key, value)| pointers(value, below(key), into)),

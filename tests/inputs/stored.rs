@@ -23,7 +23,7 @@ fn microservices() -> Vec<Value> {
 }
 
 /// Weights of each route of the VirtualServices that are planned.
-fn sums(plan: &Plan) -> Vec<i64> {
+pub fn sums(plan: &Plan) -> Vec<i64> {
     let routes = plan.objects.iter().filter(|object| object.kind == Kind::VirtualService);
     let lists = routes.flat_map(|object| ["http", "tcp"].map(|kind| object.value["spec"][kind].clone()));
     lists

@@ -41,7 +41,6 @@ impl Figure {
     }
 
     pub fn of(self, measured: &Measured) -> f64 {
-        // Restarts and rest are about all services, however many were edited.
         match self {
             Self::Seconds => measured.seconds,
             Self::Writes => per(measured.writes(), measured.of),

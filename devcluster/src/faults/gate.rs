@@ -1,5 +1,8 @@
 //! Watches that are held back by their kind, until somebody lets them go on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::sync::watch as signal;
 
 /// What becomes of events that were held back.
@@ -23,6 +26,8 @@ pub(super) struct Gate {
 pub(super) struct Passage {
     pub(super) resource: String,
     pub(super) gate: signal::Receiver<Gate>,
+    /// How often anything was held back.
+    pub(super) held: Arc<AtomicUsize>,
 }
 
 impl Passage {
@@ -32,6 +37,7 @@ impl Passage {
         if !held(&self.gate.borrow_and_update()) {
             return None;
         }
+        self.held.fetch_add(1, Ordering::Relaxed);
         Some(self.gate.wait_for(|gate| !held(gate)).await.ok()?.release)
     }
 }

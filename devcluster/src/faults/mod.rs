@@ -1,12 +1,13 @@
 //! A proxy before an API server, in which things go wrong as a seed tells: for any controller that a kubeconfig leads to it.
 //!
 //! It answers errors, ends connections, never answers, loses answers, answers lists as they were, holds back watches, dates
-//! answers anew, and stops at the n-th write, so that the controller can be killed there. What was asked and what came of it
-//! is in its journal.
+//! answers anew, lets a write arrive late, and stops at the n-th write, so that the controller can be killed there. What was
+//! asked and what came of it is in its journal.
 
 mod asked;
 mod gate;
 mod journal;
+mod late;
 mod plan;
 mod serve;
 mod watch;
@@ -14,6 +15,7 @@ mod watch;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -30,6 +32,7 @@ pub use journal::{Entry, creates_and_deletes};
 pub use plan::{Fault, Faults, WatchFault};
 
 use gate::Gate;
+use late::Late;
 
 /// When the proxy stops at a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,8 @@ struct Shared {
     state: Mutex<State>,
     halted: signal::Sender<bool>,
     gate: signal::Sender<Gate>,
+    held: Arc<AtomicUsize>,
+    late: Late,
 }
 
 /// Earlier answers to a list.
@@ -99,7 +104,8 @@ impl Proxy {
         });
         std::fs::write(kubeconfig.path(), content.to_string())?;
         let (halted, gate) = (signal::Sender::new(false), signal::Sender::default());
-        let shared = Arc::new(Shared { client, state: Mutex::default(), halted, gate });
+        let (state, held, late) = (Mutex::default(), Arc::default(), Late::default());
+        let shared = Arc::new(Shared { client, state, halted, gate, held, late });
         let server = tokio::spawn(serve::run(listener, shared.clone()));
         Ok(Self { shared, kubeconfig, server })
     }
@@ -125,6 +131,26 @@ impl Proxy {
     /// Lets all watches go on.
     pub fn releases(&self, release: Release) {
         self.shared.gate.send_replace(Gate { resources: Vec::new(), release });
+    }
+
+    /// How often an event, or the end of a watch, was held back.
+    pub fn held(&self) -> usize {
+        self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the next write of this resource on its way, and lets all others pass.
+    pub fn delays(&self, resource: &str) {
+        self.shared.late.awaits(resource);
+    }
+
+    /// Waits until the write that is delayed is on its way.
+    pub async fn delayed(&self) {
+        self.shared.late.is_on_its_way().await;
+    }
+
+    /// Lets the write that is delayed arrive, also if whoever sent it stands still or is gone.
+    pub fn arrives(&self) {
+        self.shared.late.arrives();
     }
 
     /// Keeps how everything is now that was listed before: [`Fault::Stale`] answers like that from now on.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, RETRY_AFTER, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -73,11 +73,14 @@ struct Course {
 
 impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Answer> {
-        let mut course = self.course(&request);
+        let mut course = self.course(request.method(), request.uri());
         if *self.halted.borrow() || course.stops == Some(Moment::Before) {
             self.halted.send_replace(true);
             return future::pending().await;
         }
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, body.collect().await.map_err(io::Error::other)?.to_bytes());
+        self.late.passes(&course.asked).await;
         match course.fault {
             Some(Fault::Silence) => {
                 self.note(&course, None);
@@ -103,8 +106,8 @@ impl Shared {
     }
 
     /// Decides about a request, which is counted by that.
-    fn course(&self, request: &Request<Incoming>) -> Course {
-        let asked = Asked::of(request.method(), request.uri());
+    fn course(&self, method: &Method, address: &Uri) -> Course {
+        let asked = Asked::of(method, address);
         let mut state = self.lock();
         let count = state.counts.entry(asked.clone()).or_default();
         let nth = *count;
@@ -121,17 +124,16 @@ impl Shared {
             }
             None => None,
         };
-        Course { asked, namespace: namespace_of(request.uri()), fault, watch_fault, stops }
+        Course { asked, namespace: namespace_of(address), fault, watch_fault, stops }
     }
 
-    async fn forward(&self, course: &Course, request: Request<Incoming>) -> io::Result<Answer> {
+    async fn forward(&self, course: &Course, request: Request<Bytes>) -> io::Result<Answer> {
         let address = request.uri().to_string();
         let (mut head, body) = request.into_parts();
         for name in [HOST, ACCEPT_ENCODING, CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
             head.headers.remove(name);
         }
         let accepted = head.headers.get(ACCEPT).cloned();
-        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let onward = Request::from_parts(head, body.to_vec().into());
         let answer = self.client.send(onward).await.map_err(io::Error::other)?;
         let (mut head, body) = answer.into_parts();
@@ -141,7 +143,8 @@ impl Shared {
         self.date(&mut head.headers);
         if course.asked.verb == Verb::Watch {
             self.note(course, Some(head.status));
-            let passage = Passage { resource: course.asked.resource.clone(), gate: self.gate.subscribe() };
+            let (resource, gate, held) = (course.asked.resource.clone(), self.gate.subscribe(), self.held.clone());
+            let passage = Passage { resource, gate, held };
             return Ok(Response::from_parts(head, streamed(pieces(body, course.watch_fault, passage))));
         }
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
@@ -209,7 +212,7 @@ impl Shared {
     }
 
     /// The oldest answer that is known.
-    fn stale(&self, course: &Course, request: &Request<Incoming>) -> Option<Answer> {
+    fn stale(&self, course: &Course, request: &Request<Bytes>) -> Option<Answer> {
         let list = self.lock().lists.get(&request.uri().to_string())?.answers.first()?.clone();
         self.note(course, None);
         Some(of_json(StatusCode::OK, list))

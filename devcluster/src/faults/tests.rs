@@ -127,6 +127,7 @@ async fn events_that_are_held_back_come_late_or_are_missed() {
     };
     proxy.holds(&["services"]);
     assert_eq!(watch().await.unwrap(), EVENTS, "another kind is not held back");
+    assert_eq!(proxy.held(), 0);
     for (release, comes) in [(Release::Late, EVENTS), (Release::Missed, "410")] {
         proxy.holds(&["pods"]);
         let mut held = watch();
@@ -136,6 +137,7 @@ async fn events_that_are_held_back_come_late_or_are_missed() {
         assert!(came.contains(comes), "{release:?}: {came}");
         assert_eq!(came.contains(EVENTS), release == Release::Late, "{release:?}: {came}");
     }
+    assert_eq!(proxy.held(), 2);
 }
 
 #[tokio::test]
@@ -190,4 +192,21 @@ fn what_was_created_and_deleted_is_counted_by_the_answers_of_the_api_server() {
         entry(Method::DELETE, ROUTE, Some(200)),
     ];
     assert_eq!(creates_and_deletes(&journal), BTreeMap::from([("virtualservices".to_owned(), (1, 1))]));
+}
+
+#[tokio::test]
+async fn a_delayed_write_arrives_when_it_is_let_and_others_pass() {
+    let (proxy, seen) = proxy().await;
+    let client = controller(&proxy).await;
+    proxy.delays("virtualservices");
+    assert_eq!(ask(&client, Method::GET, ROUTE).await.unwrap().0, 200);
+    let late = tokio::spawn({
+        let client = client.clone();
+        async move { ask(&client, Method::PATCH, ROUTE).await }
+    });
+    timeout(SHORT * 10, proxy.delayed()).await.unwrap();
+    assert_eq!(ask(&client, Method::PATCH, ROUTE).await.unwrap(), (200, "2".into()), "the next one passes");
+    assert_eq!(seen.lock().unwrap().len(), 2, "the one that is delayed was not forwarded");
+    proxy.arrives();
+    assert_eq!(late.await.unwrap().unwrap(), (200, "3".into()));
 }
