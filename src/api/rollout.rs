@@ -243,7 +243,7 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
     pub from: BTreeMap<String, i32>,
-    /// Weights that the steps lead to. Absent once they are in force.
+    /// Weights that the steps lead to, while they are on their way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
     pub to: BTreeMap<String, i32>,

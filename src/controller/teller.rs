@@ -58,9 +58,8 @@ impl Limit {
     fn take(&mut self, now: Timestamp) -> Option<usize> {
         let more = (now.as_second() - self.since.as_second()).max(0) / EACH;
         self.left = u32::try_from(more).unwrap_or(AT_ONCE).saturating_add(self.left).min(AT_ONCE);
-        if more > 0 {
-            self.since = now;
-        }
+        let counted = self.since.as_second().saturating_add(more * EACH);
+        self.since = Timestamp::from_second(counted).unwrap_or(now);
         if self.left == 0 {
             self.out += 1;
             return None;
@@ -91,8 +90,9 @@ impl Teller {
             tracing::info!(microservice = %key, reason = notice.reason, "{}", notice.note);
             self.herald.tell(&key, status::calls(notice, hooks, identity, status, now));
         }
+        let walks = status.rollout.as_ref().is_some_and(|rollout| rollout.state.is_under_way());
         let published = async {
-            for notice in notices.into_iter().filter_map(|notice| self.within_limit(&key, notice, now)) {
+            for notice in notices.into_iter().filter_map(|notice| self.within_limit(&key, notice, walks, now)) {
                 self.publish(newest, notice).await;
             }
         };
@@ -106,9 +106,9 @@ impl Teller {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    /// The notice as it is published; none if there were too many.
-    fn within_limit(&self, key: &Key, notice: Notice, now: Timestamp) -> Option<Notice> {
-        if !notice.comes_and_goes() {
+    /// The notice as it is published; none if there were too many. `walks` is whether a rollout is under way.
+    fn within_limit(&self, key: &Key, notice: Notice, walks: bool, now: Timestamp) -> Option<Notice> {
+        if !notice.comes_and_goes(walks) {
             return Some(notice);
         }
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,8 +160,10 @@ mod tests {
         assert_eq!(told.iter().filter(|told| told.is_some()).count(), 25);
         assert_eq!(limit.take(at(59)), None);
         assert_eq!(limit.take(at(60)), Some(6), "those that were left out are counted");
-        assert_eq!(limit.take(at(61)), None);
-        assert_eq!(limit.take(at(121)), Some(1));
+        assert_eq!(limit.take(at(119)), None);
+        assert_eq!(limit.take(at(120)), Some(1));
+        assert_eq!(limit.take(at(181)), Some(0));
+        assert_eq!(limit.take(at(240)), Some(0), "what is left of a minute counts for the next");
         let later: Vec<_> = (0..30).map(|_| limit.take(at(100_000))).collect();
         assert_eq!(later.iter().filter(|told| told.is_some()).count(), 25, "no more than at first");
     }

@@ -20,6 +20,8 @@ const MAX_GLANCE: usize = 4 << 10;
 const MAX_TOLD: usize = 200;
 /// Shorter texts are not looked for in what is told: they would be found everywhere.
 const SHORTEST_SECRET: usize = 4;
+/// Shorter parts of an address are words rather than secrets.
+const SHORTEST_PART: usize = 8;
 
 const AGENT: &str = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"));
 
@@ -46,9 +48,16 @@ pub struct Access {
 }
 
 impl Access {
-    /// The same, with what follows the host of an address among the texts that are told to nobody: answers repeat it.
+    /// The same, with what follows the host of an address among the texts that are told to nobody, and its longer parts:
+    /// answers repeat it.
     pub fn hiding(mut self, url: &Url) -> Self {
-        self.secrets.extend([Some(url.path()), url.query()].into_iter().flatten().map(str::to_owned));
+        let whole = [Some(url.path()), url.query()].into_iter().flatten().map(str::to_owned);
+        let segments = url.path_segments().into_iter().flatten().map(str::to_owned);
+        let values = url.query_pairs().map(|(_, value)| value.into_owned());
+        let parts = segments.chain(values).filter(|part| part.len() >= SHORTEST_PART);
+        self.secrets.extend(whole.chain(parts));
+        // What has others in it is looked for first.
+        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         self
     }
 }
@@ -93,14 +102,16 @@ impl Http {
         Ok(Answer { status: answer.status().as_u16(), body })
     }
 
-    /// Sends a request whose answer is its status. Of the body there is the beginning, as far as it comes.
+    /// Sends a request whose answer is its status. Of the body there is the beginning, as far as it comes, where that is no
+    /// success.
     ///
     /// # Errors
     /// When there is no status in time, or a redirect.
     pub async fn call(&self, request: Request) -> Result<Answer, Error> {
         let mut answer = self.begin(request).await?;
         let mut body = Vec::new();
-        while body.len() < MAX_GLANCE
+        while !answer.status().is_success()
+            && body.len() < MAX_GLANCE
             && let Ok(Some(part)) = answer.chunk().await
         {
             body.extend_from_slice(&part);

@@ -10,7 +10,8 @@
 //! has scraped nothing for minutes, the whole lives of counters would count as one window. So there is no data unless
 //! the source was seen before the window: by a series of the service, of whatever version, or by an `up` of the job
 //! that scrapes the version, as nobody may have called the service before. A few stores have no `up`: there, the first
-//! answers of a service that nobody called before are no data.
+//! answers of a service that nobody called before are no data. Of a store over several Prometheis it is not told when one of
+//! them alone has lost what it had.
 
 use jiff::Timestamp;
 use reqwest::{Method, Url};
@@ -103,13 +104,14 @@ impl Provider for Prometheus<'_> {
         if answer.status == 400 && names_a_field(&answer) {
             answer = self.ask(&url, phrase, at, &[]).await?;
         }
+        let access = self.access.clone().hiding(&url);
         let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
         if !(200..300).contains(&answer.status) {
             let said = body.as_ref().and_then(|body| body.get("error")?.as_str());
-            return Err(http::refused(&url, answer.status, said.unwrap_or_default(), &self.access));
+            return Err(http::refused(&url, answer.status, said.unwrap_or_default(), &access));
         }
         if let Some(said) = body.as_ref().and_then(partial) {
-            return Err(Error::Partial { address: http::shown(&url), said: http::added(&said, &self.access) });
+            return Err(Error::Partial { address: http::shown(&url), said: http::added(&said, &access) });
         }
         let strange = || Error::Strange { address: http::shown(&url), expected: "answer of Prometheus" };
         let data = body.as_ref().and_then(|body| body.get("data")).ok_or_else(strange)?;

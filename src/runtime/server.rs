@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz` and `/metrics`, for whoever can reach them: none of them can keep others waiting.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use hyper::{server::conn::http1, service::service_fn};
@@ -18,7 +18,7 @@ use crate::telemetry::Metrics;
 const CONNECTIONS: usize = 128;
 /// How long a connection may say nothing.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long a connection may last. Whoever asks on makes another one.
+/// How long a connection may last, but for an answer under way. Whoever asks on makes another one.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Tells whether the process is ready, and if not, what it waits for.
@@ -59,7 +59,7 @@ async fn answer(listener: &TcpListener, app: &Router) -> std::io::Result<()> {
                 if oldest.len() >= CONNECTIONS && let Some(first) = oldest.pop_front() {
                     first.abort();
                 }
-                oldest.push_back(open.spawn(timeout(LONGEST, connection(stream, app.clone()))));
+                oldest.push_back(open.spawn(connection(stream, app.clone())));
             }
             Some(_ended) = open.join_next() => oldest.retain(|connection| !connection.is_finished()),
         }
@@ -71,8 +71,12 @@ async fn connection(stream: TcpStream, app: Router) {
         service_fn(move |request: hyper::Request<hyper::body::Incoming>| app.clone().oneshot(request.map(Body::new)));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(SILENCE);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     // An error ends the connection: that is how the client hears of it.
-    let _ended = http.serve_connection(TokioIo::new(stream), service).await;
+    if timeout(LONGEST, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ended = timeout(SILENCE, connection).await;
+    }
 }
 
 async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {

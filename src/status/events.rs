@@ -31,8 +31,11 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// Whether it is about what may come and go by itself, without end.
-    pub fn comes_and_goes(&self) -> bool {
+    /// Whether it is about what may come and go by itself, without end: weights do, but on the way of a rollout.
+    pub fn comes_and_goes(&self, walks: bool) -> bool {
+        if self.reason == "TrafficWeightUpdated" {
+            return !walks;
+        }
         matches!(
             self.reason,
             "BecameReady"

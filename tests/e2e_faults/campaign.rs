@@ -49,7 +49,8 @@ pub fn part<T: Clone>(cases: Vec<T>, short: usize) -> Vec<T> {
     if whole() {
         return cases;
     }
-    let stretches = cases.chunks((cases.len() / short).max(1)).take(short).enumerate();
+    let short = short.min(cases.len());
+    let stretches = (0..short).map(|nth| (nth, &cases[nth * cases.len() / short..(nth + 1) * cases.len() / short]));
     stretches.map(|(nth, stretch)| stretch[Dice::of((seed(), nth)).below(stretch.len())].clone()).collect()
 }
 

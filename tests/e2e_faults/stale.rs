@@ -113,6 +113,8 @@ fn whoever_sees_what_is_old_ends_as_a_clean_run() {
     run(async {
         let old = AtomicUsize::new(0);
         campaign::run("3, what is seen is old", campaign::part(cases(), 6), |case| misled(case, &old)).await;
-        println!("campaign 3: lists were old, or events held back, in {} runs", old.into_inner());
+        let old = old.into_inner();
+        println!("campaign 3: lists were old, or events held back, in {old} runs");
+        assert!(old > 0 || std::env::var("CAMPAIGN_ONLY").is_ok(), "nothing was old");
     });
 }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
-    read::{rollout, told},
+    read::{rollout, service_of, told},
     rollouts::{STEPS, promoting, running, service, waiting_in_a_step},
     world::{Pods, World},
 };
@@ -387,4 +387,30 @@ fn a_retry_walks_the_steps_also_of_a_version_that_stands_in_for_all() {
     world.pods.insert("v1".into(), Pods::Healthy);
     world.pass(50);
     assert_eq!(world.routed(), "v1=95 v2=5");
+}
+
+#[test]
+fn weights_that_are_edited_after_a_retry_begin_where_it_had_led() {
+    let service = |weights: &str| service_of(weights, 3, "{steps: [{weight: 60}, {pause: {}}]}");
+    let edited = |undone: bool| {
+        let mut world = World::new(&service("v1=100 v2=0"));
+        world.settle();
+        world.pass(600);
+        world.edit(&service("v1=0 v2=100"));
+        world.settle();
+        if undone {
+            for (verb, routed) in [(Verb::PromoteFull, "v2=100"), (Verb::Undo, "v1=100"), (Verb::Retry, "v1=40 v2=60")]
+            {
+                world.ask(verb).unwrap();
+                world.settle();
+                world.pass(60);
+                assert_eq!(world.routed(), routed, "{verb:?}");
+            }
+        }
+        assert_eq!(world.routed(), "v1=40 v2=60");
+        world.edit(&service("v1=70 v2=30"));
+        world.settle();
+        world.routed()
+    };
+    assert_eq!(edited(true), edited(false));
 }

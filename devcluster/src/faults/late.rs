@@ -1,4 +1,4 @@
-//! A write that arrives late: it has left whoever sent it, and nobody can take it back.
+//! A write that arrives late: it has left whoever sent it, who stands still.
 
 use tokio::sync::watch as signal;
 

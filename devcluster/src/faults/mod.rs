@@ -148,7 +148,7 @@ impl Proxy {
         self.shared.late.is_on_its_way().await;
     }
 
-    /// Lets the write that is delayed arrive, also if whoever sent it stands still or is gone.
+    /// Lets the write that is delayed arrive, also if whoever sent it stands still. With its sender it is gone.
     pub fn arrives(&self) {
         self.shared.late.arrives();
     }

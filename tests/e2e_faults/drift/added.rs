@@ -1,5 +1,7 @@
 //! What somebody adds to children: it stays, but where it would decide where requests or pods go.
 
+use std::collections::BTreeSet;
+
 use microservice_operator::{api::labels::APPLIED, plan::object::Kind};
 use serde_json::Value;
 
@@ -108,14 +110,19 @@ fn what_somebody_adds_stays_unless_it_would_decide_where_requests_or_pods_go() {
         let stage = at_rest().await;
         let mut rest = Rest::of(&stage.space).await;
         let children = children(&stage.space).await;
-        let mut count = 0;
+        let (mut count, mut lacking) = (0, BTreeSet::new());
+        for child in &children {
+            lacking.extend(additions(child.kind).iter().map(|it| (child.kind, it.part, it.name)));
+        }
         for child in &children {
             let object = bare(&child.object);
             for addition in additions(child.kind).iter().filter(|it| object.pointer(it.part).is_some()) {
                 addition.done(child, &mut rest).await;
+                lacking.remove(&(child.kind, addition.part, addition.name));
                 count += 1;
             }
         }
+        assert!(lacking.is_empty(), "no child has that: {lacking:?}");
         rest.is_back(&stage, "what was added").await;
         // What the operator does not know for its own it writes anew.
         for child in &children {

@@ -48,7 +48,6 @@ impl Situation<'_> {
             progressed_at: Some(time(self.now)),
             began: Some(time(self.now)),
             from,
-            to: requested.clone(),
             stable,
             handled: handled.clone(),
             calls: calls.clone(),

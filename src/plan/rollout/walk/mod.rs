@@ -195,6 +195,7 @@ impl Situation<'_> {
         self.tell(status);
         self.keep_session(status);
         status.served = self.served(&status.stable);
+        status.to = if status.state.is_under_way() { self.requested() } else { Weights::new() };
         status.progress = Some(format!("{}/{}", status.step, self.steps()));
         status.percent = status.state.is_under_way().then(|| self.percent(status));
         status.walked = status.state.is_under_way().then(|| self.walked(status.step));

@@ -54,7 +54,6 @@ impl Situation<'_> {
                 status.previous = before;
             }
             status.from.clear();
-            status.to.clear();
             status.promoted_fully = false;
             (status.step_since, status.progressed_at, status.weights_since) = (None, None, None);
             (status.analysis, status.step_analysis) = (None, None);
