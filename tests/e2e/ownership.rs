@@ -8,7 +8,7 @@ use kube::{
     runtime::watcher::Event,
 };
 use microservice_operator::{
-    api::{ActionResult, MicroserviceAction, MicroserviceStatus, Provider},
+    api::{ActionResult, Microservice, MicroserviceAction, MicroserviceStatus, Provider},
     controller::actions,
     observe::{Caches, views::ActionView},
     plan::{object::Kind, rollout::orders::Answer},
