@@ -69,14 +69,13 @@ fn cases() -> Vec<Case> {
 
 /// Begins the chapter; from the write on the operator sees what is old.
 async fn begins(stage: &mut Stage, case: &Case) {
-    let held: Vec<&str> = case.resources.iter().map(String::as_str).collect();
     match case.way {
         Way::Held => {
             let from = stage.proxy.writes() + case.nth;
+            stage.proxy.holds_from(case.nth, &case.resources);
             story::begin(&stage.space, case.chapter).await;
             let come = eventually(|| async { (stage.proxy.writes() >= from).then_some(()) });
             come.await.expect("as many writes as in a clean run");
-            stage.proxy.holds(&held);
         }
         Way::Travelled => {
             stage.proxy.remembers().await.unwrap();

@@ -75,6 +75,7 @@ struct State {
     counts: HashMap<Asked, u64>,
     journal: Vec<Entry>,
     stop: Option<Stop>,
+    hold: Option<Hold>,
     /// How far the clock that dates answers is ahead of the API server's.
     ahead: SignedDuration,
     /// Earlier answers to lists, by address.
@@ -86,6 +87,12 @@ struct State {
 struct Stop {
     left: usize,
     moment: Moment,
+}
+
+/// What is to be held back after so many further writes.
+struct Hold {
+    left: usize,
+    resources: Vec<String>,
 }
 
 impl Proxy {
@@ -126,6 +133,11 @@ impl Proxy {
     pub fn holds(&self, resources: &[&str]) {
         let resources = resources.iter().map(|it| (*it).to_owned()).collect();
         self.shared.gate.send_replace(Gate { resources, release: Release::default() });
+    }
+
+    /// The same from the `nth` write from now on, counted from 1: what comes of that one is held back, too.
+    pub fn holds_from(&self, nth: usize, resources: &[String]) {
+        self.shared.lock().hold = nth.checked_sub(1).map(|left| Hold { left, resources: resources.to_vec() });
     }
 
     /// Lets all watches go on.

@@ -22,11 +22,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::asked::{Asked, Verb, namespace_of};
-use super::gate::Passage;
+use super::gate::{Gate, Passage, Release};
 use super::journal::Entry;
 use super::plan::{Fault, WatchFault};
 use super::watch::{Pieces, pieces};
-use super::{Listed, Moment, Shared, Stop};
+use super::{Hold, Listed, Moment, Shared, Stop};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 type Answer = Response<Body>;
@@ -116,6 +116,15 @@ impl Shared {
             Verb::Watch => (None, state.faults.watch(&asked, nth)),
             _ => (state.faults.answer(&asked, nth), None),
         };
+        match state.hold.as_mut().filter(|_| asked.writes()) {
+            Some(Hold { left: left @ 1.., .. }) => *left -= 1,
+            Some(hold) => {
+                let resources = std::mem::take(&mut hold.resources);
+                state.hold = None;
+                self.gate.send_replace(Gate { resources, release: Release::default() });
+            }
+            None => {}
+        }
         let stops = match state.stop.as_mut().filter(|_| asked.writes()) {
             Some(Stop { left: 0, moment }) => Some(*moment),
             Some(Stop { left, .. }) => {

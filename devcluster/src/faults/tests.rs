@@ -138,6 +138,11 @@ async fn events_that_are_held_back_come_late_or_are_missed() {
         assert_eq!(came.contains(EVENTS), release == Release::Late, "{release:?}: {came}");
     }
     assert_eq!(proxy.held(), 2);
+    proxy.holds_from(2, &["pods".to_owned()]);
+    ask(&client, Method::PATCH, ROUTE).await.unwrap();
+    assert_eq!(watch().await.unwrap(), EVENTS, "nothing is held back before the second write");
+    ask(&client, Method::PATCH, ROUTE).await.unwrap();
+    assert!(timeout(SHORT, watch()).await.is_err());
 }
 
 #[tokio::test]
