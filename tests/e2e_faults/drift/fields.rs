@@ -60,10 +60,17 @@ impl Owned {
                 }
                 _ => None,
             };
+            // Of an item that is nothing else.
+            let bare = key.starts_with("k:") && fields.as_object().is_some_and(Map::is_empty);
             if let Some(key) = found
                 && let Some(value) = value.pointer(&below("", &key))
             {
-                self.note(&below(at, &key), &fields, value);
+                let place = below(at, &key);
+                if bare {
+                    self.parts.insert(place);
+                } else {
+                    self.note(&place, &fields, value);
+                }
             }
         }
     }
