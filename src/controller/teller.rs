@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -71,7 +71,7 @@ impl Limit {
 
 impl Teller {
     /// One that speaks as this process.
-    pub fn new(client: Client, instance: &str, office: std::sync::Arc<Office>) -> Self {
+    pub fn new(client: Client, instance: &str, office: Arc<Office>) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance.to_owned()) };
         Self { client, reporter, herald: Herald::new(office), limits: Mutex::default() }
     }

@@ -60,7 +60,7 @@ impl Provider for Datadog<'_> {
         let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
         let errors = body.as_ref().and_then(|body| body.get("errors")).map(said).unwrap_or_default();
         if !(200..300).contains(&answer.status) || !errors.is_empty() {
-            return Err(http::refused(&url, answer.status, &errors, &self.access.clone().hiding(&url)));
+            return Err(http::refused(&url, answer.status, &errors, &self.access));
         }
         let strange = || Error::Strange { address: http::shown(&url), expected: "answer of Datadog" };
         let columns = body.as_ref().and_then(|body| body.pointer("/data/attributes/columns")?.as_array());

@@ -109,15 +109,16 @@ impl Http {
     /// When there is no status in time, or a redirect.
     pub async fn call(&self, request: Request) -> Result<Answer, Error> {
         let mut answer = self.begin(request).await?;
-        let mut body = Vec::new();
-        while !answer.status().is_success()
-            && body.len() < MAX_GLANCE
-            && let Ok(Some(part)) = answer.chunk().await
-        {
-            body.extend_from_slice(&part);
+        let (status, mut body) = (answer.status(), Vec::new());
+        if !status.is_success() {
+            while body.len() < MAX_GLANCE
+                && let Ok(Some(part)) = answer.chunk().await
+            {
+                body.extend_from_slice(&part);
+            }
+            body.truncate(MAX_GLANCE);
         }
-        body.truncate(MAX_GLANCE);
-        Ok(Answer { status: answer.status().as_u16(), body })
+        Ok(Answer { status: status.as_u16(), body })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -219,7 +220,7 @@ pub fn refused(url: &Url, status: u16, said: &str, access: &Access) -> Error {
     let address = shown(url);
     match status {
         401 | 403 => Error::Forbidden { address, status },
-        _ => Error::Status { address, status, said: added(said, access) },
+        _ => Error::Status { address, status, said: added(said, &access.clone().hiding(url)) },
     }
 }
 

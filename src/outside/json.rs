@@ -119,8 +119,7 @@ impl Provider for Json<'_> {
         let answer = self.http.send(request).await?;
         if !(200..300).contains(&answer.status) {
             let said = String::from_utf8_lossy(&answer.body);
-            let access = self.access.clone().hiding(&phrase.url);
-            return Err(http::refused(&phrase.url, answer.status, &said, &access));
+            return Err(http::refused(&phrase.url, answer.status, &said, &self.access));
         }
         let strange = || Error::Strange { address: http::shown(&phrase.url), expected: "JSON" };
         let body: Value = serde_json::from_slice(&answer.body).map_err(|_| strange())?;

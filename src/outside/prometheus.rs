@@ -104,14 +104,14 @@ impl Provider for Prometheus<'_> {
         if answer.status == 400 && names_a_field(&answer) {
             answer = self.ask(&url, phrase, at, &[]).await?;
         }
-        let access = self.access.clone().hiding(&url);
         let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
         if !(200..300).contains(&answer.status) {
             let said = body.as_ref().and_then(|body| body.get("error")?.as_str());
-            return Err(http::refused(&url, answer.status, said.unwrap_or_default(), &access));
+            return Err(http::refused(&url, answer.status, said.unwrap_or_default(), &self.access));
         }
         if let Some(said) = body.as_ref().and_then(partial) {
-            return Err(Error::Partial { address: http::shown(&url), said: http::added(&said, &access) });
+            let said = http::added(&said, &self.access.clone().hiding(&url));
+            return Err(Error::Partial { address: http::shown(&url), said });
         }
         let strange = || Error::Strange { address: http::shown(&url), expected: "answer of Prometheus" };
         let data = body.as_ref().and_then(|body| body.get("data")).ok_or_else(strange)?;

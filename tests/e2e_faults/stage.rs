@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
+    fmt::Debug,
     time::{Duration, Instant},
 };
 
@@ -185,20 +186,12 @@ impl Stage {
 
     /// Waits until all is as in a clean run.
     pub async fn comes_to(&self, clean: &Outcome, about: &str) {
-        let same = eventually(|| async { (self.outcome().await == *clean).then_some(()) }).await;
-        assert!(same.is_some(), "{about}: it came to\n{:#?}\ninstead of\n{clean:#?}", self.outcome().await);
-    }
-
-    /// Waits until everything is as it is in the end of a clean run, whatever was made and deleted on the way.
-    async fn ends_as(&self, clean: &End, about: &str) {
-        let same = eventually(|| async { (self.end().await == *clean).then_some(()) }).await;
-        assert!(same.is_some(), "{about}: it came to\n{:#?}\ninstead of\n{clean:#?}", self.end().await);
+        becomes(|| self.outcome(), clean, about).await;
     }
 
     /// Waits until the children are what they were.
     pub async fn puts_back(&self, children: &BTreeMap<String, Value>, about: &str) {
-        let same = eventually(|| async { (self.space.snapshot().await == *children).then_some(()) }).await;
-        assert!(same.is_some(), "{about}: there are\n{:#?}\ninstead of\n{children:#?}", self.space.snapshot().await);
+        becomes(|| self.space.snapshot(), children, about).await;
     }
 
     /// Waits until nothing was written for a while.
@@ -213,19 +206,26 @@ impl Stage {
 
     /// Waits until all is as in a clean run and nothing is written any more, and it has stayed so.
     pub async fn rests_at(&self, clean: &Outcome, about: &str) {
-        self.comes_to(clean, about).await;
-        self.is_silent(about).await;
-        let now = self.outcome().await;
-        assert!(now == *clean, "{about}: it did not stay so, and came to\n{now:#?}\ninstead of\n{clean:#?}");
+        self.rests(|| self.outcome(), clean, about).await;
     }
 
     /// As [`Self::rests_at`], whatever was made and deleted on the way.
     pub async fn rests_like(&self, clean: &End, about: &str) {
-        self.ends_as(clean, about).await;
+        self.rests(|| self.end(), clean, about).await;
+    }
+
+    async fn rests<T: PartialEq + Debug, F: Future<Output = T>>(&self, now: impl Fn() -> F, clean: &T, about: &str) {
+        becomes(&now, clean, about).await;
         self.is_silent(about).await;
-        let now = self.end().await;
+        let now = now().await;
         assert!(now == *clean, "{about}: it did not stay so, and came to\n{now:#?}\ninstead of\n{clean:#?}");
     }
+}
+
+/// Waits until something is as it is to be.
+async fn becomes<T: PartialEq + Debug, F: Future<Output = T>>(now: impl Fn() -> F, wanted: &T, about: &str) {
+    let same = eventually(|| async { (now().await == *wanted).then_some(()) }).await;
+    assert!(same.is_some(), "{about}: it came to\n{:#?}\ninstead of\n{wanted:#?}", now().await);
 }
 
 /// Waits until what is counted has not changed for a time.

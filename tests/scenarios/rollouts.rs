@@ -452,14 +452,22 @@ fn an_undone_rollout_says_that_it_is_on_its_way_back_until_it_is_there() {
     assert!(world.condition("Ready").2.starts_with("rolled back: undone by mia"), "{}", world.condition("Ready").2);
 }
 
-/// A service that pauses half the way from some weights to others.
-fn halfway(from: &str, to: &str) -> World {
-    let steps = "{steps: [{weight: 50}, {pause: {}}]}";
-    let mut world = World::new(&service(from, steps));
+/// A policy that pauses at 60 %.
+pub const SIXTY: &str = "{steps: [{weight: 60}, {pause: {}}]}";
+
+/// A service on its way from some weights to others, where the policy pauses.
+pub fn on_the_way(from: &str, to: &str, policy: &str) -> World {
+    let mut world = World::new(&service(from, policy));
     world.settle();
     world.pass(600);
-    world.edit(&service(to, steps));
+    world.edit(&service(to, policy));
     world.settle();
+    world
+}
+
+/// A service that pauses half the way from some weights to others.
+fn halfway(from: &str, to: &str) -> World {
+    let mut world = on_the_way(from, to, "{steps: [{weight: 50}, {pause: {}}]}");
     world.pass(5);
     assert_eq!(world.routed(), "v1=50 v2=50");
     world
