@@ -239,7 +239,7 @@ pub struct RolloutStatus {
     /// Since when the current step is on its way; the deadline counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progressed_at: Option<MicroTime>,
-    /// Weights that the steps are counted from.
+    /// Weights that the steps are counted from; of a completed rollout, those from which an edit went back to it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("additionalProperties" = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 100}))]
     pub from: BTreeMap<String, i32>,

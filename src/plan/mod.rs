@@ -175,7 +175,7 @@ pub fn plan(
     }
     Plan {
         holds: holds::holds(service, observed, &rollout, &stage, &clashes, &contested),
-        availability: holds::availability(service, &rollout),
+        availability: holds::availability(service, &rollout, &clashes),
         routes: holds::routes(service, observed, &rollout, &stage, &clashes),
         sizes: scaling::state(service, &contested),
         scaled: scaled(service, &rollout),

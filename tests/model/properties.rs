@@ -244,9 +244,13 @@ impl Transition<'_> {
         let Some(rollout) = &self.decision.plan.rollout else { return false };
         let ready = self.pods_of(version).map_or(0, |runs| runs.ready);
         let wanted = self.after.runs.get(version).map_or(0, |runs| runs.replicas);
-        rollout.state == RolloutState::Aborted
-            && rollout.meanwhile.is_empty()
-            && self.is(version) * wanted <= of(&rollout.stable, version) * ready
+        let before = match rollout.state {
+            RolloutState::Aborted if !rollout.meanwhile.is_empty() => &rollout.meanwhile,
+            RolloutState::Aborted => &rollout.stable,
+            RolloutState::Completed if !rollout.from.is_empty() => &rollout.stable,
+            _ => return false,
+        };
+        self.is(version) * wanted <= of(before, version) * ready
     }
 
     fn break_comes_last(&self) -> Result<(), String> {

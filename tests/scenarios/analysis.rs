@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use crate::{
     read::{message, rollout, service_of},
-    world::World,
+    world::{Pods, World},
 };
 use microservice_operator::{
     api::{MeasurementResult, RolloutState, Verb},
@@ -95,6 +95,25 @@ fn a_delay_is_waited_for_once() {
     assert_eq!(rollout(&world).step_analysis.as_ref().map(|run| run.metrics[0].taken), Some(2));
     world.pass(10);
     assert_eq!(world.routed(), "v2=100");
+}
+
+#[test]
+fn the_last_raise_is_measured_while_it_waits_for_pods() {
+    let steps = "steps: [{scale: {replicas: 1}}, {weight: 25}, {pause: {duration: 2m}}]";
+    let policy = policy(SUCCESS).replace("steps: [{weight: 5}, {weight: 50}]", steps);
+    let mut world = World::new(&service((100, 0), &policy));
+    world.provider = |_| of(99.9);
+    world.settle();
+    world.pass(600);
+    world.edit(&service((0, 100), &policy));
+    world.settle();
+    assert_eq!(world.routed(), "v1=75 v2=25");
+    world.pods.insert("v2".into(), Pods::Ready(1));
+    world.pass(150);
+    assert_eq!((world.routed().as_str(), rollout(&world).step), ("v1=75 v2=25", 3), "all steps are done");
+    world.provider = |_| of(50.0);
+    world.pass(60);
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=100", RolloutState::Aborted));
 }
 
 #[test]

@@ -289,7 +289,7 @@ fn an_abort_does_not_go_back_to_weights_that_somebody_was_leaving() {
     world.pods.insert("v1".into(), Pods::Ready(2));
     world.edit(&service("v1=100 v2=0", STEPS));
     world.settle();
-    assert_eq!(world.routed(), "v1=50 v2=50", "v1 cannot take all back yet");
+    assert_eq!(world.routed(), "v1=66 v2=34", "v1 cannot take all back yet");
     world.edit(&service("v1=0 v2=0 v3=100", STEPS));
     world.settle();
     world.pods.insert("v1".into(), Pods::Healthy);

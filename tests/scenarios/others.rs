@@ -8,7 +8,10 @@ use crate::{
     two,
     world::{Pods, World},
 };
-use microservice_operator::{api::RouteMarks, plan::object::Kind};
+use microservice_operator::{
+    api::{Phase, RouteMarks},
+    plan::object::Kind,
+};
 use serde_json::{Value, json};
 
 pub const NAME: &str = "order-service";
@@ -38,6 +41,17 @@ fn clash(kind: Kind, name: &str, object: Value) -> String {
     let (value, reason, message) = world.condition("Stalled");
     assert_eq!((value.as_str(), reason.as_str()), ("True", "NameClash"));
     message
+}
+
+#[test]
+fn a_service_of_somebody_else_makes_it_unavailable() {
+    let mut world = World::new(&two(90, 10));
+    world.put_foreign(Kind::Service, NAME, theirs(Value::Null, json!({})));
+    world.settle();
+    world.pass(10);
+    let (available, reason, message) = world.condition("Available");
+    assert_eq!((available.as_str(), reason.as_str()), ("False", "NameClash"));
+    assert_eq!(message, "requests to order-service.shop.svc.cluster.local go to somebody else's Service");
 }
 
 #[test]
@@ -142,9 +156,13 @@ fn what_is_offered_and_being_deleted_is_waited_for_while_all_else_goes_on() {
 
 #[test]
 fn a_clash_with_what_an_earlier_microservice_of_this_name_left_says_that_it_goes() {
-    let earlier = controller("microservice-operator.dev/v1alpha1", "Microservice", NAME);
+    let earlier = theirs(controller("microservice-operator.dev/v1alpha1", "Microservice", NAME), json!({}));
+    let mut world = World::new(&two(90, 10));
+    world.put_foreign(Kind::Service, NAME, earlier.clone());
+    world.settle();
+    assert_eq!((world.condition("Stalled").0.as_str(), world.status().phase), ("False", Some(Phase::Progressing)));
     assert_eq!(
-        clash(Kind::Service, NAME, theirs(earlier, json!({}))),
+        world.condition("Ready").2,
         "a Service named order-service exists and belongs to an earlier Microservice of this name: it is made anew as \
          soon as the cluster has removed it; if that does not happen, delete it"
     );

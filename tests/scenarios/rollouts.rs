@@ -431,6 +431,22 @@ fn a_service_at_zero_for_a_night_fails_in_no_step() {
     world.settle();
     world.pass(3_600);
     assert_eq!(rollout(&world).state, RolloutState::Paused, "{:?}", rollout(&world).message);
+
+    world.pods.insert("v2".into(), Pods::Ready(0));
+    world.edit(&service("v1=0 v2=100", steps));
+    world.settle();
+    world.pass(30);
+    assert_eq!(
+        rollout(&world).state,
+        RolloutState::Paused,
+        "in the morning its pods come up: {:?}",
+        rollout(&world).message
+    );
+    world.pods.insert("v2".into(), Pods::Healthy);
+    world.settle();
+    world.pods.insert("v2".into(), Pods::Broken("Error"));
+    world.settle();
+    assert_eq!(rollout(&world).state, RolloutState::Aborted);
 }
 
 #[test]

@@ -255,12 +255,12 @@ fn an_abort_goes_back_as_far_as_the_pods_carry_it() {
 }
 
 #[test]
-fn an_edit_back_waits_for_the_whole_size() {
+fn an_edit_back_goes_as_far_as_the_pods_carry_it() {
     let mut watched = halfway();
     watched.world.pods.insert("v1".into(), Pods::Ready(3));
     watched.edit("v1=100 v2=0", 4, &policy("1"));
     watched.pass(10);
-    assert_eq!(watched.at(), ("v1=50 v2=50".into(), vec![4, 2]), "what is left gets no further pods");
+    assert_eq!(watched.at(), ("v1=75 v2=25".into(), vec![4, 2]), "what is left gets no further pods");
     watched.world.pods.insert("v1".into(), Pods::Healthy);
     watched.pass(10);
     assert_eq!(watched.at(), ("v1=100".into(), vec![4, 4]));
@@ -302,6 +302,19 @@ fn when_nobody_can_serve_the_others_get_all_of_their_pods() {
     watched.world.pods.insert("v2".into(), Pods::Broken("Error"));
     watched.settle();
     assert_eq!(watched.at(), ("v1=100".into(), vec![4, 4]));
+}
+
+#[test]
+fn whoever_stands_in_for_the_promoted_version_grows() {
+    let mut watched = Watched::new("v1=100 v2=0", "v1=0 v2=100", 5, "{maxSurge: 1, steps: [{weight: 50}]}");
+    watched.pass(600);
+    assert_eq!(watched.world.routed(), "v2=100");
+    watched.world.pods.insert("v2".into(), Pods::Broken("Error"));
+    watched.settle();
+    assert_eq!(watched.at(), ("v1=100".into(), vec![4, 4]));
+    watched.edit("v1=0 v2=100", 8, "{maxSurge: 1, steps: [{weight: 50}]}");
+    watched.pass(10);
+    assert_eq!(watched.at(), ("v1=100".into(), vec![8, 8]));
 }
 
 #[test]

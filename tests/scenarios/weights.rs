@@ -1,6 +1,6 @@
 //! Requested weights come into force: made, edited, waited for.
 
-use microservice_operator::plan::object::Kind;
+use microservice_operator::{api::Phase, plan::object::Kind};
 
 use crate::{
     read::told,
@@ -109,6 +109,7 @@ fn header_routes_wait_for_their_version_and_fall_back_when_it_is_lost() {
     world.reconcile();
     assert_eq!(world.route_names(), ["default"]);
     assert_eq!(world.condition("RoutesReady").1, "RouteLeftOut");
+    assert_eq!(world.status().phase, Some(Phase::Progressing), "nothing has failed");
     world.settle();
     world.pass(5);
     assert_eq!(world.route_names(), ["premium", "default"]);
@@ -117,6 +118,8 @@ fn header_routes_wait_for_their_version_and_fall_back_when_it_is_lost() {
     world.settle();
     assert_eq!(world.route_names(), ["default"]);
     assert_eq!(world.routed(), "v1=100");
+    assert_eq!(world.condition("RoutesReady").1, "RouteLeftOut");
+    assert_eq!(world.status().phase, Some(Phase::Degraded));
 
     let mut held = World::new(&with_route.replace("version: v2}", "version: v2, onUnready: Hold}"));
     held.reconcile();

@@ -11,7 +11,7 @@ use kube::{
     runtime::watcher::Event,
 };
 use microservice_operator::{
-    api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, Verb},
+    api::{ActionResult, Microservice, MicroserviceSpec, MicroserviceStatus, Provider, RolloutState, Verb},
     apply::{self, Applied, Failure, spares_removal, spares_routes},
     controller::accept::{Accepted, accept, settle, spare},
     observe::{Caches, Key, Mesh, Observed, child::Child, facts::mark_of, views::PodView},
@@ -482,9 +482,11 @@ impl World {
         }
     }
 
-    /// Invariant 2: a promotion raises only complete Deployments.
+    /// Invariant 2: a promotion raises only complete Deployments. What is gone back to gets what its pods carry.
     fn check_order(&self, planned: &Plan, observed: &Observed) {
         let Some(live) = &observed.routes else { return };
+        let goes_back =
+            planned.rollout.as_ref().is_some_and(|it| it.state == RolloutState::Completed && !it.from.is_empty());
         for entry in &planned.traffic {
             let before = live.default.get(&entry.version).copied().unwrap_or(0);
             let runs = observed.versions.get(&entry.version);
@@ -495,6 +497,7 @@ impl World {
                 assert!(
                     complete
                         || entry.effective > entry.requested
+                        || goes_back
                         || observed.versions.values().any(|runs| runs.ready() == 0),
                     "{} was raised to {} although it is not complete",
                     entry.version,

@@ -12,7 +12,7 @@ use super::{
     adoption, copies,
     object::{Kind, Object},
     revisions,
-    rollout::{Rollout, Standing},
+    rollout::{Rollout, Standing, requested_of},
     scaling::{self, Contested},
     traffic::provider::{Stage, are_stuck, tells_the_mesh},
 };
@@ -101,15 +101,24 @@ pub fn holds(
     holds.extend(rollout::of_rollout(service, rollout, stage));
     let routes = routes(service, observed, rollout, stage, clashes);
     // Without a mesh nothing is on its way that would ever change this: the condition alone says it. What an adoption
-    // waits for is said above, and so is what is being deleted.
+    // waits for is said above, and so is what is being deleted, or somebody else's.
     // What others have for their own clients does not keep the service from its spec.
     let told = reason::CLIENTS_HAVE_OWN_RULE;
-    let said = [reason::PROVIDER_NONE, reason::ADOPTION_PENDING, reason::CHILD_DELETING, told];
+    let said = [reason::PROVIDER_NONE, reason::ADOPTION_PENDING, reason::CHILD_DELETING, reason::NAME_CLASH, told];
     if !routes.ready && !said.contains(&routes.reason) {
-        holds.push(Hold { reason: routes.reason, message: routes.message, severity: Severity::Degraded });
+        let severity = if on_their_way(rollout, &routes) { Severity::Progressing } else { Severity::Degraded };
+        holds.push(Hold { reason: routes.reason, message: routes.message, severity });
     }
     holds.sort_by_key(|hold| std::cmp::Reverse(hold.severity));
     holds
+}
+
+/// Whether routes are left out only for versions that come up and have not failed.
+fn on_their_way(rollout: &Rollout<'_>, routes: &RoutesState) -> bool {
+    let comes_up = |standing: &Standing<'_>| !standing.fails() && !standing.held && standing.trouble.is_none();
+    let leads_to = |name: &String| rollout.standings.iter().any(|it| it.name == name && comes_up(it));
+    let mut left_out = rollout.routes.iter().filter(|(_, weights)| weights.is_none());
+    routes.reason == reason::ROUTE_LEFT_OUT && left_out.all(|(route, _)| requested_of(route).keys().all(leads_to))
 }
 
 fn clash(service: &Validated, kind: Kind, name: &str, by: &Holder) -> Hold {
@@ -149,12 +158,11 @@ fn clash(service: &Validated, kind: Kind, name: &str, by: &Holder) -> Hold {
             format!("is controlled by the {} {}: {rename}, or let go of the object there", by.kind, by.name)
         }
     };
+    // The cluster removes what has lost its owner.
+    let goes = matches!(by, Holder::Controller(by) if by.kind == MICROSERVICE && by.name == *own);
+    let severity = if goes { Severity::Progressing } else { Severity::Stalled };
     let kind = kind.api_resource().kind;
-    Hold {
-        reason: reason::NAME_CLASH,
-        message: format!("a {kind} named {name} exists and {whose}"),
-        severity: Severity::Stalled,
-    }
+    Hold { reason: reason::NAME_CLASH, message: format!("a {kind} named {name} exists and {whose}"), severity }
 }
 
 fn leaving(kind: Kind, name: &str, finalizers: &[String]) -> Hold {
@@ -168,7 +176,8 @@ fn leaving(kind: Kind, name: &str, finalizers: &[String]) -> Hold {
 }
 
 fn of_version(standing: &Standing<'_>, rollout: &Rollout<'_>) -> Option<Hold> {
-    let drains = |spec: &&Version| spec.is_older() && standing.aim == 0 && rollout.weight(standing.name) == 0;
+    let idle = standing.aim == 0 && rollout.weight(standing.name) == 0 && !standing.recalled;
+    let drains = |spec: &&Version| spec.is_older() && idle;
     let Some(spec) = standing.spec.filter(|spec| !drains(spec)) else { return of_removed(standing, rollout) };
     if standing.parked {
         return of_parked(standing, rollout);
@@ -293,7 +302,11 @@ fn weights_in_words(rollout: &Rollout<'_>) -> String {
 }
 
 /// Whether every class of requests has a ready version.
-pub fn availability(service: &Validated, rollout: &Rollout<'_>) -> Availability {
+pub fn availability(service: &Validated, rollout: &Rollout<'_>, clashes: &Foreign) -> Availability {
+    if clashes.keys().any(|(kind, _)| *kind == Kind::Service) {
+        let message = format!("requests to {} go to somebody else's Service", service.identity.host());
+        return Availability { available: false, reason: reason::NAME_CLASH, message };
+    }
     let unserved: Vec<&str> = rollout
         .standings
         .iter()

@@ -57,7 +57,7 @@ pub(super) fn of_rollout(service: &Validated, rollout: &Rollout<'_>, stage: &Sta
         }
         RolloutState::Aborted => {
             let why = status.message.as_deref().unwrap_or("the rollout was aborted");
-            let away = rollout.standings.iter().find(|it| it.aim > rollout.weight(it.name));
+            let away = rollout.standings.iter().find(|it| it.recalled || it.aim > rollout.weight(it.name));
             let (message, severity) = if let Some(percent) = status.back {
                 let message = format!(
                     "rolling back by steps, now at {percent} % of the way: {why}; {weights}; at once with: kubectl ms \

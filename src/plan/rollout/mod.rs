@@ -154,10 +154,11 @@ pub fn advance<'a>(
             standing.scale(limited.or_else(|| situation.pods_of(standing.name, &walked.status)));
         }
     }
-    // A version that is yet to come up for it gets all at once: until then those that served before do.
-    let goes_back = |status: &RolloutStatus| status.state == RolloutState::Aborted && status.meanwhile.is_empty();
-    if let Some(Walk { status, .. }) = walked.as_ref().filter(|walked| goes_back(&walked.status)) {
-        standings.iter_mut().for_each(|standing| standing.give_back(weight_of(&status.stable, standing.name)));
+    if let Some(Walk { status, .. }) = &walked {
+        standings.iter_mut().for_each(|standing| standing.recalled = is_recalled(status, standing.name));
+    }
+    if let Some(before) = walked.as_ref().and_then(|walked| goes_back_to(&walked.status)) {
+        standings.iter_mut().for_each(|standing| standing.give_back(weight_of(before, standing.name)));
     }
     let candidates: Vec<Candidate> =
         standings.iter().map(|standing| standing.candidate(standing.aim, weight_of(&current, standing.name))).collect();
@@ -228,6 +229,22 @@ pub fn advance<'a>(
         }
     };
     Rollout { standings, weights, routes, mirror, cookies, stranded, lost, arrived, progress, answers, outlook }
+}
+
+/// The weights that a rollout which was given up goes back to as far as pods carry them. A version that is yet to come up for
+/// it gets all at once: until then those that served before do.
+fn goes_back_to(status: &RolloutStatus) -> Option<&Weights> {
+    match status.state {
+        RolloutState::Aborted if !status.meanwhile.is_empty() => Some(&status.meanwhile),
+        RolloutState::Aborted => Some(&status.stable),
+        RolloutState::Completed if !status.from.is_empty() => Some(&status.stable),
+        _ => None,
+    }
+}
+
+/// Whether the version is what is gone back to, and others serve until it can.
+fn is_recalled(status: &RolloutStatus, name: &str) -> bool {
+    !status.meanwhile.is_empty() && status.stable.contains_key(name)
 }
 
 fn judge_all<'a>(

@@ -59,6 +59,8 @@ pub struct Standing<'a> {
     pub aim: i32,
     /// Of what a rollout that is given up goes back to: the weight that its available pods carry while others are missing.
     pub carries: i32,
+    /// It is what is gone back to, and others serve until it can.
+    pub recalled: bool,
     /// It is to have no pods, and others run: they take its weight first.
     pub parked: bool,
     /// The mesh has had its subset for the propagation time, or there is no mesh.
@@ -126,6 +128,7 @@ impl<'a> Standing<'a> {
             target: spec.map_or(0, |spec| spec.weight),
             aim: spec.map_or(0, |spec| spec.weight),
             carries: 0,
+            recalled: false,
             parked: false,
             routable: match (around.subsets, &memory.subset_since) {
                 (None, _) => true,
@@ -165,11 +168,12 @@ impl<'a> Standing<'a> {
     }
 
     /// Lets it have back what is aimed at, as far as its available pods carry it: of the weight `before` the rollout they are all
-    /// of its pods, but for those that a limit gives it for what is aimed at.
+    /// that it has or is to have, but for those that a limit gives it for what is aimed at.
     pub fn give_back(&mut self, before: i32) {
-        if self.serving() && !self.held && self.routable {
+        if self.up_to_date && self.serving() && !self.held && self.routable {
             let whole = if self.limited.is_some() { self.aim } else { before };
-            self.carries = carried(whole, self.available, self.wanted()).min(self.aim);
+            let pods = if self.limited.is_some() { self.wanted() } else { self.wanted().max(self.replicas) };
+            self.carries = carried(whole, self.available, pods).min(self.aim);
         }
     }
 
@@ -195,12 +199,18 @@ impl<'a> Standing<'a> {
             carried: self.memory.effective,
             quiet: self.quiet_at(drain, around).is_some_and(|at| at <= around.now),
             fault: self.fault(),
+            unproved: self.is_unproved(),
             steady: self.fit && self.ready >= self.replicas,
             held: self.held,
             relapsed_at: self.relapsed_at,
             restarted_at: last_restart(observed.versions.get(self.name)),
             trouble: self.trouble.clone(),
         }
+    }
+
+    /// It has had no ready pod yet, and nothing that it could lose.
+    fn is_unproved(&self) -> bool {
+        self.exists && !self.serving() && !self.fails() && !self.held && self.memory.effective == 0
     }
 
     /// Why it cannot carry requests that it was given.
@@ -306,7 +316,7 @@ impl<'a> Standing<'a> {
     /// What keeps the effective weight from the requested one.
     pub fn limited_by(&self) -> Option<LimitedBy> {
         let (requested, effective) = (self.requested(), self.memory.effective);
-        let goes = self.spec.is_none_or(|spec| spec.is_older() && self.aim == 0);
+        let goes = self.spec.is_none_or(|spec| spec.is_older() && self.aim == 0 && !self.recalled);
         if goes && effective == 0 {
             return Some(LimitedBy::Draining);
         }

@@ -336,3 +336,81 @@ fn a_revision_that_is_gone_is_named_with_the_way_back_to_it() {
     );
     assert_eq!(told, way);
 }
+
+/// Nobody has pods for what comes up anew: the limit would never give it any.
+#[test]
+fn a_limit_of_pods_keeps_no_revision_from_being_gone_back_to() {
+    let limited = STEPS.replace("{steps", "{maxSurge: 1, steps");
+    let (mut world, names) = promoted_over(&["1", "2"], &limited);
+    let [one, two] = names.as_slice() else { panic!("{names:?}") };
+    world.undo_to(one).unwrap();
+    world.pass(60);
+    assert_eq!(world.routed(), format!("{one}=100"));
+
+    assert!(world.ask(Verb::Retry).is_ok());
+    world.pass(90);
+    assert!(world.ask(Verb::PromoteFull).is_ok());
+    world.pass(600);
+    assert_eq!(world.routed(), format!("{two}=100"));
+    let three = edit(&mut world, &service("3", &limited));
+    world.settle();
+    world.pass(180);
+    assert_eq!(world.routed(), format!("{three}=50 {two}=50"));
+    world.pods.insert(one.clone(), Pods::Ready(0));
+    world.undo_to(one).unwrap();
+    world.pass(60);
+    assert_eq!(world.routed(), format!("{two}=100"), "what served before it takes all while the other comes up");
+    world.pods.insert(one.clone(), Pods::Healthy);
+    world.settle();
+    world.pass(60);
+    assert_eq!(world.routed(), format!("{one}=100"));
+}
+
+#[test]
+fn what_serves_meanwhile_gets_back_what_its_pods_carry() {
+    let (mut world, names) = promoted_over(&["1", "2"], STEPS);
+    let [one, two] = names.as_slice() else { panic!("{names:?}") };
+    let three = edit(&mut world, &service("3", STEPS));
+    world.settle();
+    world.pass(90);
+    assert_eq!(world.routed(), format!("{three}=50 {two}=50"));
+    world.pods.extend([(one.clone(), Pods::Ready(0)), (two.clone(), Pods::Ready(2))]);
+    world.settle();
+    world.undo_to(one).unwrap();
+    world.pass(10);
+    assert_eq!(world.routed(), format!("{three}=34 {two}=66"));
+}
+
+#[test]
+fn what_is_gone_back_to_is_told_until_it_is_there() {
+    let (mut world, names) = promoted_over(&["1", "2"], STEPS);
+    let [one, two] = names.as_slice() else { panic!("{names:?}") };
+    world.pods.insert(one.clone(), Pods::Ready(0));
+    world.undo_to(one).unwrap();
+    world.pass(30);
+    assert_eq!((world.condition("Stalled").0.as_str(), world.routed()), ("False", format!("{two}=100")));
+    let (_, _, message) = world.condition("Ready");
+    let waits = format!("rolling back: undone by mia to {one}; waits until {one} can take its requests");
+    assert!(message.starts_with(&waits), "{message}");
+    world.pods.insert(one.clone(), Pods::Broken("ImagePullBackOff"));
+    world.settle();
+    assert!(world.condition("Ready").2.contains("ImagePullBackOff"), "{}", world.condition("Ready").2);
+    assert_eq!(world.traffic(one).limited_by, None, "it does not drain");
+}
+
+#[test]
+fn a_rollout_that_fails_takes_nothing_from_what_could_be_undone() {
+    let more = STEPS.replace("{steps", "{scaleDownDelay: 1h, steps");
+    let (mut world, names) = promoted_over(&["1", "2"], &more);
+    let [one, _] = names.as_slice() else { panic!("{names:?}") };
+    edit(&mut world, &service("3", &more));
+    world.settle();
+    world.pass(10);
+    assert!(world.ask(Verb::Abort).is_ok());
+    world.edit(&service("2", &more));
+    world.settle();
+    world.pass(60);
+    assert!(world.has(Kind::Deployment, &deployment(one)));
+    assert_eq!(world.ask(Verb::Undo), Ok("the weights go back to those before the rollout".into()));
+    assert_eq!(world.routed(), format!("{one}=100"));
+}

@@ -49,6 +49,7 @@ impl Situation<'_> {
             began: Some(time(self.now)),
             from,
             stable,
+            previous: self.old.map(|old| old.previous.clone()).unwrap_or_default(),
             handled: handled.clone(),
             calls: calls.clone(),
             ..RolloutStatus::default()
@@ -70,7 +71,8 @@ impl Situation<'_> {
                 let again = self.measured_first(old, started(from, stable));
                 return RolloutStatus { state, message: why, ..again };
             }
-            let step = if old.promoted_fully { self.steps() } else { old.step.min(self.steps()) };
+            let walked = old.promoted_fully || old.state == RolloutState::Completed;
+            let step = if walked { self.steps() } else { old.step.min(self.steps()) };
             let status = self.at_its_step(RolloutStatus { step, ..old.clone() });
             return if self.waits_no_more(&status) { self.released(status) } else { status };
         }
@@ -83,15 +85,18 @@ impl Situation<'_> {
         let promoted = old.state == RolloutState::Completed;
         // It may have all that is requested by standing in for another one, or by a step, and be another one by now.
         if current == requested && (promoted || !is_superseded()) {
-            let previous = if promoted { &old.previous } else { before };
             // What serves already is nothing to go back to.
-            let previous = Some(previous).filter(|before| **before != requested).cloned().unwrap_or_default();
+            let known = [Some(before).filter(|_| !promoted), Some(&old.previous)].into_iter().flatten();
+            let previous = known.into_iter().find(|before| **before != requested).cloned().unwrap_or_default();
             return RolloutStatus { previous, ..completed() };
         }
         let back = promoted && self.returns && requested == old.previous && requested.keys().all(exists);
         let known = self.in_window(&requested);
         if stable == requested {
-            return completed();
+            // Pods of another kind do not carry what those of before did.
+            let is_known = self.parties.iter().all(|party| party.requested == 0 || !party.changed);
+            let from = if promoted || !is_known { Weights::new() } else { current.clone() };
+            return RolloutStatus { from, previous: old.previous.clone(), ..completed() };
         }
         if back || (known && promoted) {
             return RolloutStatus { meanwhile: stable, ..completed() };

@@ -50,8 +50,9 @@ impl Situation<'_> {
     ) -> Option<String> {
         let has_some = |name: &str| weight_of(&status.from, name) > weight_of(&status.stable, name);
         let begun = |party: &&Party<'_>| status.step_since.is_some() || has_some(party.name);
-        // One that is to run no pods, as the service is scaled to zero, does not fail by having none.
-        let mut judged = self.raised(status).filter(|party| party.whole > 0).filter(begun);
+        // One that is to run no pods, as the service is scaled to zero, does not fail by having none, nor while those come up
+        // that it is to have again: for these it has until the deadline.
+        let mut judged = self.raised(status).filter(|party| party.whole > 0 && !party.unproved).filter(begun);
         judged.find_map(|party| Some(format!("{} {}", party.name, fault(party)?)))
     }
 

@@ -89,9 +89,9 @@ impl Situation<'_> {
         Some((self.course(status, policy, "step", &run.since), run))
     }
 
-    /// Until all gates are behind.
+    /// To the end: the last raise, too, may wait for pods, a window or a person.
     fn is_measured(&self, status: &RolloutStatus) -> bool {
-        status.state.is_under_way() && (status.step < self.steps() || status.waits_for.is_some())
+        status.state.is_under_way() && !status.promoted_fully
     }
 
     fn course<'a>(

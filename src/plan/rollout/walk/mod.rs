@@ -63,6 +63,8 @@ pub struct Party<'a> {
     pub quiet: bool,
     /// Why it cannot carry what it has; None while it can.
     pub fault: Option<String>,
+    /// It has had no ready pod yet since it was told to have any, and nothing that it could lose.
+    pub unproved: bool,
     /// All its pods are of the wanted template, and ready.
     pub steady: bool,
     /// It lost its weight, and is given none for a while.
@@ -190,6 +192,9 @@ impl Situation<'_> {
         let back = status.stable.keys().any(|name| self.party(name).is_some_and(|party| party.admitted));
         if status.state.is_under_way() || back {
             status.meanwhile.clear();
+        }
+        if status.state == RolloutState::Completed && self.arrived() {
+            status.from.clear();
         }
         self.go_back(status);
         self.tell(status);

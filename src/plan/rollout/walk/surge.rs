@@ -73,7 +73,7 @@ impl Member<'_> {
 impl Situation<'_> {
     /// Pods of the versions whose number the policy limits, when the `planned` weights are about to be written.
     pub(super) fn sizes(&self, status: &RolloutStatus, planned: &Weights) -> Sizes {
-        let Some(surge) = self.surge() else { return Sizes::new() };
+        let Some(surge) = self.surge(status) else { return Sizes::new() };
         let members = self.members(status, planned);
         let pods = if self.fails() { rescue(&members) } else { divide(&members, self.room(&members, surge)) };
         let pods = members.iter().zip(pods).filter(|(member, _)| member.planned <= member.full());
@@ -84,7 +84,7 @@ impl Situation<'_> {
     /// The largest point of the way to the weights of the step that the present pods carry.
     pub(super) fn carried(&self, status: &RolloutStatus) -> Weights {
         let goal = self.aims(status);
-        if self.surge().is_none() {
+        if self.surge(status).is_none() {
             return goal;
         }
         let current = self.current();
@@ -98,7 +98,7 @@ impl Situation<'_> {
 
     /// Pods that the weights need which are aimed at.
     pub(super) fn needed(&self, status: &RolloutStatus, aims: &Weights) -> Sizes {
-        if self.surge().is_none() {
+        if self.surge(status).is_none() {
             return Sizes::new();
         }
         let members = self.members(status, &self.current());
@@ -108,7 +108,7 @@ impl Situation<'_> {
 
     /// What the weights wait for, in words, while the limit leaves too few pods for those of the step.
     pub(super) fn limited(&self, status: &RolloutStatus, planned: &Weights, sizes: &Sizes) -> Option<String> {
-        let surge = self.surge()?;
+        let surge = self.surge(status)?;
         let members = self.members(status, planned);
         let short: Vec<String> = members
             .iter()
@@ -132,9 +132,10 @@ impl Situation<'_> {
         self.raised(status).any(|party| weight_of(planned, party.name) > weight_of(&current, party.name))
     }
 
-    /// None before there are weights, too.
-    fn surge(&self) -> Option<Size> {
-        self.policy.max_surge.filter(|_| self.current.is_some())
+    /// None before there are weights, too, and while pods are awaited that nobody has: what is gone back to comes up beside
+    /// what serves meanwhile.
+    fn surge(&self, status: &RolloutStatus) -> Option<Size> {
+        self.policy.max_surge.filter(|_| self.current.is_some() && status.meanwhile.is_empty())
     }
 
     fn members<'a>(&'a self, status: &RolloutStatus, planned: &Weights) -> Vec<Member<'a>> {
@@ -184,7 +185,9 @@ impl Situation<'_> {
         let older = |name: &str| self.service.version(name).is_some_and(Version::is_older);
         let goes = move |name: &str| older(name) && standby(self.service, Some(status), name).is_none();
         let travels = under_way || !Situation { current: Some(planned), ..*self }.arrived();
-        let fails = self.fails();
+        // Whoever stands in for a version that lost its weight grows as that would.
+        let failed = |party: &Party<'_>| !under_way && party.requested > 0 && party.fault.is_some();
+        let fails = self.fails() || self.parties.iter().any(failed);
         let leaves = move |party: &&Party<'_>| {
             let no_part = party.requested == 0 && (!under_way || weight_of(&status.stable, party.name) == 0);
             let lowered = weight_of(planned, party.name) <= weight_of(&self.current(), party.name);
