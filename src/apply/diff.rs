@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::{api::labels, observe::Key, plan::object::Kind};
+use crate::{api::labels, observe::Key, plan::object::Kind, validate::quantity::Quantity};
 
 use super::{
     applied_mark,
@@ -25,6 +25,11 @@ const ATOMIC: &[&str] =
 
 /// Maps that admit no foreign entries: they would change what is selected, or go with the next write all the same.
 const EXACT: &[&str] = &["selector", "matchLabels", "nodeSelector"];
+
+/// The names of a field, of what it is in, and of what that is in, the field's own last.
+type Place<'a> = [&'a str; 3];
+
+const NOWHERE: Place<'static> = [""; 3];
 
 /// Objects whose live form still differed right after they were applied: the cluster rewrites them (an admission
 /// webhook, a default), and to apply them again would never end.
@@ -103,81 +108,81 @@ pub fn digest(value: &Value) -> u64 {
 }
 
 pub fn is_as(live: &Value, desired: &Value) -> bool {
-    covers(live, desired, "") && foreign_fields(live, desired).is_none()
+    covers(live, desired) && foreign_fields(live, desired).is_none()
 }
 
-/// Whether everything in `desired` is in `live`. `name` is the field's name.
-pub fn covers(live: &Value, desired: &Value, name: &str) -> bool {
+/// Whether everything in `desired` is in `live`.
+pub fn covers(live: &Value, desired: &Value) -> bool {
+    covers_at(live, desired, NOWHERE)
+}
+
+fn covers_at(live: &Value, desired: &Value, place: Place<'_>) -> bool {
+    let [.., name] = place;
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
             let exact = !EXACT.contains(&name) || live.len() == desired.len();
-            exact && desired.iter().all(|(key, wanted)| field_covers(live.get(key), wanted, key))
+            exact && desired.iter().all(|(key, wanted)| field_covers(live.get(key), wanted, within(place, key)))
         }
-        (Value::Array(live), Value::Array(desired)) => list_covers(live, desired, name),
-        (Value::String(live), Value::String(desired)) => live == desired || same_quantity(live, desired),
+        (Value::Array(live), Value::Array(desired)) => list_covers(live, desired, place),
+        (Value::String(live), Value::String(desired)) => {
+            live == desired || (is_quantity(place) && same_quantity(live, desired))
+        }
         (Value::Number(live), Value::Number(desired)) => live == desired || live.as_f64() == desired.as_f64(),
         (live, desired) => live == desired,
     }
 }
 
-/// The API server writes quantities in one form: `1000m` comes back as `1`.
-fn same_quantity(live: &str, desired: &str) -> bool {
-    matches!((amount(live), amount(desired)), (Some(live), Some(desired)) if live == desired)
+fn within<'a>([_, outer, name]: Place<'a>, field: &'a str) -> Place<'a> {
+    [outer, name, field]
 }
 
-fn amount(text: &str) -> Option<f64> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
-    let (_, factor) = [
-        ("", 1.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-    ]
-    .into_iter()
-    .find(|(name, _)| *name == unit)?;
-    Some(number * factor)
+/// Whether Kubernetes has a quantity there. Elsewhere `1.10` and `1.1` are two texts: names of labels and headers are anybody's.
+fn is_quantity(place: Place<'_>) -> bool {
+    matches!(
+        place,
+        ["resources", "limits" | "requests", _] | [_, "emptyDir", "sizeLimit"] | [_, "resourceFieldRef", "divisor"]
+    )
+}
+
+/// The API server writes quantities in one form: `1000m` comes back as `1`.
+fn same_quantity(live: &str, desired: &str) -> bool {
+    matches!((live.parse::<Quantity>(), desired.parse::<Quantity>()), (Ok(live), Ok(desired)) if live == desired)
 }
 
 /// An empty value is as good as an absent one: the API server drops it.
-fn field_covers(live: Option<&Value>, desired: &Value, name: &str) -> bool {
+fn field_covers(live: Option<&Value>, desired: &Value, place: Place<'_>) -> bool {
     match (live, desired) {
-        (Some(live), desired) => covers(live, desired, name),
+        (Some(live), desired) => covers_at(live, desired, place),
         (None, Value::Null) => true,
         (None, Value::Array(entries)) => entries.is_empty(),
         (None, _) => false,
     }
 }
 
-fn list_covers(live: &[Value], desired: &[Value], name: &str) -> bool {
+fn list_covers(live: &[Value], desired: &[Value], place: Place<'_>) -> bool {
+    let [.., name] = place;
     let identity = identity_of(desired);
     if ATOMIC.contains(&name) || identity.is_none() {
-        return live.len() == desired.len() && live.iter().zip(desired).all(|(live, wanted)| same(live, wanted));
+        return same_entries(live, desired);
     }
-    desired.iter().all(|wanted| counterpart(live, wanted, identity).is_some_and(|live| covers(live, wanted, "")))
+    desired.iter().all(|wanted| counterpart(live, wanted, identity).is_some_and(|live| covers(live, wanted)))
+}
+
+fn same_entries(live: &[Value], desired: &[Value]) -> bool {
+    live.len() == desired.len() && live.iter().zip(desired).all(|(live, wanted)| same(live, wanted, NOWHERE))
 }
 
 /// Within a replaced list, an entry with more in it than was applied is another entry.
-fn same(live: &Value, desired: &Value) -> bool {
+fn same(live: &Value, desired: &Value, place: Place<'_>) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
-            live.len() == desired.len()
-                && desired.iter().all(|(key, wanted)| live.get(key).is_some_and(|live| same(live, wanted)))
+            let is_there = |(key, wanted): (&String, &Value)| {
+                live.get(key).is_some_and(|live| same(live, wanted, within(place, key)))
+            };
+            live.len() == desired.len() && desired.iter().all(is_there)
         }
-        (Value::Array(live), Value::Array(desired)) => {
-            live.len() == desired.len() && live.iter().zip(desired).all(|(live, wanted)| same(live, wanted))
-        }
-        (live, desired) => covers(live, desired, ""),
+        (Value::Array(live), Value::Array(desired)) => same_entries(live, desired),
+        (live, desired) => covers_at(live, desired, place),
     }
 }
 
@@ -242,7 +247,7 @@ mod tests {
             {"name": "app", "image": "a:1", "imagePullPolicy": "Always", "resources": {"limits": {"cpu": "1"}},
              "env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]}
         ]}}});
-        assert!(covers(&base, &desired, ""), "what others added stays");
+        assert!(covers(&base, &desired), "what others added stays");
         for (pointer, value) in [
             ("/spec/replicas", json!(4)),
             ("/spec/template/containers/1/image", json!("a:2")),
@@ -251,7 +256,46 @@ mod tests {
         ] {
             let mut live = base.clone();
             *live.pointer_mut(pointer).unwrap() = value;
-            assert!(!covers(&live, &desired, ""), "{pointer}");
+            assert!(!covers(&live, &desired), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_told_by_what_they_come_to_and_texts_to_the_letter() {
+        let amounts = |text: &str| {
+            let divided = json!({"resourceFieldRef": {"resource": "limits.cpu", "divisor": text}});
+            [
+                json!({"containers": [{"name": "app", "resources": {"limits": {"cpu": text}, "requests": {"cpu": text}}}]}),
+                json!({"volumes": [{"name": "files", "emptyDir": {"sizeLimit": text}}]}),
+                json!({"env": [{"name": "A", "valueFrom": divided}]}),
+                json!({"downwardAPI": {"items": [divided]}}),
+                json!({"projected": {"sources": [{"downwardAPI": {"items": [divided]}}]}}),
+            ]
+        };
+        let texts = |text: &str| {
+            [
+                json!({"env": [{"name": "A", "value": text}]}),
+                json!({"command": [text]}),
+                json!({"args": ["--version", text]}),
+                json!({"annotations": {"sizeLimit": text}}),
+                json!({"labels": {"limits": text}}),
+                json!({"matchLabels": {"divisor": text}}),
+                json!({"http": [{"match": [{"headers": {"limits": {"exact": text}}}]}]}),
+                json!({"http": [{"headers": {"request": {"set": {"requests": text}}}}]}),
+            ]
+        };
+        for (live, wanted) in [("1", "1000m"), ("1", "1.0"), ("1Gi", "1024Mi"), ("1k", "1000"), ("1Pi", "1024Ti")] {
+            for (live, wanted) in amounts(live).iter().zip(amounts(wanted)) {
+                assert!(covers(live, &wanted), "{live} is {wanted}");
+            }
+        }
+        for (live, wanted) in [("1.1", "1.10"), ("1", "1.0"), ("1000", "1k"), ("1", "2")] {
+            for (live, wanted) in texts(live).iter().zip(texts(wanted)) {
+                assert!(!covers(live, &wanted), "{live} is not {wanted}");
+            }
+        }
+        for (live, wanted) in amounts("1").iter().zip(amounts("2")) {
+            assert!(!covers(live, &wanted), "{live} is not {wanted}");
         }
     }
 
@@ -259,18 +303,18 @@ mod tests {
     fn routes_and_selectors_admit_nothing_foreign() {
         let desired =
             json!({"spec": {"selector": {"a": "b"}, "http": [{"name": "default", "route": [{"weight": 90}]}]}});
-        assert!(covers(&desired, &desired, ""));
+        assert!(covers(&desired, &desired));
         let mut live = desired.clone();
         live["spec"]["selector"]["c"] = json!("d");
-        assert!(!covers(&live, &desired, ""));
+        assert!(!covers(&live, &desired));
         let nodes = |nodes: Value| json!({"spec": {"nodeSelector": nodes}});
-        assert!(!covers(&nodes(json!({"disk": "ssd", "zone": "a"})), &nodes(json!({"disk": "ssd"})), ""));
+        assert!(!covers(&nodes(json!({"disk": "ssd", "zone": "a"})), &nodes(json!({"disk": "ssd"}))));
         let mut live = desired.clone();
         live["spec"]["http"][0]["fault"] = json!({"abort": {}});
-        assert!(!covers(&live, &desired, ""));
+        assert!(!covers(&live, &desired));
         let mut live = desired.clone();
         live["spec"]["http"].as_array_mut().unwrap().push(json!({"name": "more"}));
-        assert!(!covers(&live, &desired, ""));
+        assert!(!covers(&live, &desired));
     }
 
     #[test]

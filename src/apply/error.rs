@@ -1,6 +1,7 @@
 //! What can go wrong when children are written.
 
 use thiserror::Error;
+use tower::timeout::error::Elapsed;
 
 use crate::plan::object::Kind;
 
@@ -86,6 +87,17 @@ impl Error {
         }
     }
 
+    /// Whether no answer came in time. The API server waits for the admission webhooks of a kind, one after the other, and says
+    /// nothing meanwhile.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let Self::Transient { source, .. } = self else { return false };
+        match &**source {
+            kube::Error::Api(status) => status.code == 504,
+            kube::Error::Service(error) => error.is::<Elapsed>(),
+            _ => false,
+        }
+    }
+
     /// Whether a person has to change something before it can succeed.
     pub fn needs_a_person(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Foreign { .. })
@@ -122,5 +134,15 @@ mod tests {
         assert!(is_of_one(api(500)), "a webhook for Deployments that is down stops no failover");
         assert!(!is_of_one(api(503)), "the API server itself is in trouble");
         assert!(!is_of_one(kube::Error::LinesCodecMaxLineLengthExceeded), "it did not answer");
+    }
+
+    #[test]
+    fn what_is_not_answered_in_time_is_told_from_what_cannot_be_asked() {
+        let is_unanswered = |error| Error::write(Kind::Deployment, "a", error).is_unanswered();
+        let api = |code| kube::Error::Api(Box::new(Status { code, ..Status::default() }));
+        assert!(is_unanswered(api(504)), "the API server has given up");
+        assert!(is_unanswered(kube::Error::Service(Elapsed::new().into())), "the client has given up");
+        assert!(!is_unanswered(kube::Error::Service("the lease has ended".into())), "nothing is to be written");
+        assert!(!is_unanswered(api(503)) && !is_unanswered(api(500)));
     }
 }

@@ -47,14 +47,16 @@ impl Failure {
 }
 
 /// Whether requests go where they are planned to go though one of the planned objects could not be written: the error is
-/// about it alone, and it does not say so, or what is `live` of it, and the Microservice's own, does for the planned routes.
+/// about it alone, or no answer came, and it does not say so; or what is `live` of it, and the Microservice's own, does for the
+/// planned routes.
 pub fn spares_routes(
     error: &Error,
     refused: &Object,
     planned: &[Object],
     live: impl FnOnce() -> Option<Value>,
 ) -> bool {
-    if !error.is_of_one() {
+    let unheard = error.is_unanswered() && !refused.kind.guards_traffic();
+    if !error.is_of_one() && !unheard {
         return false;
     }
     let routes = || planned.iter().find(|object| object.kind == Kind::VirtualService);
@@ -73,13 +75,15 @@ pub fn spares_routes(
 }
 
 /// Whether a child goes although these were refused. That is decided by what is seen, and what is in the way of others may be
-/// just what is to go, as with a quota. No older spec goes, with its configuration, before the newest one is kept.
+/// just what is to go, as with a quota. No older spec goes, with its configuration, before the newest one is kept; and where no
+/// answer came, only what says where requests go is worth to wait for another one.
 pub fn spares_removal(refused: &[Error], child: Kind) -> bool {
     let keeps = |kind: Kind| match kind {
         Kind::ControllerRevision => matches!(child, Kind::ControllerRevision | Kind::ConfigMap),
         kind => kind.guards_traffic(),
     };
-    !refused.iter().filter_map(Error::kind).any(keeps)
+    let silent = refused.iter().any(Error::is_unanswered);
+    (!silent || child.guards_traffic()) && !refused.iter().filter_map(Error::kind).any(keeps)
 }
 
 /// Whether the routes lead to nothing but subsets that the live DestinationRule has as they are planned.
@@ -111,6 +115,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_not_answered_spares_the_routes_and_what_goes_with_them() {
+        let error = |kind| {
+            let status = kube::core::Status { code: 504, ..kube::core::Status::default() };
+            Error::write(kind, "a", kube::Error::Api(Box::new(status)))
+        };
+        for kind in Kind::ALL {
+            let object = Object { kind, name: "a".to_owned(), value: json!({}) };
+            let spared = spares_routes(&error(kind), &object, std::slice::from_ref(&object), || Some(json!({})));
+            assert_eq!(spared, !kind.guards_traffic(), "{kind:?}");
+            assert_eq!(spares_removal(&[error(Kind::Deployment)], kind), kind.guards_traffic(), "{kind:?}");
+        }
+    }
 
     #[test]
     fn routes_lead_within_what_the_live_rule_has_as_it_was_planned() {

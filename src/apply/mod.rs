@@ -8,7 +8,7 @@ mod owners;
 mod rivals;
 mod send;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client, Resource,
@@ -16,6 +16,7 @@ use kube::{
     core::{DynamicObject, DynamicResourceScope},
 };
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::{
     api::{MANAGER, RouteMarks, labels},
@@ -23,7 +24,7 @@ use crate::{
         Caches, ChildRef, Key, Lean, Source, Written,
         child::Child,
         facts::mark_of,
-        ownership::{adoptable, belongs},
+        ownership::{belongs, is_offered},
     },
     plan::{
         object::{Kind, Object},
@@ -75,6 +76,9 @@ pub struct Applier {
 /// tells a conflict of what is there in another one. None has this one, the first of an empty store.
 const NONE_THERE: &str = "1";
 
+/// How long an API server may take to answer a read that said nothing to a write.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How an object is written, given what is there.
 #[derive(Debug, PartialEq, Eq)]
 enum Write {
@@ -91,7 +95,8 @@ impl Applier {
 
     /// Applies the objects in their order, then deletes the removals in theirs. Answers what was written, and what was not.
     /// An object that is refused for itself leaves the others to be written, or a refused Deployment would stop a failover;
-    /// one that says where requests go does if the routes can do without. After any other error nothing more is written.
+    /// one that says where requests go does if the routes can do without. One that is not answered leaves only those to be
+    /// written that say where requests go: each of the others may take as long. After any other error nothing more is written.
     /// What is not deleted after an error, see [`spares_removal`]. `seen` is the version of the Microservice that was decided on.
     pub async fn apply(
         &self,
@@ -100,15 +105,23 @@ impl Applier {
         removals: &[ChildRef],
     ) -> (Applied, Option<Failure>) {
         let mut applied = Applied::default();
-        let (mut refused, mut asked) = (Vec::new(), false);
+        let (mut refused, mut asked, mut silent) = (Vec::new(), false, false);
         for object in objects {
-            match self.apply_one((identity, seen), object, (&mut applied, &mut asked)).await {
-                Ok(()) => {}
-                Err(error) if spares_routes(&error, object, objects, || self.own(identity, object)) => {
-                    refused.push(error);
-                }
-                Err(error) => return (applied, Some(Failure::stopped(error))),
+            if silent && !object.kind.guards_traffic() {
+                continue;
             }
+            let written = self.apply_one((identity, seen), object, (&mut applied, &mut asked)).await;
+            let Err(error) = written else { continue };
+            if !spares_routes(&error, object, objects, || self.own(identity, object)) {
+                return (applied, Some(Failure::stopped(error)));
+            }
+            if error.is_unanswered() {
+                silent = true;
+                if !self.goes_on((identity, seen), &mut asked).await {
+                    return (applied, Some(Failure::stopped(error)));
+                }
+            }
+            refused.push(error);
         }
         let of = Key::new(&identity.namespace, &identity.name);
         self.settled.keep(&of, |(kind, name)| objects.iter().any(|it| it.kind == *kind && it.name == *name));
@@ -124,7 +137,7 @@ impl Applier {
             match removed {
                 Ok(()) => applied.removed.push((child.kind, child.name.clone())),
                 // What is planned is written by now, but routes that stay lead where they did.
-                Err(error) if error.is_of_one() && !child.kind.guards_traffic() => {
+                Err(error) if (error.is_of_one() || error.is_unanswered()) && !child.kind.guards_traffic() => {
                     refused.push(error);
                     return (applied, Failure::beside(refused));
                 }
@@ -132,6 +145,14 @@ impl Applier {
             }
         }
         (applied, Failure::beside(refused))
+    }
+
+    /// Whether to go on after a write that was not answered: the API server does answer, and the Microservice is still as it was
+    /// before that.
+    async fn goes_on(&self, of: (&Identity, &str), asked: &mut bool) -> bool {
+        *asked = false;
+        let confirmed = self.confirmed.confirm(&self.client, of, true, asked);
+        matches!(timeout(PATIENCE, confirmed).await, Ok(Ok(())))
     }
 
     /// What is live of an object, if it is the Microservice's own and stays.
@@ -213,12 +234,13 @@ impl Applier {
         live: Option<&Child>,
     ) -> Result<Option<Write>, Error> {
         let Some(live) = live else { return Ok(Some(Write::Create)) };
+        let ours = belongs(live, identity);
+        // What is somebody else's may be on its way for as long as its finalizers like.
+        if !ours && !is_offered(live, identity) {
+            return Err(Error::Foreign { kind: object.kind, name: object.name.clone() });
+        }
         if live.deleting {
             return Err(Error::Leaving { kind: object.kind, name: object.name.clone() });
-        }
-        let ours = belongs(live, identity);
-        if !ours && !adoptable(live, identity) {
-            return Err(Error::Foreign { kind: object.kind, name: object.name.clone() });
         }
         let is_so = |live: &Value| {
             let of = Key::new(&identity.namespace, &identity.name);
@@ -295,9 +317,17 @@ pub(crate) fn applied_mark(object: &Value) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+    use std::{
+        future::ready,
+        sync::{
+            Mutex,
+            atomic::{AtomicI64, AtomicUsize, Ordering},
+        },
+    };
 
-    use axum::http::Method;
+    use axum::http::{Method, Request, Response};
+    use kube::client::Body;
+    use tower::{BoxError, service_fn, timeout::error::Elapsed};
 
     use super::*;
     use crate::stub;
@@ -309,6 +339,98 @@ mod tests {
                                "metadata": {"name": "a", "uid": "0", "generation": 0, "resourceVersion": "1"}});
             if request.method() == Method::GET { (200, there) } else { stub::refusal(code, reason) }
         })
+    }
+
+    /// An API server that has the Microservice and takes what it is given; but it answers so many reads and no more, and never
+    /// a write of a Deployment. And what it was given.
+    fn silent(reads: usize) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let (given, read) = (Arc::new(Mutex::new(Vec::new())), AtomicUsize::new(0));
+        let noted = given.clone();
+        let serve = move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let answers = if request.method() == Method::GET {
+                read.fetch_add(1, Ordering::SeqCst) < reads
+            } else {
+                noted.lock().unwrap().push(path.rsplit("/shop/").next().unwrap().to_owned());
+                !path.contains("/deployments/")
+            };
+            let metadata =
+                json!({"name": "a", "namespace": "shop", "uid": "0", "generation": 0, "resourceVersion": "1"});
+            let there = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+            let answer = Response::new(Body::from(there.to_string().into_bytes()));
+            ready(if answers { Ok(answer) } else { Err(BoxError::from(Elapsed::new())) })
+        };
+        (Client::new(service_fn(serve), "default"), given)
+    }
+
+    fn identity() -> Identity {
+        Identity { namespace: "shop".into(), name: "a".into(), uid: "0".into(), ..Identity::default() }
+    }
+
+    fn object(kind: Kind, name: &str) -> Object {
+        let resource = kind.api_resource();
+        let value =
+            json!({"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "spec": {}});
+        Object { kind, name: name.to_owned(), value }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_not_answered_leaves_the_routes_to_be_written_and_nothing_else() {
+        let planned = [
+            (Kind::ServiceAccount, "a"),
+            (Kind::Deployment, "a-v1"),
+            (Kind::Deployment, "a-v2"),
+            (Kind::DestinationRule, "a"),
+            (Kind::VirtualService, "a"),
+        ];
+        let planned = planned.map(|(kind, name)| object(kind, name));
+        let removal = ChildRef {
+            kind: Kind::Deployment,
+            name: "a-v0".into(),
+            uid: "1".into(),
+            version: None,
+            accepted: None,
+            size: 0,
+        };
+        let before = ["serviceaccounts/a", "deployments/a-v1"];
+        for (reads, after, why) in [
+            (2, &["destinationrules/a", "virtualservices/a"][..], "it answers all else"),
+            (1, &[][..], "it answers nothing at all any more"),
+        ] {
+            let (client, given) = silent(reads);
+            let applier = Applier::new(client, Arc::new(Caches::new(None)));
+            let removals = [removal.clone()];
+            let (applied, failed) = applier.apply((&identity(), "1"), &planned, &removals).await;
+            assert_eq!(*given.lock().unwrap(), [&before[..], after].concat(), "{why}");
+            assert_eq!(applied.created.len(), 1 + after.len(), "{why}");
+            let failed = failed.unwrap();
+            assert_eq!((failed.first.kind(), failed.routed), (Some(Kind::Deployment), !after.is_empty()), "{why}");
+            assert!(!failed.first.passes() && !failed.first.needs_a_person(), "{why}: it is tried again, and told");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_somebody_elses_is_so_while_it_is_being_deleted_too() {
+        let applier = Applier::new(answering(500, "Asked"), Arc::new(Caches::new(None)));
+        let kept = object(Kind::ControllerRevision, "a-accepted-1");
+        let owner = |uid: &str| {
+            json!({"ownerReferences": [{"apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+                                        "name": "a", "uid": uid, "controller": true}]})
+        };
+        for (more, foreign) in [
+            (json!({}), true),
+            (owner("of-one-before"), true),
+            (owner("0"), false),
+            (json!({"annotations": {labels::ADOPT: "a"}}), false),
+        ] {
+            let mut live = json!({"metadata": {"name": "a-accepted-1", "namespace": "shop", "uid": "7",
+                                  "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/never"]}});
+            live["metadata"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let live = Child::of(Kind::ControllerRevision, &serde_json::from_value(live).unwrap());
+            let refused = applier.decide(&identity(), &kept, (&kept.value, 1), Some(&live)).unwrap_err();
+            assert_eq!(matches!(refused, Error::Foreign { .. }), foreign, "{more}: {refused}");
+            assert_eq!(matches!(refused, Error::Leaving { .. }), !foreign, "{more}: {refused}");
+        }
     }
 
     async fn removed(kind: Kind, code: u16, reason: &'static str) -> (Option<Failure>, Arc<Caches>) {
@@ -400,9 +522,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_may_not_be_deleted_leaves_the_routes_as_they_were_planned_unless_it_is_they() {
-        for (kind, code, routed) in
-            [(Kind::Deployment, 403, true), (Kind::Deployment, 503, false), (Kind::VirtualService, 403, false)]
-        {
+        for (kind, code, routed) in [
+            (Kind::Deployment, 403, true),
+            (Kind::Deployment, 503, false),
+            (Kind::Deployment, 504, true),
+            (Kind::VirtualService, 403, false),
+            (Kind::VirtualService, 504, false),
+        ] {
             let (failed, _) = removed(kind, code, "Forbidden").await;
             assert_eq!(failed.map(|failed| failed.routed), Some(routed), "{kind:?} {code}");
         }

@@ -2,7 +2,7 @@
 //! what is applied no more stays where anything else owns it, be it the same manager. See client-go's `csaupgrade`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::observe::lean::{UPDATE, is_own};
 
@@ -39,6 +39,53 @@ pub fn applied_alone(entries: &[ManagedFieldsEntry]) -> Option<Owners> {
     ours.fields_v1 = fields;
     let more = applied.is_none_or(|applied| applied.fields_v1 != ours.fields_v1);
     Some(Owners { entries: others.into_iter().chain([ours]).collect(), more })
+}
+
+/// The owners of an object that was handed over, with what the operator applies as nobody else's; None if that is so. Whoever
+/// wrote the same before would keep it there when it is applied no more.
+pub fn taken_over(entries: &[ManagedFieldsEntry]) -> Option<Owners> {
+    let ours = entries.iter().find(|entry| is_own(entry, APPLY))?;
+    let left: Vec<_> = entries.iter().filter_map(|entry| without(entry, ours)).collect();
+    (left != entries).then_some(Owners { entries: left, more: false })
+}
+
+/// What is left of an entry without what the operator applies. What is written to a subresource stays, and fields of another
+/// version may have other names.
+fn without(entry: &ManagedFieldsEntry, ours: &ManagedFieldsEntry) -> Option<ManagedFieldsEntry> {
+    let itself = entry.subresource.as_deref().unwrap_or_default().is_empty();
+    let others = itself && !is_own(entry, APPLY) && entry.api_version == ours.api_version;
+    match (&entry.fields_v1, &ours.fields_v1) {
+        (Some(FieldsV1(fields)), Some(FieldsV1(taken))) if others => {
+            let mut left = fields.clone();
+            subtract(&mut left, taken);
+            (!is_empty(&left)).then(|| ManagedFieldsEntry { fields_v1: Some(FieldsV1(left)), ..entry.clone() })
+        }
+        _ => Some(entry.clone()),
+    }
+}
+
+/// Takes fields from others, as `FieldsV1` has them; see [`unite`].
+fn subtract(fields: &mut Value, taken: &Value) {
+    let (Value::Object(fields), Value::Object(taken)) = (fields, taken) else { return };
+    if taken.is_empty() {
+        fields.remove(".");
+    }
+    for (key, taken) in taken {
+        let Some(known) = fields.get_mut(key) else { continue };
+        let gone = if is_empty(known) {
+            is_empty(taken) || taken.get(".").is_some()
+        } else {
+            subtract(known, taken);
+            is_empty(known)
+        };
+        if gone {
+            fields.remove(key);
+        }
+    }
+}
+
+fn is_empty(fields: &Value) -> bool {
+    fields.as_object().is_some_and(Map::is_empty)
 }
 
 /// Adds fields to others, as `FieldsV1` has them: one with nothing in it is owned itself, another one if `.` is in it.
@@ -109,6 +156,54 @@ mod tests {
             ..ours(UPDATE, json!({"f:status": {"f:replicas": {}}}))
         };
         assert_eq!(applied_alone(&[status]), None);
+    }
+
+    #[test]
+    fn what_was_handed_over_is_no_longer_of_those_who_wrote_the_same() {
+        let port = |fields: Value| json!({"f:spec": {"f:ports": {"k:{\"port\":81,\"protocol\":\"TCP\"}": fields}}});
+        let applied = ours(APPLY, port(json!({".": {}, "f:name": {}, "f:port": {}, "f:targetPort": {}})));
+        let theirs = |operation: &str, fields: Value| entry("kubectl-client-side-apply", operation, fields);
+        let same = port(json!({".": {}, "f:name": {}, "f:port": {}}));
+        let mut more = same.clone();
+        more["f:metadata"] = json!({"f:annotations": {".": {}, "f:microservice-operator.dev/adopt": {}}});
+        more["f:spec"]["f:ports"]["."] = json!({});
+        more["f:spec"]["f:type"] = json!({});
+        let mut left = more.clone();
+        left["f:spec"] = json!({"f:ports": {".": {}}, "f:type": {}});
+        let status = ManagedFieldsEntry { subresource: Some("status".to_owned()), ..theirs(UPDATE, same.clone()) };
+        let older = ManagedFieldsEntry { api_version: Some("apps/v1beta1".to_owned()), ..theirs(UPDATE, same.clone()) };
+        for (entry, left) in [
+            (theirs(UPDATE, same.clone()), None),
+            (theirs(APPLY, same), None),
+            (theirs(UPDATE, more), Some(theirs(UPDATE, left))),
+            (theirs(UPDATE, port(json!({"f:nodePort": {}}))), Some(theirs(UPDATE, port(json!({"f:nodePort": {}}))))),
+            (status.clone(), Some(status)),
+            (older.clone(), Some(older)),
+        ] {
+            let expected = Owners { entries: [applied.clone()].into_iter().chain(left.clone()).collect(), more: false };
+            let changes = left.as_ref() != Some(&entry);
+            assert_eq!(taken_over(&[applied.clone(), entry]), Some(expected).filter(|_| changes), "{left:?}");
+        }
+        assert_eq!(taken_over(&[theirs(UPDATE, json!({"f:spec": {}}))]), None, "nothing is applied");
+    }
+
+    #[test]
+    fn what_is_taken_of_a_field_is_the_field_itself_or_what_is_in_it() {
+        let (itself, within) = (json!({"f:emptyDir": {}}), json!({"f:emptyDir": {"f:medium": {}}}));
+        let (both, nothing) = (json!({"f:emptyDir": {".": {}, "f:medium": {}}}), json!({}));
+        for (fields, taken, expected) in [
+            (&itself, &itself, &nothing),
+            (&itself, &within, &itself),
+            (&itself, &both, &nothing),
+            (&within, &itself, &within),
+            (&within, &within, &nothing),
+            (&both, &itself, &within),
+            (&both, &both, &nothing),
+        ] {
+            let mut left = fields.clone();
+            subtract(&mut left, taken);
+            assert_eq!(&left, expected, "{fields} without {taken}");
+        }
     }
 
     #[test]

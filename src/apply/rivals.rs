@@ -199,7 +199,7 @@ mod tests {
             instead[gone] = Value::Null;
             let strip = pods(instead);
             assert_eq!(namesakes(&pods(live.clone()), &pods(ours.clone())), Some(strip));
-            assert!(!covers(&pods(live.clone()), &pods(ours.clone()), ""));
+            assert!(!covers(&pods(live.clone()), &pods(ours.clone())));
         }
         assert_eq!(namesakes(&pods(text.clone()), &pods(text)), None);
         let budget = |field: &str| json!({"spec": {field: 1}});

@@ -44,9 +44,10 @@ pub async fn send(
         answer = without_foreign_fields(api, name, answer, &body).await?;
     }
     // A process can be killed before it comes to this, so every answer is looked at.
-    if owners::writes_otherwise(answer.managed_fields()) {
+    let handed_over = live.is_some_and(|live| live.adoptable_by.is_some());
+    if handed_over || owners::writes_otherwise(answer.managed_fields()) {
         carry_on(&mut body, &answer);
-        answer = applied_alone(whole, name, params, body).await?;
+        answer = applied_alone((whole, handed_over), name, params, body).await?;
     }
     Ok(answer)
 }
@@ -73,16 +74,19 @@ async fn without_foreign_fields(
     patched.map(|Lean(answer)| answer)
 }
 
-/// Lets the operator own no more than it applies: what else it wrote would stay when it is wanted no more.
+/// Lets the operator own no more than it applies: what else it wrote would stay when it is wanted no more. Of what was handed
+/// over it owns that alone.
 async fn applied_alone(
-    api: &Api<DynamicObject>,
+    (api, handed_over): (&Api<DynamicObject>, bool),
     name: &str,
     params: &PatchParams,
     mut body: Value,
 ) -> Result<DynamicObject, kube::Error> {
     let mut answer = api.patch(name, params, &Patch::Apply(&body)).await?;
     for left in (0..TRIES).rev() {
-        let Some(owners) = owners::applied_alone(answer.managed_fields()) else { break };
+        let entries = answer.managed_fields();
+        let others = || owners::taken_over(entries).filter(|_| handed_over);
+        let Some(owners) = owners::applied_alone(entries).or_else(others) else { break };
         let entries = Strip::Merge(json!({"metadata": {"managedFields": owners.entries}}));
         let written = update(api, name, entries, &identity_of(&answer)).await;
         let again = match written {
@@ -195,10 +199,14 @@ mod tests {
 
     /// Applies the budget with another bound than that of the live one.
     async fn sent(client: Client, metadata: Value) -> Result<DynamicObject, kube::Error> {
+        sent_over(client, metadata, budget("1", &[]).1).await
+    }
+
+    async fn sent_over(client: Client, metadata: Value, live: Value) -> Result<DynamicObject, kube::Error> {
         let budgets = Kind::PodDisruptionBudget.api_resource();
         let api = Api::namespaced_with(client.clone(), "shop", &budgets);
         let whole = Api::namespaced_with(client, "shop", &budgets);
-        let live = Child::of(Kind::PodDisruptionBudget, &serde_json::from_value(budget("1", &[]).1).unwrap());
+        let live = Child::of(Kind::PodDisruptionBudget, &serde_json::from_value(live).unwrap());
         let body = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata,
                           "spec": {"maxUnavailable": 1}});
         send((&api, &whole), "a", &PatchParams::apply(MANAGER).force(), body, Some(&live)).await
@@ -221,6 +229,39 @@ mod tests {
         assert_eq!(asked[1].1["spec"], json!({"minAvailable": null, "maxUnavailable": 1}));
         let alone = json!({"metadata": {"uid": "1", "resourceVersion": "3", "managedFields": [applied]}});
         assert_eq!(asked[4].1, alone);
+    }
+
+    #[tokio::test]
+    async fn what_was_handed_over_is_owned_alone() {
+        let (applied, own) = (owner("Apply", &["f:maxUnavailable"]), owner("Update", &["f:minAvailable"]));
+        let (mut theirs, mut left) =
+            (owner("Update", &["f:maxUnavailable", "f:selector"]), owner("Update", &["f:selector"]));
+        theirs["manager"] = json!("kubectl-client-side-apply");
+        left["manager"] = theirs["manager"].clone();
+        let mut live = budget("1", &[]).1;
+        live["metadata"]["annotations"] = json!({"microservice-operator.dev/adopt": "a"});
+        let (client, asked) = answering(vec![
+            budget("2", &[&applied, &theirs]),
+            budget("2", &[&applied, &theirs]),
+            budget("3", &[&applied, &left]),
+        ]);
+        let answer = sent_over(client, json!({"name": "a", "uid": "1"}), live.clone()).await.unwrap();
+        assert_eq!(answer.resource_version().as_deref(), Some("3"));
+        assert_eq!(kinds(&asked), [APPLY, APPLY, MERGE]);
+        let alone = json!({"metadata": {"uid": "1", "resourceVersion": "2", "managedFields": [applied, left]}});
+        assert_eq!(asked.lock().unwrap()[2].1, alone);
+
+        let both = owner("Apply", &["f:maxUnavailable", "f:minAvailable"]);
+        let (client, asked) = answering(vec![
+            budget("2", &[&applied, &own, &theirs]),
+            budget("2", &[&applied, &own, &theirs]),
+            budget("3", &[&theirs, &both]),
+            budget("4", &[&theirs, &applied]),
+            budget("5", &[&left, &applied]),
+        ]);
+        let answer = sent_over(client, json!({"name": "a", "uid": "1"}), live).await.unwrap();
+        assert_eq!(answer.resource_version().as_deref(), Some("5"));
+        assert_eq!(kinds(&asked), [APPLY, APPLY, MERGE, APPLY, MERGE]);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::observe::Key;
@@ -17,14 +18,25 @@ pub const PASSING: Duration = Duration::from_millis(250);
 /// Microservices that are refused, and others wait behind each try.
 pub const REFUSED: Duration = Duration::from_secs(5);
 const MAX: Duration = Duration::from_secs(60);
+/// For how long nobody is told of errors that pass by themselves.
+const QUIET: SignedDuration = SignedDuration::from_secs(60);
 
-/// Errors of one sort in a row, by Microservice.
+/// Errors in a row, by Microservice.
 #[derive(Default)]
 pub struct Backoff {
-    failures: Mutex<HashMap<Key, (Duration, u32)>>,
+    failures: Mutex<HashMap<Key, Row>>,
     random: RandomState,
     /// How many Microservices wait after an error.
     failing: Gauge,
+}
+
+/// Errors of one sort in a row.
+struct Row {
+    /// The first wait.
+    sort: Duration,
+    count: u32,
+    /// Since when there were none but such as pass by themselves; None if the last one does not.
+    quiet: Option<Timestamp>,
 }
 
 impl Backoff {
@@ -36,24 +48,40 @@ impl Backoff {
     /// Counts an error and tells how long to wait, when it is `first` after the first one of its sort. What may pass by itself
     /// is not kept waiting by what a person was waited for before.
     pub fn failed(&self, key: &Key, first: Duration) -> Duration {
+        self.count(key, first, None)
+    }
+
+    /// The same for an error that passes by itself, as a rule.
+    pub fn passing(&self, key: &Key, now: Timestamp) -> Duration {
+        self.count(key, PASSING, Some(now))
+    }
+
+    /// Whether what passes by itself, as a rule, has lasted for so long that it has to be told.
+    pub fn lasts(&self, key: &Key, now: Timestamp) -> bool {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(key).and_then(|row| row.quiet).is_some_and(|since| now.duration_since(since) >= QUIET)
+    }
+
+    fn count(&self, key: &Key, first: Duration, quiet: Option<Timestamp>) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sort, count) = failures.entry(key.clone()).or_insert_with(|| {
+        let row = failures.entry(key.clone()).or_insert_with(|| {
             self.failing.inc();
-            (first, 0)
+            Row { sort: first, count: 0, quiet }
         });
-        if *sort != first {
-            (*sort, *count) = (first, 0);
+        if row.sort != first {
+            (row.sort, row.count) = (first, 0);
         }
-        *count += 1;
-        let base = first.saturating_mul(1 << (*count - 1).min(10)).min(MAX);
-        let jitter = self.random.hash_one((key, *count)) % 1_000;
+        row.count += 1;
+        row.quiet = quiet.map(|now| row.quiet.unwrap_or(now));
+        let base = first.saturating_mul(1 << (row.count - 1).min(10)).min(MAX);
+        let jitter = self.random.hash_one((key, row.count)) % 1_000;
         base.mul_f64(0.75 + jitter as f64 / 2_000.0)
     }
 
     /// Whether a person is waited for.
     pub fn waits_for_a_person(&self, key: &Key) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.get(key).is_some_and(|(sort, _)| *sort == REFUSED)
+        failures.get(key).is_some_and(|row| row.sort == REFUSED)
     }
 
     /// Forgets the errors of a Microservice.
@@ -86,5 +114,22 @@ mod tests {
         let refused = (0..20).map(|_| backoff.failed(&key, REFUSED)).max();
         assert!(refused > Some(MAX / 2), "{refused:?}");
         assert!(backoff.failed(&key, PASSING) < Duration::from_millis(400), "it is of another sort");
+    }
+    #[test]
+    fn what_passes_by_itself_is_told_once_it_has_lasted_for_a_minute() {
+        let (backoff, key) = (Backoff::default(), Key::new("shop", "order-service"));
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let at = |seconds: i64| start.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+        backoff.failed(&key, PASSING);
+        backoff.passing(&key, at(0));
+        assert!(!backoff.lasts(&key, at(59)) && backoff.lasts(&key, at(60)));
+        backoff.passing(&key, at(50));
+        assert!(backoff.lasts(&key, at(60)), "it lasts since the first one");
+        backoff.failed(&key, PASSING);
+        assert!(!backoff.lasts(&key, at(60)), "the last one is told anyway");
+        backoff.passing(&key, at(70));
+        assert!(!backoff.lasts(&key, at(129)) && backoff.lasts(&key, at(130)));
+        backoff.succeeded(&key);
+        assert!(!backoff.lasts(&key, at(200)));
     }
 }

@@ -13,10 +13,13 @@ use crate::observe::Key;
 /// A look that took longer waited for answers.
 const LONG: Duration = Duration::from_secs(2);
 
+/// Calls a Microservice, if it is one of its own.
+type Caller = Box<dyn Fn(&Key) + Send + Sync>;
+
 /// Looks at what failed slowly.
 pub struct Lane {
     places: usize,
-    call: Box<dyn Fn(&Key) + Send + Sync>,
+    callers: Mutex<Vec<Caller>>,
     queue: Mutex<Queue>,
 }
 
@@ -32,9 +35,14 @@ struct Queue {
 }
 
 impl Lane {
-    /// A lane with so many places, which calls whose turn it is.
-    pub fn new(places: usize, call: impl Fn(&Key) + Send + Sync + 'static) -> Self {
-        Self { places, call: Box::new(call), queue: Mutex::default() }
+    /// A lane with so many places.
+    pub fn new(places: usize) -> Self {
+        Self { places, callers: Mutex::default(), queue: Mutex::default() }
+    }
+
+    /// Has whose turn it is called by this one, too.
+    pub fn called_by(&self, caller: impl Fn(&Key) + Send + Sync + 'static) {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(caller));
     }
 
     /// Notes how long a look took that failed; None if it did not.
@@ -86,7 +94,7 @@ impl Lane {
         let Some(next) = queue.waiting.remove(next) else { return };
         queue.called.insert(next.clone());
         drop(queue);
-        (self.call)(&next);
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|call| call(&next));
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -120,7 +128,8 @@ mod tests {
     fn lane(places: usize, slow: &[&str]) -> (Lane, Arc<Mutex<Vec<String>>>) {
         let called = Arc::new(Mutex::new(Vec::new()));
         let calls = called.clone();
-        let lane = Lane::new(places, move |key| calls.lock().unwrap().push(key.name.clone()));
+        let lane = Lane::new(places);
+        lane.called_by(move |key| calls.lock().unwrap().push(key.name.clone()));
         slow.iter().for_each(|name| lane.looked(&key(name), Some(LONG)));
         (lane, called)
     }

@@ -8,6 +8,7 @@ pub mod follow;
 mod lane;
 mod mesh;
 pub mod pace;
+mod places;
 pub mod reconcile;
 mod teller;
 pub mod watches;
@@ -36,7 +37,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-use lane::Lane;
+pub use places::Places;
 use reconcile::Context;
 use watches::Trigger;
 
@@ -44,8 +45,8 @@ use watches::Trigger;
 #[derive(Clone)]
 pub struct Options {
     pub settings: Settings,
-    /// Reconciliations under way at once.
-    pub concurrency: u16,
+    /// For reconciliations under way at once.
+    pub places: Places,
     /// Identity of this process in events.
     pub instance: String,
     pub metrics: Arc<Metrics>,
@@ -76,8 +77,8 @@ pub async fn run(
     let (replied, known) = (trigger.clone(), caches.clone());
     let desk = Desk::new(options.office.clone(), move |key| replied.reply(&known, key));
     let (called, kept) = (trigger.clone(), caches.clone());
-    let lane = Lane::new(usize::from(options.concurrency / 2).max(1), move |key| called.reply(&kept, key));
-    let context = Arc::new(Context::new(client, caches, (desk, lane), &options));
+    options.places.slow.called_by(move |key| called.reply(&kept, key));
+    let context = Arc::new(Context::new(client, caches, desk, &options));
     let (memory, metrics) = (context.clone(), options.metrics.clone());
     // Until a listing is complete, kube hands over what was there before it, and nothing of what is new. One that breaks
     // off leaves here what the next one finds known already.
@@ -103,7 +104,7 @@ pub async fn run(
                 for change in &changes {
                     trigger.peer(&peers, change);
                     if shard.has(&change.key.namespace) {
-                        metrics.serves(i64::from(change.after.is_some()) - i64::from(change.before.is_some()));
+                        metrics.serves(change.before.as_deref().map(phase), change.after.as_deref().map(phase));
                     }
                     if change.after.is_none() {
                         memory.forget(&change.key);
@@ -124,7 +125,7 @@ pub async fn run(
             }
         });
     Controller::for_stream(follow::objects(events), reader)
-        .with_config(Config::default().concurrency(options.concurrency))
+        .with_config(Config::default().concurrency(options.places.count()))
         .reconcile_on(
             UnboundedReceiverStream::new(triggered)
                 .map(|key| ObjectRef::<DeserializeGuard<Microservice>>::new(&key.name).within(&key.namespace)),
@@ -138,6 +139,11 @@ pub async fn run(
         })
         .await;
     drop(watching);
+}
+
+/// The word of its status, in metrics.
+fn phase(peer: &Peer) -> String {
+    peer.phase.map_or_else(|| "Unknown".to_owned(), |phase| format!("{phase:?}"))
 }
 
 /// Whether a Microservice is not as it was known.
@@ -240,7 +246,7 @@ mod tests {
                 propagation: SignedDuration::ZERO,
                 stamp: Stamp { operator_version: "test".into(), chart: None },
             },
-            concurrency: 4,
+            places: Places::new(4),
             instance: "test".into(),
             office: Arc::new(Office::new(Arc::new(Providers::default()), secrets, metrics.clone())),
             metrics,

@@ -33,8 +33,8 @@ use super::{
     actions,
     backoff::{Backoff, PASSING, REFUSED},
     configuration,
-    lane::Lane,
     pace::Pace,
+    places::Places,
     teller::Teller,
 };
 
@@ -57,14 +57,13 @@ pub struct Context {
     clock: Clock,
     desk: Desk,
     teller: Teller,
-    /// For looks at what failed slowly.
-    lane: Lane,
+    places: Places,
     /// When each status was last written.
     written: Mutex<HashMap<Key, Timestamp>>,
 }
 
 impl Context {
-    pub fn new(client: Client, caches: Arc<Caches>, (desk, lane): (Desk, Lane), options: &Options) -> Self {
+    pub fn new(client: Client, caches: Arc<Caches>, desk: Desk, options: &Options) -> Self {
         Self {
             applier: Applier::new(client.clone(), caches.clone()),
             settings: options.settings.clone(),
@@ -72,7 +71,7 @@ impl Context {
             clock: options.clock.clone(),
             backoff: Backoff::counted_in(options.metrics.failing()),
             pace: Pace::default(),
-            lane,
+            places: options.places.clone(),
             written: Mutex::default(),
             teller: Teller::new(client.clone(), &options.instance, options.office.clone()),
             desk,
@@ -95,7 +94,7 @@ impl Context {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.backoff.succeeded(key);
         self.pace.forget(key);
-        self.lane.forget(key);
+        self.places.slow.forget(key);
         self.caches.forget(key);
         self.applier.forget(key);
         self.desk.forget(key);
@@ -121,19 +120,20 @@ pub enum Error {
 
 /// Reconciles one Microservice: accept → observe → plan → apply → status → requeue.
 pub async fn reconcile(object: Arc<DeserializeGuard<Microservice>>, context: Arc<Context>) -> Result<Action, Error> {
+    let _one_of_all = context.places.one().await;
     if let Some(wait) = put_off(&object, &context) {
         context.metrics.put_off();
         return Ok(Action::requeue(wait));
     }
     let key = Key::of(object.as_ref());
-    let Some(_place) = context.lane.enter(&key) else {
+    let Some(_place) = context.places.slow.enter(&key) else {
         context.metrics.put_off();
         return Ok(Action::await_change());
     };
     let started = Instant::now();
     let result = run(&object, &context).await;
     context.metrics.reconciled(started.elapsed(), &result.as_ref().map(|_| ()).map_err(ToString::to_string));
-    context.lane.looked(&key, result.is_err().then(|| started.elapsed()));
+    context.places.slow.looked(&key, result.is_err().then(|| started.elapsed()));
     // What follows an error is the error policy's.
     if result.is_ok() {
         context.backoff.succeeded(&key);
@@ -211,7 +211,9 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let (applied, failed) =
         context.applier.apply((&identity, version_of(newest)), &planned.objects, &planned.removals).await;
     let failed = match failed {
-        Some(failure) if failure.first.passes() => return Err(Error::Apply { error: failure.first, next: None }),
+        Some(failure) if failure.first.passes() && !context.backoff.lasts(&key, now) => {
+            return Err(Error::Apply { error: failure.first, next: None });
+        }
         other => other,
     };
     if !applied.is_empty() {
@@ -326,8 +328,14 @@ fn after_error(key: &Key, error: &Error, context: &Context) -> Action {
             Action::await_change()
         }
         Error::Apply { error, .. } if error.passes() => {
-            tracing::debug!(microservice = %key, %error, "tried again");
-            Action::requeue(context.backoff.failed(key, PASSING))
+            let now = context.clock.now();
+            let wait = context.backoff.passing(key, now);
+            if context.backoff.lasts(key, now) {
+                tracing::warn!(microservice = %key, %error, ?wait, "it does not pass; tried again");
+            } else {
+                tracing::debug!(microservice = %key, %error, "tried again");
+            }
+            Action::requeue(wait)
         }
         Error::Apply { .. } | Error::Status(_) => {
             let (waits_for_a_person, next) = match error {

@@ -128,7 +128,7 @@ impl Trigger {
     }
 
     /// Somebody else's object may have, or give back, a name that a Microservice needs: its own, `<name>-<version>`, or
-    /// that of a copy. Or it is a ConfigMap that one refers to.
+    /// that of a copy or of an accepted spec. Or it is a ConfigMap that one refers to.
     fn foreign(&self, caches: &Caches, key: &Key, child: &Child) {
         let prefixes = key.name.match_indices('-').map(|(at, _)| key.name.get(..at).unwrap_or_default());
         match child.kind {
@@ -139,7 +139,7 @@ impl Trigger {
                     users.into_iter().for_each(|(user, _)| self.ask(caches, user));
                 }
             }
-            Kind::Deployment | Kind::PodDisruptionBudget => {
+            Kind::Deployment | Kind::PodDisruptionBudget | Kind::ControllerRevision => {
                 prefixes.for_each(|name| self.ask(caches, Key::new(&key.namespace, name)));
             }
             _ => self.ask(caches, key.clone()),
@@ -359,5 +359,30 @@ mod tests {
         assert_eq!(after(watcher::Event::Apply(deployment(1))), ["web", "web-api"], "it is taken");
         assert_eq!(after(watcher::Event::Apply(deployment(2))), ["web-api"], "nothing is given back");
         assert_eq!(after(watcher::Event::Delete(deployment(2))), ["web", "web-api"]);
+    }
+
+    #[test]
+    fn somebody_elses_revision_with_the_name_of_an_accepted_spec_concerns_who_accepts_it() {
+        let caches = Caches::new(None);
+        let (sender, mut asked) = unbounded_channel();
+        let trigger = Trigger::new(sender);
+        let microservice: DeserializeGuard<Microservice> = serde_json::from_value(json!({
+            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"image": "reviews:1"},
+        }))
+        .unwrap();
+        caches.microservices.take(&watcher::Event::Apply(microservice), Peer::of);
+        let theirs: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1,
+            "metadata": {"name": "web-accepted-1f", "namespace": "shop", "uid": "1"},
+        }))
+        .unwrap();
+        let cache = caches.of(Kind::ControllerRevision).unwrap();
+        for event in [watcher::Event::Apply(theirs.clone()), watcher::Event::Delete(theirs)] {
+            for change in cache.take(&event, |object| Child::of(Kind::ControllerRevision, object)) {
+                trigger.child(&caches, &change);
+            }
+            assert_eq!(asked.try_recv().ok(), Some(Key::new("shop", "web")));
+        }
     }
 }

@@ -59,6 +59,8 @@ pub enum Written {
 
 /// Objects of one kind as the watch delivered them.
 pub struct Cache<V> {
+    /// Plural of the kind.
+    kind: String,
     inner: RwLock<Inner<V>>,
 }
 
@@ -85,7 +87,15 @@ struct Listing {
 
 impl<V> Default for Cache<V> {
     fn default() -> Self {
+        Self::named("objects")
+    }
+}
+
+impl<V> Cache<V> {
+    /// An empty one of the kind with this plural.
+    pub fn named(kind: &str) -> Self {
         Self {
+            kind: kind.to_owned(),
             inner: RwLock::new(Inner {
                 objects: HashMap::new(),
                 terms: HashMap::new(),
@@ -139,9 +149,24 @@ impl<V: View> Cache<V> {
         self.read().hearing.is_lost(Instant::now())
     }
 
+    /// The kind, if that is so.
+    pub fn lost(&self) -> Option<&str> {
+        self.is_lost().then_some(self.kind.as_str())
+    }
+
     /// Notes that the watch failed.
     pub fn failed(&self) {
         self.write().hearing.failed(Instant::now());
+    }
+
+    /// Notes that the watch has failed for so long, and no longer.
+    #[cfg(test)]
+    pub(crate) fn failed_for(&self, time: std::time::Duration) {
+        let mut inner = self.write();
+        let now = Instant::now();
+        inner.hearing.heard();
+        inner.hearing.failed(now - time);
+        inner.hearing.failed(now);
     }
 
     /// Listings begun so far; goes into [`Written::Applied`].
@@ -236,7 +261,7 @@ impl<V: View> Cache<V> {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "watch interrupted; it is taken up again");
+                    tracing::warn!(%error, kind = self.kind, "the watch was interrupted; it is taken up again");
                     self.failed();
                 }
             }

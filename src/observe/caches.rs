@@ -7,9 +7,10 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::Resource;
 
 use crate::{
-    api::{MicroserviceStatus, Port, labels},
+    api::{Microservice, MicroserviceAction, MicroserviceStatus, Port, labels},
     plan::{
         configuration,
         object::Kind,
@@ -66,8 +67,15 @@ pub enum Source {
 impl Caches {
     /// Empty caches for one namespace, or for all.
     pub fn new(scope: Option<String>) -> Self {
-        let children = Kind::ALL.into_iter().map(|kind| (kind, Cache::default())).collect();
-        Self { children, scope, ..Self::default() }
+        let children = Kind::ALL.into_iter().map(|kind| (kind, Cache::named(&kind.api_resource().plural))).collect();
+        Self {
+            microservices: Cache::named(&Microservice::plural(&())),
+            pods: Cache::named("pods"),
+            actions: Cache::named(&MicroserviceAction::plural(&())),
+            children,
+            scope,
+            ..Self::default()
+        }
     }
 
     /// The same for a part of all namespaces.
@@ -127,13 +135,12 @@ impl Caches {
         children && self.pods.served() && self.actions.served() && self.microservices.served()
     }
 
-    /// Whether a kind cannot be watched any more, so that its cache is of the past.
-    pub fn is_lost(&self) -> bool {
-        let children = self
-            .children
-            .iter()
-            .any(|(kind, cache)| cache.is_lost() && !(kind.of_mesh() && self.mesh() == Mesh::Absent));
-        children || self.pods.is_lost() || self.actions.is_lost() || self.microservices.is_lost()
+    /// The kinds that cannot be watched any more, so that their caches are of the past.
+    pub fn lost(&self) -> impl Iterator<Item = &str> {
+        let absent = self.mesh() == Mesh::Absent;
+        let children = self.children.iter().filter(move |(kind, _)| !(kind.of_mesh() && absent));
+        let others = [self.microservices.lost(), self.pods.lost(), self.actions.lost()];
+        children.filter_map(|(_, cache)| cache.lost()).chain(others.into_iter().flatten())
     }
 
     /// Listings that a cache has begun, for [`Written::Applied`].
@@ -424,4 +431,27 @@ fn kept(key: Key, child: &Child) -> Option<Kept> {
 /// Selects the pods that are watched.
 pub fn pod_selector() -> String {
     format!("{},{}={}", labels::SERVICE, labels::APP_MANAGED_BY, crate::api::MANAGER)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn kinds_that_are_not_heard_of_are_named() {
+        let caches = Caches::new(None);
+        assert_eq!(caches.lost().count(), 0);
+        for kind in [Kind::Deployment, Kind::VirtualService] {
+            caches.of(kind).unwrap().failed_for(Duration::from_secs(61));
+        }
+        caches.pods.failed_for(Duration::from_secs(61));
+        caches.actions.failed_for(Duration::from_secs(59));
+        assert_eq!(caches.lost().collect::<Vec<_>>(), ["deployments", "pods"], "no mesh is installed");
+        caches.set_mesh(Mesh::Installed);
+        caches.microservices.failed_for(Duration::from_secs(61));
+        let all = ["deployments", "virtualservices", "microservices", "pods"];
+        assert_eq!(caches.lost().collect::<Vec<_>>(), all);
+    }
 }

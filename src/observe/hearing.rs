@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 /// Errors further apart than this are of different troubles: the longest pause, and the longest that a watch may say nothing and
-/// a listing may take, are less together.
-const APART: Duration = Duration::from_secs(120);
+/// a listing may take, are less together. That a watch was only cut off is no error here.
+const APART: Duration = Duration::from_secs(150);
 /// For how long a watch may fail.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,18 +45,18 @@ mod tests {
             assert!(!hearing.is_lost(start + second(at)), "{at} s");
         }
         hearing.failed(start + second(60));
-        assert!(hearing.is_lost(start + second(60)) && hearing.is_lost(start + second(179)));
-        assert!(!hearing.is_lost(start + second(180)), "an idle watch says nothing, and would have failed again");
+        assert!(hearing.is_lost(start + second(60)) && hearing.is_lost(start + second(209)));
+        assert!(!hearing.is_lost(start + second(210)), "an idle watch says nothing, and would have failed again");
         hearing.failed(start + second(70));
         hearing.heard();
         assert!(!hearing.is_lost(start + second(70)));
-        for far in [200, 320, 440] {
+        for far in [220, 370, 520] {
             hearing.failed(start + second(far));
             assert!(!hearing.is_lost(start + second(far)), "troubles that pass");
         }
-        hearing.failed(start + second(525));
+        hearing.failed(start + second(605));
         assert!(
-            hearing.is_lost(start + second(525)),
+            hearing.is_lost(start + second(605)),
             "a watch that is taken up, and says nothing until it is given up"
         );
     }

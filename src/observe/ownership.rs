@@ -18,7 +18,7 @@ pub fn adoptable(child: &Child, identity: &Identity) -> bool {
 }
 
 /// Whether the object's annotation hands it to this Microservice. An object has one controller at most.
-pub(super) fn is_offered(child: &Child, identity: &Identity) -> bool {
+pub fn is_offered(child: &Child, identity: &Identity) -> bool {
     let offered = child.owner == Owner::Nobody && child.adoptable_by.as_deref() == Some(identity.name.as_str());
     offered && fits(child, identity)
 }

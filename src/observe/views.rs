@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt, core::DeserializeGuard};
 
 use crate::{
-    api::{Microservice, MicroserviceAction, MicroserviceActionSpec, Port, conditions, labels},
+    api::{Microservice, MicroserviceAction, MicroserviceActionSpec, Phase, Port, conditions, labels},
     observe::PodFacts,
     plan::rollout::orders::Order,
     validate::{references::references, syntax::printable},
@@ -138,6 +138,8 @@ pub struct Peer {
     pub ports: Vec<Port>,
     pub available: bool,
     pub message: Option<String>,
+    /// None before the operator has told of it, or when it cannot be read.
+    pub phase: Option<Phase>,
 }
 
 impl Peer {
@@ -157,6 +159,7 @@ impl Peer {
                 conditions.any(|condition| condition.type_ == conditions::AVAILABLE && condition.status == "True")
             }),
             message: status.and_then(|status| status.message.clone()),
+            phase: status.and_then(|status| status.phase),
         }
     }
 

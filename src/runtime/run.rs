@@ -19,7 +19,7 @@ use tower::{ServiceBuilder, buffer::BufferLayer, retry::RetryLayer, timeout::Tim
 
 use crate::{
     api::Provider,
-    controller::{self, watches::feed_providers},
+    controller::{self, Places, watches::feed_providers},
     observe::{Caches, Clock, Providers, Shard},
     outside::{ClusterSecrets, ClusterWebhooks, Office},
     plan::{Settings, resources::Stamp},
@@ -35,9 +35,10 @@ use super::{
 /// What the API server's audit log calls this client.
 const AGENT: &str = concat!("microservice-operator/", env!("CARGO_PKG_VERSION"));
 
-/// How long the beginning of an answer is waited for, whatever was asked, with all that is asked again in the meantime.
-/// Answers to watches begin at once.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long the beginning of an answer is waited for, whatever was asked, with all that is asked again in the meantime: for
+/// longer than the API server waits for admission webhooks, which is 34 s, so that it can tell of them. Answers to watches begin
+/// at once.
+const ANSWER: Duration = Duration::from_secs(40);
 
 /// How long an answer that has begun may say nothing more. The API server sends a bookmark to each watch once a minute, so
 /// that whoever says nothing for longer has lost its power, or the connection.
@@ -143,7 +144,14 @@ enum Standing {
     Unreached,
     /// Others lead.
     By,
-    Leading(Vec<Arc<Caches>>),
+    Leading(Watched),
+}
+
+/// What a process that leads keeps in memory.
+#[derive(Clone)]
+struct Watched {
+    caches: Vec<Arc<Caches>>,
+    providers: Arc<Providers>,
 }
 
 /// Joins the election and works once it is won, until a signal.
@@ -160,8 +168,9 @@ async fn lead(
         shard = won(options, (seat.as_deref_mut(), &standing)) => shard?,
     };
     tracing::info!(%shard, "leading");
-    let caches = scopes(&options.namespaces, shard).map(Arc::new).collect::<Vec<_>>();
-    standing.send_replace(Standing::Leading(caches.clone()));
+    let caches = scopes(&options.namespaces, shard).map(Arc::new).collect();
+    let watched = Watched { caches, providers: Arc::new(providers(options.analysis_providers)) };
+    standing.send_replace(Standing::Leading(watched.clone()));
     // In a task of its own, so that nothing that is looked at for long delays a renewal.
     let mut keeping = JoinSet::new();
     if let Some(mut seat) = seat.cloned() {
@@ -173,7 +182,7 @@ async fn lead(
             None => future::pending().await,
         }
     };
-    work(client, caches, options, (lost, fence, signalled), telling).await
+    work(client, watched, options, (lost, fence, signalled), telling).await
 }
 
 /// Waits for a shard to lead, however long the API server cannot be reached: a process that ended instead would be started
@@ -202,14 +211,13 @@ async fn won(
 /// Runs the controllers until a signal, or until leadership is lost.
 async fn work(
     client: Client,
-    caches: Vec<Arc<Caches>>,
+    Watched { caches, providers }: Watched,
     options: &RunOptions,
     (lost, fence, signalled): (impl Future<Output = Lost>, Fence, impl Future<Output = ()>),
     (metrics, clock): (Arc<Metrics>, Clock),
 ) -> Result<(), Error> {
     metrics.leads(true);
     let mut watching = JoinSet::new();
-    let providers = Arc::new(providers(options.analysis_providers));
     if options.analysis_providers {
         watching.spawn(feed_providers(client.clone(), providers.clone()));
     }
@@ -225,7 +233,7 @@ async fn work(
             propagation: SignedDuration::try_from(options.mesh_propagation).unwrap_or(SignedDuration::MAX),
             stamp: Stamp { operator_version: options.operator_version.clone(), chart: options.chart.clone() },
         },
-        concurrency: options.concurrency,
+        places: Places::new(options.concurrency),
         instance: options.identity.clone(),
         metrics,
         clock,
@@ -320,15 +328,23 @@ fn scopes(namespaces: &[String], shard: Shard) -> impl Iterator<Item = Caches> {
 fn readiness(standing: watch::Receiver<Standing>) -> server::Readiness {
     Arc::new(move || match &*standing.borrow() {
         Standing::Unreached => Err("the API server was not reached yet; if this lasts, see the log".to_owned()),
-        Standing::Leading(caches) if !caches.iter().all(|caches| caches.served()) => {
-            Err("the caches are being filled; if this lasts, see the log for kinds that cannot be watched".to_owned())
-        }
-        Standing::Leading(caches) if caches.iter().any(|caches| caches.is_lost()) => {
-            Err("a kind can no longer be watched, and what is known of it grows old: see the log for which, and why"
-                .to_owned())
-        }
-        Standing::By | Standing::Leading(_) => Ok(()),
+        Standing::By => Ok(()),
+        Standing::Leading(watched) => is_heard(watched),
     })
+}
+
+fn is_heard(Watched { caches, providers }: &Watched) -> Result<(), String> {
+    if !caches.iter().all(|caches| caches.served()) {
+        return Err(
+            "the caches are being filled; if this lasts, see the log for kinds that cannot be watched".to_owned()
+        );
+    }
+    let lost: BTreeSet<&str> = caches.iter().flat_map(|caches| caches.lost()).chain(providers.lost()).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let lost = lost.into_iter().collect::<Vec<_>>().join(", ");
+    Err(format!("{lost} can no longer be watched, and what is known of them grows old: see the log for why"))
 }
 
 #[cfg(test)]

@@ -37,6 +37,11 @@ struct EventCallLabels {
     result: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    phase: String,
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -46,6 +51,7 @@ pub struct Metrics {
     ready: Gauge,
     shards: Gauge,
     microservices: Gauge,
+    phases: Family<PhaseLabels, Gauge>,
     failing: Gauge,
     requests: Family<RequestLabels, Counter>,
     inquiries: Family<InquiryLabels, Counter>,
@@ -93,6 +99,12 @@ impl Default for Metrics {
             "Microservices that this process serves",
             microservices.clone(),
         );
+        let phases = Family::<PhaseLabels, Gauge>::default();
+        registry.register(
+            "microservice_operator_microservices_by_phase",
+            "Microservices among them by their status.phase; Unknown for one that has none yet or cannot be read",
+            phases.clone(),
+        );
         let failing = Gauge::default();
         registry.register(
             "microservice_operator_failing_microservices",
@@ -115,6 +127,7 @@ impl Default for Metrics {
             ready,
             shards,
             microservices,
+            phases,
             failing,
             requests,
             inquiries,
@@ -161,9 +174,15 @@ impl Metrics {
         self.ready.set(i64::from(ready));
     }
 
-    /// Notes that so many Microservices came, or went.
-    pub fn serves(&self, more: i64) {
-        self.microservices.inc_by(more);
+    /// Notes that a Microservice came, went, or has another phase: which it had, and has now.
+    pub fn serves(&self, before: Option<String>, after: Option<String>) {
+        self.microservices.inc_by(i64::from(after.is_some()) - i64::from(before.is_some()));
+        if let Some(phase) = before {
+            self.phases.get_or_create(&PhaseLabels { phase }).dec();
+        }
+        if let Some(phase) = after {
+            self.phases.get_or_create(&PhaseLabels { phase }).inc();
+        }
     }
 
     /// The gauge of the Microservices whose last reconciliation ended in an error.

@@ -108,7 +108,7 @@ fn what_others_added_stays() {
 fn what_somebody_else_makes_before_it_is_seen_is_not_taken_over() {
     run(async {
         let space = Space::new(cluster(), "before").await;
-        let proxy = Proxy::start(space.client.clone()).await.unwrap();
+        let proxy = Proxy::start(space.client.clone(), cluster().scratch()).await.unwrap();
         let args = ["--namespace", &space.name, "--leader-election", "false"];
         let _operator = Operator::start(proxy.kubeconfig(), &args);
         space.apply("b", &two(90, 10)).await;
@@ -197,6 +197,41 @@ fn what_is_handed_over_loses_what_stands_against_it() {
         let ports = spec(Kind::Service).await["ports"].clone();
         assert_eq!(ports.as_array().map(Vec::len), Some(1), "{ports}");
         assert_eq!(ports[0]["port"], 80, "{ports}");
+    });
+}
+
+#[test]
+fn a_port_of_a_service_that_was_handed_over_goes_with_that_of_the_spec() {
+    run(async {
+        let space = Space::unwatched(cluster(), "handed").await;
+        let port = |name: &str, number: i32| json!({"name": name, "port": number, "targetPort": name});
+        let theirs = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "a", "annotations": {"microservice-operator.dev/adopt": "a"}},
+            "spec": {"selector": {"app": "theirs"}, "ports": [port("http", 80), port("admin", 81), port("theirs", 82)]},
+        });
+        let by_kubectl =
+            PostParams { field_manager: Some("kubectl-client-side-apply".into()), ..PostParams::default() };
+        let services = space.children(Kind::Service);
+        services.create(&by_kubectl, &serde_json::from_value(theirs).unwrap()).await.unwrap();
+        let _operator = Operator::of(&space);
+        let with = |ports: &str| {
+            format!("{{ports: [{ports}], versions: [{{name: v1, image: 'registry.example/a:1', replicas: 2}}]}}")
+        };
+        let (http, admin) = ("{name: http, port: 80, targetPort: 3000}", "{name: admin, port: 81, targetPort: 3001}");
+        space.apply("a", &with(&format!("{http}, {admin}"))).await;
+        space.ready("a").await;
+        let numbers = |service: &serde_json::Value| {
+            let ports = service["spec"]["ports"].as_array().unwrap().iter();
+            ports.map(|port| port["port"].as_i64().unwrap()).collect::<Vec<_>>()
+        };
+        let taken_over = space.child_until(Kind::Service, "a", "taken over", |it| {
+            it["metadata"]["ownerReferences"][0]["kind"] == "Microservice"
+        });
+        assert_eq!(numbers(&taken_over.await), [80_i64, 81, 82]);
+        space.apply("a", &with(http)).await;
+        space.child_until(Kind::Service, "a", "without what is asked no more", |it| numbers(it) == [80_i64, 82]).await;
+        space.ready("a").await;
     });
 }
 

@@ -17,7 +17,24 @@ use crate::{
     mutate::{pointers, runs, value},
 };
 
-/// The VirtualServices and DestinationRules of the Microservices of the repository.
+/// A service whose routes match texts that look like amounts, by headers that are named like fields of amounts.
+fn with_numbers() -> Value {
+    let headers = json!({"x-version": {"exact": "1.10"}, "limits": {"exact": "1.0"}, "divisor": {"prefix": "1000"}});
+    json!({
+        "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+        "metadata": {"name": "numbers", "namespace": "shop"},
+        "spec": {
+            "ports": [{"name": "http", "port": 80}],
+            "versions": [
+                {"name": "v1", "image": "registry.example/numbers:1", "weight": 100},
+                {"name": "v2", "image": "registry.example/numbers:2", "weight": 0},
+            ],
+            "routes": [{"name": "beta", "match": [{"headers": headers}], "version": "v2"}],
+        },
+    })
+}
+
+/// The VirtualServices and DestinationRules of the Microservices of the repository, and of one more.
 fn planned() -> Vec<Value> {
     let checker = Checker::new().unwrap();
     let settings = Settings {
@@ -25,7 +42,8 @@ fn planned() -> Vec<Value> {
         propagation: SignedDuration::from_secs(5),
         stamp: Stamp { operator_version: "0.0.0".to_owned(), chart: None },
     };
-    let read = microservices().into_iter().filter_map(|manifest| checker.check(&manifest, Provider::Istio).read);
+    let all = microservices().into_iter().chain([with_numbers()]);
+    let read = all.filter_map(|manifest| checker.check(&manifest, Provider::Istio).read);
     let objects = read.flat_map(|(microservice, _)| render(&microservice, &settings).unwrap_or_default());
     objects.filter(|it| it["kind"] == "VirtualService" || it["kind"] == "DestinationRule").collect()
 }
@@ -69,6 +87,28 @@ fn whatever_is_added_to_routes_is_noticed() {
         }
     }
     assert!(unnoticed.is_empty(), "what is added there stays: {unnoticed:#?}");
+}
+
+#[test]
+fn a_number_that_is_written_otherwise_is_noticed() {
+    let (mut met, mut unnoticed) = (0, Vec::new());
+    for wanted in planned() {
+        let mut places = Vec::new();
+        pointers(&wanted["spec"], String::new(), &mut places);
+        for place in places {
+            let mut live = wanted.clone();
+            let Some(Value::String(text)) = live["spec"].pointer_mut(&place) else { continue };
+            if text.parse::<f64>().is_err() {
+                continue;
+            }
+            text.push_str(if text.contains('.') { "0" } else { ".0" });
+            met += 1;
+            if is_as(&live, &wanted) {
+                unnoticed.push(format!("{} {}: /spec{place}", wanted["kind"], wanted["metadata"]["name"]));
+            }
+        }
+    }
+    assert!(met >= 3 && unnoticed.is_empty(), "of {met} texts these are not told apart: {unnoticed:#?}");
 }
 
 #[test]

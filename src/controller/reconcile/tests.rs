@@ -16,7 +16,7 @@ use crate::{
 type Statuses = Arc<Mutex<Vec<MicroserviceStatus>>>;
 
 /// An API server that refuses all children, in other words each time, and the statuses that it is given.
-fn refusing() -> (Client, Statuses) {
+fn refusing(code: u16) -> (Client, Statuses) {
     let (written, refused) = (Statuses::default(), Arc::new(AtomicUsize::new(0)));
     let statuses = written.clone();
     let client = stub::client(move |request| {
@@ -32,7 +32,7 @@ fn refusing() -> (Client, Statuses) {
             return (200, there);
         }
         let number = refused.fetch_add(1, Ordering::SeqCst);
-        stub::refusal(403, &format!("denied, request {}", "f".repeat(number)))
+        stub::refusal(code, &format!("denied, request {}", "f".repeat(number)))
     });
     (client, written)
 }
@@ -41,28 +41,33 @@ fn context(client: Client) -> Context {
     let metrics = Arc::new(Metrics::default());
     let secrets = Arc::new(ClusterSecrets::new(client.clone(), "home"));
     let office = Arc::new(Office::new(Arc::new(Providers::default()), secrets, metrics.clone()));
-    let (desk, lane) = (Desk::new(office.clone(), |_| {}), Lane::new(1, |_| {}));
+    let desk = Desk::new(office.clone(), |_| {});
     let settings = Settings {
         provider: Provider::Istio,
         propagation: SignedDuration::ZERO,
         stamp: Stamp { operator_version: "test".into(), chart: None },
     };
     let clock = Clock::default();
-    let options = Options { settings, concurrency: 1, instance: "test".into(), metrics, clock, office };
-    Context::new(client, Arc::new(Caches::new(None)), (desk, lane), &options)
+    let options = Options { settings, places: Places::new(1), instance: "test".into(), metrics, clock, office };
+    Context::new(client, Arc::new(Caches::new(None)), desk, &options)
 }
 
-/// A write of its own status wakes it.
-#[tokio::test]
-async fn what_is_refused_in_other_words_each_time_is_told_once() {
-    let (client, statuses) = refusing();
-    let (context, started) = (context(client), Instant::now());
+fn microservice() -> Microservice {
     let spec = json!({"ports": [{"name": "http", "port": 80}], "versions": [{"name": "v1", "image": "x:1"}]});
     let mut newest = Microservice::new("a", serde_json::from_value(spec).unwrap());
     newest.metadata.namespace = Some("shop".into());
     newest.metadata.uid = Some("1".into());
     newest.metadata.generation = Some(1);
     newest.metadata.resource_version = Some("1".into());
+    newest
+}
+
+/// A write of its own status wakes it.
+#[tokio::test]
+async fn what_is_refused_in_other_words_each_time_is_told_once() {
+    let (client, statuses) = refusing(403);
+    let (context, started) = (context(client), Instant::now());
+    let mut newest = microservice();
     for _ in 0..3 {
         let looked = run(&DeserializeGuard(Ok(newest.clone())), &context).await;
         assert!(matches!(looked, Err(Error::Apply { .. })), "{looked:?}");
@@ -74,6 +79,24 @@ async fn what_is_refused_in_other_words_each_time_is_told_once() {
     let key = Key::new("shop", "a");
     assert!(context.pace.wait(&key, 1, started).is_some(), "it is left alone for a moment");
     assert!(!context.pace.knows(&key), "its routes were never as planned");
+}
+
+#[tokio::test]
+async fn what_does_not_pass_is_told_after_a_while() {
+    let (client, statuses) = refusing(409);
+    let (context, key) = (context(client), Key::new("shop", "a"));
+    let object = DeserializeGuard(Ok(microservice()));
+    let passes = |error: &Error| matches!(error, Error::Apply { error, .. } if error.passes());
+    let ago = |seconds: i64| context.clock.now().checked_sub(SignedDuration::from_secs(seconds)).unwrap();
+    for (since, told) in [(0, false), (30, false), (60, true)] {
+        context.backoff.succeeded(&key);
+        context.backoff.passing(&key, ago(since));
+        let looked = run(&object, &context).await;
+        assert!(looked.as_ref().is_err_and(passes), "{looked:?}");
+        assert_eq!(!statuses.lock().unwrap().is_empty(), told, "after {since} s");
+    }
+    let status = statuses.lock().unwrap().pop().unwrap();
+    assert!(status.message.as_ref().is_some_and(|message| message.contains("changed meanwhile")), "{status:?}");
 }
 
 #[test]
