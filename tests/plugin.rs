@@ -1,4 +1,5 @@
-//! What `kubectl ms` shows, for each `tests/plugin/*.in.yaml` of a Microservice with its pods, events and actions.
+//! What `kubectl ms` shows, for each `tests/plugin/*.in.yaml` of a Microservice with its pods, events and actions; and the
+//! binary itself, where there is no API server but a proxy, or one that says nothing.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test plugin` writes the texts anew; read the difference before you commit it.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -6,7 +7,13 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -21,7 +28,7 @@ use microservice_operator::{
         view::view,
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const NOW: &str = "2026-01-01T12:00:00Z";
 
@@ -98,4 +105,137 @@ fn what_is_shown_is_what_was_shown() {
     assert!(!known.is_empty());
     let stray: Vec<_> = files().into_iter().filter(|path| !is_input(path) && !known.contains(path)).collect();
     assert!(stray.is_empty(), "texts without an input: {stray:?}");
+}
+
+/// Answers each request, or none of those that the answer is None for; and tells what it was asked.
+fn server(answer: fn(&str) -> Option<String>) -> (SocketAddr, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (asked, requests) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let asked = asked.clone();
+            thread::spawn(move || {
+                let request = head(&mut stream);
+                let answer = answer(&request);
+                let _unread = asked.send(request);
+                match answer {
+                    Some(answer) => _ = stream.write_all(answer.as_bytes()),
+                    None => thread::sleep(Duration::from_secs(60)),
+                }
+            });
+        }
+    });
+    (address, requests)
+}
+
+fn head(stream: &mut TcpStream) -> String {
+    let (mut head, mut part) = (Vec::<u8>::new(), [0; 4096]);
+    while !head.windows(4).any(|it| it == b"\r\n\r\n") {
+        match stream.read(&mut part) {
+            Ok(count @ 1..) => head.extend_from_slice(&part[..count]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+fn answered(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+}
+
+/// Runs the binary on a server, with these variables and without a proxy of the surroundings. Its exit code, and its errors.
+fn ms(server: &str, variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("config");
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "clusters": [{"name": "x", "cluster": {"server": server, "insecure-skip-tls-verify": true}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x", "namespace": "shop"}}],
+        "users": [{"name": "x", "user": {}}],
+    });
+    fs::write(&kubeconfig, text.to_string()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-ms"));
+    for variable in ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"] {
+        command.env_remove(variable);
+    }
+    command.args(args).env("KUBECONFIG", &kubeconfig).envs(variables.iter().copied()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// An API server that knows of a service whose rollout is paused, and does not answer who asks for more.
+fn paused(request: &str) -> Option<String> {
+    if request.contains("selfsubjectreviews") {
+        return Some(answered("404 Not Found", "{}"));
+    }
+    let microservice = json!({
+        "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+        "metadata": {"name": "a", "namespace": "shop", "uid": "u-1", "generation": 2},
+        "spec": {"versions": [{"name": "v1", "image": "x"}], "rollout": {"steps": [{"weight": 5}]}},
+        "status": {"observedGeneration": 2, "rollout": {"state": "Paused", "target": "abc", "step": 1}},
+    });
+    request.starts_with("GET ").then(|| answered("200 OK", &microservice.to_string()))
+}
+
+#[test]
+fn nothing_is_asked_for_longer_than_the_timeout() {
+    let (silent, _requests) = server(|_| None);
+    let (code, told) = ms(&format!("http://{silent}"), &[], &["abort", "a", "--timeout", "1s"]);
+    assert_eq!(code, Some(2), "{told}");
+    let expected = format!(
+        "a: abort not answered: no answer within 1s: http://{silent} says nothing, and nothing was asked of the rollout"
+    );
+    assert!(told.contains(&expected), "{told}");
+
+    let (slow, requests) = server(paused);
+    let (code, told) = ms(&format!("http://{slow}"), &[], &["abort", "a", "--timeout", "5s"]);
+    assert_eq!(code, Some(2), "{told}");
+    let expected = format!("no answer within 5s: http://{slow} does not say whether it made the microserviceaction");
+    assert!(told.contains(&expected) && told.contains("microserviceactions --namespace shop"), "{told}");
+    assert!(
+        requests.try_iter().any(|it| it.starts_with("POST ") && it.contains("/microserviceactions")),
+        "it was asked"
+    );
+}
+
+#[test]
+fn the_cluster_is_asked_through_the_proxy() {
+    let (proxy, requests) = server(|_| Some(answered("407 Proxy Authentication Required", "")));
+    let url = format!("http://mia:s3cret@{proxy}");
+    let cluster = "https://api.example:6443";
+    let (code, told) = ms(cluster, &[("HTTPS_PROXY", url.as_str()), ("NO_PROXY", "127.0.0.1,example.org")], &["get"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains(&format!("{cluster} (through the proxy {proxy}) does not answer")), "{told}");
+    assert!(told.contains("proxy authorization required") && !told.contains("s3cret"), "{told}");
+    let asked = requests.try_recv().unwrap();
+    assert!(asked.starts_with("CONNECT api.example:6443 HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.contains("Proxy-Authorization: Basic bWlhOnMzY3JldA==\r\n"), "{asked}");
+
+    for (variables, expected) in [
+        (
+            [("HTTPS_PROXY", "ftp://mia:s3cret@proxy.example"), ("NO_PROXY", "")],
+            "error: the proxy of HTTPS_PROXY cannot",
+        ),
+        ([("HTTPS_PROXY", url.as_str()), ("NO_PROXY", "a.example,")], "error: NO_PROXY cannot be read"),
+    ] {
+        let (code, told) = ms(cluster, &variables, &["get"]);
+        assert_eq!(code, Some(3), "{told}");
+        assert!(told.starts_with(expected) && !told.contains("s3cret"), "{told}");
+    }
+}
+
+#[test]
+fn a_cluster_on_this_machine_is_asked_without_the_proxy() {
+    let (cluster, requests) = server(|_| Some(answered("404 Not Found", "404 page not found")));
+    let url = format!("http://{cluster}");
+    for variables in [[("HTTPS_PROXY", "http://127.0.0.1:1")], [("https_proxy", "http://127.0.0.1:1")]] {
+        let (code, told) = ms(&url, &variables, &["get"]);
+        assert_eq!(code, Some(3), "{told}");
+        assert!(told.contains(&format!("the cluster at {url} has no resource")), "{told}");
+        assert!(requests.try_recv().unwrap().starts_with("GET /apis/"));
+    }
 }

@@ -168,7 +168,7 @@ pub fn lint(input: &Input, checker: &Checker, defaults: &Defaults) -> Report {
     for document in &input.documents {
         let manifest = document.in_namespace(&defaults.namespace);
         let verdict = checker.check(&manifest, defaults.provider);
-        given.note(&manifest);
+        given.note(&document.origin, &manifest);
         let object = offline::object_of(&manifest, &defaults.namespace);
         let refused = verdict.refused.into_iter().map(|problem| ("refused", problem));
         let told = refused.chain(verdict.stalled.into_iter().map(|problem| ("stalled", problem)));

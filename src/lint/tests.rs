@@ -90,9 +90,18 @@ fn warns_of_outlier_detection_that_ejects_nothing() {
         ),
         "{text}"
     );
-    assert!(only(&replicas(1, "")).ends_with("a failing pod cannot be left out while it is the only one"));
+    let text = only(&replicas(1, ""));
+    assert!(text.ends_with("while it is the only one: raise replicas, or remove outlierDetection"), "{text}");
     assert!(only(&replicas(4, ", maxEjectionPercent: 24")).contains("24 % is less than one pod"));
-    for enough in [replicas(10, ""), replicas(3, ", maxEjectionPercent: 34"), replicas(0, "")] {
+    let beside_one = |count: i32| {
+        let second = format!("{{name: v2, image: 'a:2', replicas: {count}, weight: 0}}");
+        let versions = format!("{{name: v1, image: 'a:1', replicas: 1, weight: 100}}, {second}");
+        replicas(1, "").replace("{name: v1, image: \"registry.example/a:1\"}", &versions)
+    };
+    let text = only(&beside_one(5));
+    assert!(text.ends_with("v2 has 5 pods; set it to 20 or more"), "{text}");
+    assert!(only(&beside_one(1)).contains("v1 has 1 pod, v2 has 1 pod; "));
+    for enough in [replicas(10, ""), replicas(3, ", maxEjectionPercent: 34"), replicas(0, ""), beside_one(10)] {
         assert_eq!(found(&enough), Vec::<String>::new());
     }
 }
@@ -133,11 +142,14 @@ fn warns_of_steps_that_end_connections() {
         let spec = with("a", &format!("rollout: {{steps: [{steps}]}}\n  traffic: {{provider: {provider}}}"));
         spec.replace("{name: http, port: 80}", "{name: http, port: 80}, {name: events, port: 7000, protocol: TCP}")
     };
-    let text = only(&of("{weight: 5}, {weight: 50}", "Istio"));
+    let many = "{weight: 5}, {weight: 25}, {pause: {}}, {weight: 50}";
+    let text = only(&of(many, "Istio"));
     assert!(text.starts_with("shop/a spec.rollout.steps [tcp-steps] each change of the weights ends all"), "{text}");
-    assert!(text.contains("port events (TCP)") && text.contains("there are 2"), "{text}");
-    assert_eq!(found(&of("{pause: {}}", "Istio")), Vec::<String>::new());
-    assert!(found(&of("{weight: 5}", "None")).iter().all(|line| !line.contains("tcp-steps")));
+    assert!(text.contains("port events (TCP)") && text.contains("at most 2 steps with a weight (there are 3)"));
+    for few in ["{pause: {}}", "{weight: 5}", "{weight: 5}, {weight: 50}, {pause: {}}, {weight: 100}"] {
+        assert_eq!(found(&of(few, "Istio")), Vec::<String>::new(), "{few}");
+    }
+    assert!(found(&of(many, "None")).iter().all(|line| !line.contains("tcp-steps")));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use kube::{
     runtime::watcher::watch_object,
 };
 use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     api::{
@@ -41,14 +42,14 @@ struct Outcome<'a> {
     namespace: &'a str,
     microservice: &'a str,
     verb: Verb,
-    /// Name of the MicroserviceAction; None when it was not made.
+    /// Name of the MicroserviceAction; None when it was not made, or when nobody knows.
     action: Option<&'a str>,
     /// Done, Refused, TimedOut or Created.
     result: &'static str,
     message: &'a str,
 }
 
-/// Asks one thing of a rollout.
+/// Asks one thing of a rollout, for no longer than the arguments say.
 ///
 /// # Errors
 /// When it cannot be asked; a refusal is an answer.
@@ -59,46 +60,45 @@ pub async fn act(
     verb: Verb,
     to_revision: Option<&str>,
 ) -> Result<Exit, Error> {
-    let microservice = cluster.microservice(&args.name).await?;
+    let deadline = Instant::now() + args.timeout.as_std();
     let told = |action: Option<&str>, result, message: &str| {
         let outcome =
             Outcome { namespace: &cluster.namespace, microservice: &args.name, verb, action, result, message };
         tell(out, &outcome)
     };
-    let refused = |why: &str| told(None, "Refused", why).map(|()| Exit::Refused);
-    let revision = match to_revision {
-        None => None,
-        Some(_) if microservice.spec.image.is_none() => {
-            return refused("only a service with an image has revisions: change the weights of its versions");
-        }
-        Some(asked) => {
-            let kept = revisions::kept(&microservice, &cluster.revisions(&args.name).await?);
-            match revisions::chosen(&kept, asked, cluster.clock.now()) {
-                Ok(name) => Some(name),
-                Err(why) => return refused(&why),
-            }
+    let late = |action: Option<&str>, what: &str| {
+        let message = format!("no answer within {}: {what}", args.timeout);
+        told(action, "TimedOut", &message).map(|()| Exit::TimedOut)
+    };
+    let Ok(prepared) = timeout_at(deadline, prepared(cluster, args, verb, to_revision)).await else {
+        return late(None, &format!("{} says nothing, and nothing was asked of the rollout", cluster.way()));
+    };
+    let action = match prepared? {
+        Ok(action) => action,
+        Err(why) => {
+            told(None, "Refused", &why)?;
+            return Ok(Exit::Refused);
         }
     };
-    if let Err(why) = possible(&microservice, verb, revision.is_some(), &cluster.scope_options()) {
-        return refused(&why);
-    }
-    let actor = cluster.user().await.unwrap_or_else(|error| {
-        eprintln!("warning: the action does not say who asked: {error}");
-        None
-    });
-    let mut action = action(&microservice, verb, actor, cluster.clock.now());
-    action.spec.revision = revision;
     let actions: Api<MicroserviceAction> = cluster.api();
     let params = PostParams { field_manager: Some("kubectl-ms".to_owned()), ..PostParams::default() };
-    let made = actions.create(&params, &action).await;
+    let Ok(made) = timeout_at(deadline, actions.create(&params, &action)).await else {
+        let what = format!(
+            "{} does not say whether it made the microserviceaction; one that was made stands until {}: see kubectl get \
+             microserviceactions {}",
+            cluster.way(),
+            expiry(&action),
+            cluster.scope_options()
+        );
+        return late(None, &what);
+    };
     let made = made.map_err(|error| cluster.failed("create", ACTIONS, false, error))?;
     let name = made.name_any();
     if args.no_wait {
         told(Some(&name), "Created", "the answer will be in its status")?;
         return Ok(Exit::Done);
     }
-    let answer = tokio::time::timeout(args.timeout.as_std(), answer(cluster, actions, &name)).await;
-    match answer {
+    match timeout_at(deadline, answer(cluster, actions, &name)).await {
         Ok(answer) => {
             let answer = answer?;
             let message = tame(answer.message.as_deref().unwrap_or_default());
@@ -110,18 +110,55 @@ pub async fn act(
             Ok(exit)
         }
         Err(_) => {
-            let message = format!(
-                "no answer within {}: the operator may not run, or not watch {}; what was asked stands until {}, unless \
-                 somebody who may deletes the microserviceaction {name} in {}",
-                args.timeout,
+            let what = format!(
+                "the operator may not run, or not watch {}; what was asked stands until {}, unless somebody who may \
+                 deletes the microserviceaction {name} in {}",
                 cluster.namespace,
-                made.spec.expires.map(|at| at.0.strftime("%H:%M:%S UTC").to_string()).unwrap_or_default(),
+                expiry(&made),
                 cluster.namespace,
             );
-            told(Some(&name), "TimedOut", &message)?;
-            Ok(Exit::TimedOut)
+            late(Some(&name), &what)
         }
     }
+}
+
+/// The action that is to be made; or else why nothing of the kind can be asked.
+async fn prepared(
+    cluster: &Cluster,
+    args: &ActArgs,
+    verb: Verb,
+    to_revision: Option<&str>,
+) -> Result<Result<MicroserviceAction, String>, Error> {
+    let microservice = cluster.microservice(&args.name).await?;
+    let revision = match to_revision {
+        None => None,
+        Some(_) if microservice.spec.image.is_none() => {
+            let why = "only a service with an image has revisions: change the weights of its versions";
+            return Ok(Err(why.to_owned()));
+        }
+        Some(asked) => {
+            let kept = revisions::kept(&microservice, &cluster.revisions(&args.name).await?);
+            match revisions::chosen(&kept, asked, cluster.clock.now()) {
+                Ok(name) => Some(name),
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+    };
+    if let Err(why) = possible(&microservice, verb, revision.is_some(), &cluster.scope_options()) {
+        return Ok(Err(why));
+    }
+    let actor = cluster.user().await.unwrap_or_else(|error| {
+        eprintln!("warning: the action does not say who asked: {error}");
+        None
+    });
+    let mut action = action(&microservice, verb, actor, cluster.clock.now());
+    action.spec.revision = revision;
+    Ok(Ok(action))
+}
+
+/// Until when somebody may carry an action out.
+fn expiry(action: &MicroserviceAction) -> String {
+    action.spec.expires.as_ref().map(|at| at.0.strftime("%H:%M:%S UTC").to_string()).unwrap_or_default()
 }
 
 /// Why nothing of the kind can be asked, as far as can be seen from here. The operator decides about the rest. `scope` is what

@@ -114,7 +114,7 @@ pub struct ActArgs {
     /// Name of the Microservice.
     #[arg(value_parser = name)]
     pub name: String,
-    /// How long to wait for the operator's answer.
+    /// How long to wait in all, for the cluster and for the operator's answer.
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
     /// Do not wait for the answer.

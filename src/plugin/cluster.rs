@@ -1,6 +1,6 @@
 //! The cluster that is asked, and what its refusals mean.
 
-use std::{error::Error as _, time::Duration};
+use std::{env, error::Error as _, time::Duration};
 
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -24,7 +24,7 @@ use crate::{
     observe::Clock,
 };
 
-use super::{Error, cli::GlobalArgs, kubeconfig};
+use super::{Error, cli::GlobalArgs, kubeconfig, proxy};
 
 pub const MICROSERVICES: &str = "microservices.microservice-operator.dev";
 pub const ACTIONS: &str = "microserviceactions.microservice-operator.dev";
@@ -42,6 +42,8 @@ pub struct Cluster {
     pub clock: Clock,
     pub namespace: String,
     pub server: String,
+    /// The proxy on the way to the server, without credentials.
+    proxy: Option<String>,
     /// What a command needs beside the namespace to mean the same cluster, each option after a space.
     options: String,
 }
@@ -50,13 +52,13 @@ impl Cluster {
     /// Makes the client that the arguments ask for. Nothing is asked yet.
     ///
     /// # Errors
-    /// When no kubeconfig says where the cluster is.
+    /// When no kubeconfig says where the cluster is, or the proxy on the way to it cannot be used.
     pub async fn connect(args: &GlobalArgs) -> Result<Self, Error> {
         let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
         let mut config = match &args.kubeconfig {
-            Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+            Some(path) => configured(Kubeconfig::read_from(path)?, &options).await?,
             None => match kubeconfig::read() {
-                Ok(found) => Config::from_custom_kubeconfig(found, &options).await?,
+                Ok(found) => configured(found, &options).await?,
                 // A context is one of a kubeconfig, and whoever names it does not mean the cluster that this runs in.
                 Err(missing) if args.context.is_none() && kubeconfig::is_absent(&missing) => {
                     Config::incluster().map_err(|outside| Error::NoCluster(missing, outside))?
@@ -67,10 +69,19 @@ impl Cluster {
         config.connect_timeout = Some(CONNECT);
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
+        let proxy = config.proxy_url.as_ref().map(proxy::shown);
         let clock = Clock::default();
         let client = ClientBuilder::try_from(config).map_err(Error::Client)?.with_layer(&clock.layer()).build();
         let options = options_of(args);
-        Ok(Self { options, client, clock, namespace, server: server.trim_end_matches('/').to_owned() })
+        Ok(Self { options, client, clock, namespace, server: server.trim_end_matches('/').to_owned(), proxy })
+    }
+
+    /// The server, and the proxy on the way to it.
+    pub fn way(&self) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("{} (through the proxy {proxy})", self.server),
+            None => self.server.clone(),
+        }
     }
 
     /// What a command about this namespace needs to reach it.
@@ -204,11 +215,19 @@ impl Cluster {
             }
             kube::Error::Api(status) => Error::Refused { verb, resource, message: status.message },
             error @ (kube::Error::Service(_) | kube::Error::HyperError(_)) => {
-                Error::Unreachable { server: server(), cause: innermost(&error) }
+                Error::Unreachable { server: self.way(), cause: innermost(&error) }
             }
             error => Error::Api { verb, resource, source: error },
         }
     }
+}
+
+/// What a kubeconfig says of a cluster, and the proxy on the way to it.
+async fn configured(kubeconfig: Kubeconfig, options: &KubeConfigOptions) -> Result<Config, Error> {
+    let written = proxy::written(&kubeconfig, options.context.as_deref()).map(str::to_owned);
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, options).await.map_err(proxy::unread)?;
+    config.proxy_url = proxy::chosen(written.as_deref(), |name| env::var(name).ok(), &config.cluster_url)?;
+    Ok(config)
 }
 
 /// The options of a command line that say which cluster is meant, as a shell takes them.

@@ -10,6 +10,8 @@ pub enum Error {
     Kubeconfig(#[from] KubeconfigError),
     #[error("no cluster is configured: {0}, and this does not run inside a cluster ({1})")]
     NoCluster(KubeconfigError, InClusterError),
+    #[error("{0}")]
+    Proxy(String),
     #[error("the cluster at {server} does not answer: {cause}")]
     Unreachable { server: String, cause: String },
     #[error("the cluster at {server} does not know who you are")]
@@ -59,6 +61,7 @@ impl Error {
                 Some(format!("have somebody grant it; `kubectl auth can-i {verb} {resource}{place}` then says yes"))
             }
             Self::Api { .. }
+            | Self::Proxy(_)
             | Self::Refused { .. }
             | Self::Client(_)
             | Self::Weights(_)

@@ -20,6 +20,7 @@ pub mod history;
 mod kubeconfig;
 pub mod measurements;
 pub mod output;
+mod proxy;
 pub mod relapses;
 pub mod revisions;
 pub mod steps;

@@ -2,23 +2,27 @@
 
 mod addresses;
 mod databases;
+mod given;
 mod graph;
 mod names;
+mod plain_http;
 mod pods;
 mod ports;
 mod references;
 mod rollouts;
 mod traffic;
 
-use crate::validate::Problem;
+use crate::{input::Origin, validate::Problem};
 
 use super::{Finding, Severity, Subject};
-pub(super) use references::Given;
+pub(super) use given::Given;
 
 /// A rule about one Microservice.
 type Alone = fn(&Subject) -> Vec<Problem>;
 /// A rule about one Microservice and what an administrator made for it.
 type Beside = fn(&Subject, &Given) -> Vec<Problem>;
+/// A rule about what an administrator made; each problem has where that was found, and its name.
+type Administered = fn(&Given) -> Vec<(&Origin, &str, Problem)>;
 /// A rule about all that are given together; each problem has the number of the subject that it is told of.
 type Together = fn(&[Subject]) -> Vec<(usize, Problem)>;
 
@@ -39,8 +43,15 @@ const ALONE: &[(&str, Alone)] = &[
     ("tcp-steps", rollouts::tcp_steps),
 ];
 
-const BESIDE: &[(&str, Beside)] =
-    &[("unknown-provider", references::unknown_provider), ("unknown-webhook", references::unknown_webhook)];
+const BESIDE: &[(&str, Beside)] = &[
+    ("unknown-provider", references::unknown_provider),
+    ("unknown-webhook", references::unknown_webhook),
+    ("closed-provider", references::closed_provider),
+    ("closed-webhook", references::closed_webhook),
+    ("denied-query", references::denied_query),
+];
+
+const ADMINISTERED: &[(&str, Administered)] = &[("plain-http-credentials", plain_http::plain_http_credentials)];
 
 const TOGETHER: &[(&str, Together)] = &[
     ("duplicate-object", names::duplicate_object),
@@ -69,5 +80,10 @@ pub(super) fn all(subjects: &[Subject], given: &Given) -> Vec<Finding> {
     let together = TOGETHER.iter().flat_map(|(rule, check)| {
         check(subjects).into_iter().map(move |(index, problem)| told(rule, &subjects[index], problem))
     });
-    alone.chain(beside).chain(together).collect()
+    let administered = ADMINISTERED.iter().flat_map(|(rule, check)| {
+        check(given)
+            .into_iter()
+            .map(move |(origin, name, problem)| Finding::new(Severity::Warning, origin, name, rule, problem))
+    });
+    alone.chain(beside).chain(together).chain(administered).collect()
 }

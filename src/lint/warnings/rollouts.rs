@@ -6,6 +6,9 @@ use crate::{
     validate::{Problem, Step},
 };
 
+/// Most changes of the weights that clients of a TCP port are asked to bear before the last one.
+const FEW: usize = 2;
+
 /// An analysis along the way measures at the weights of steps.
 pub(super) fn unmeasured_rollout(subject: &Subject) -> Vec<Problem> {
     let Some(policy) = subject.resolved.rollout.as_ref().filter(|policy| policy.analysis.is_some()) else {
@@ -39,12 +42,12 @@ pub(super) fn tcp_steps(subject: &Subject) -> Vec<Problem> {
     let service = &subject.resolved;
     let steps = service.rollout.iter().flat_map(|policy| &policy.steps).filter(|step| gives_a_part(step)).count();
     let Some(port) = service.ports.iter().find(|port| port.protocol == Protocol::Tcp) else { return Vec::new() };
-    if steps == 0 || service.provider != Provider::Istio {
+    if steps <= FEW || service.provider != Provider::Istio {
         return Vec::new();
     }
     let message = format!(
-        "each change of the weights ends all connections to port {} (TCP) that are open, to the old version, too: have few \
-         steps (there are {steps}), and clients that connect again",
+        "each change of the weights ends all connections to port {} (TCP) that are open, to the old version, too: have at \
+         most {FEW} steps with a weight (there are {steps}), and clients that connect again",
         port.name
     );
     vec![Problem::new("spec.rollout.steps", message)]

@@ -130,10 +130,12 @@ fn inherits(
     ports.any(|port| own(&port.name).is_none_or(&lacks))
 }
 
+/// A single pod of a version has no others to take its requests, so it counts only where no version has several.
 fn too_few(detection: &OutlierDetection, versions: &[Version]) -> Option<String> {
     let percent = detection.max_ejection_percent.unwrap_or(DEFAULT_PERCENT);
+    let least = if versions.iter().any(|version| version.replicas > 1) { 2 } else { 1 };
     let few: Vec<_> =
-        versions.iter().filter(|version| version.replicas > 0 && version.replicas * percent < 100).collect();
+        versions.iter().filter(|version| version.replicas >= least && version.replicas * percent < 100).collect();
     let listed = few.iter().map(|version| match version.replicas {
         1 => format!("{} has 1 pod", version.name),
         pods => format!("{} has {pods} pods", version.name),
@@ -143,7 +145,8 @@ fn too_few(detection: &OutlierDetection, versions: &[Version]) -> Option<String>
         few.iter().filter(|version| version.replicas > 1).map(|version| (99 + version.replicas) / version.replicas);
     let advice = match enough.max() {
         Some(enough) => format!("set it to {enough} or more"),
-        None => "a failing pod cannot be left out while it is the only one".to_owned(),
+        None => "a failing pod cannot be left out while it is the only one: raise replicas, or remove outlierDetection"
+            .to_owned(),
     };
     let default = if detection.max_ejection_percent.is_none() { " (the default)" } else { "" };
     (!few.is_empty())
