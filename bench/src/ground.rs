@@ -1,6 +1,9 @@
 //! The cluster that all controllers are measured on, and the namespaces of one run in it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use devcluster::{Cluster, Nodes, Options};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,7 +15,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
 };
 
@@ -20,7 +23,9 @@ use crate::{
     controllers::Controller,
     error::Error,
     record::Ground,
-    watch::{DEPLOYMENT, DESTINATION_RULE, Kind, REPLICA_SET, SERVICE, VIRTUAL_SERVICE},
+    watch::{
+        DEPLOYMENT, DESTINATION_RULE, Kind, POD, REPLICA_SET, REVISION, SERVICE, SERVICE_ACCOUNT, VIRTUAL_SERVICE,
+    },
 };
 
 /// Over how many namespaces the services are spread.
@@ -30,6 +35,13 @@ const NODES: u8 = 16;
 
 /// How often it is tried to delete the objects of a kind.
 const TRIES: usize = 10;
+
+/// How long the namespaces of a run are given to go.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The kinds of what a service leaves behind when its resource is gone.
+pub const LEFT_BEHIND: [Kind; 8] =
+    [DEPLOYMENT, REPLICA_SET, VIRTUAL_SERVICE, DESTINATION_RULE, SERVICE, POD, SERVICE_ACCOUNT, REVISION];
 
 /// How often it is looked whether the namespaces are gone.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -108,9 +120,7 @@ impl Field {
     pub async fn clear(&self) -> Result<(), Error> {
         if self.ground == Ground::Filled {
             // Nothing else deletes the children of what is deleted.
-            for kind in
-                [DEPLOYMENT, REPLICA_SET, VIRTUAL_SERVICE, DESTINATION_RULE, SERVICE, POD, SERVICE_ACCOUNT, REVISION]
-            {
+            for kind in LEFT_BEHIND {
                 self.clear_of(kind).await?;
             }
         }
@@ -119,15 +129,28 @@ impl Field {
             api.delete(&namespace, &DeleteParams::default()).await?;
         }
         // The next controller has the cluster to itself. Without the built-in controllers empty namespaces stay.
-        while self.ground == Ground::Whole && self.any_left(&api).await? {
-            tokio::time::sleep(AGAIN).await;
-        }
-        Ok(())
+        if self.ground == Ground::Whole { self.until_gone(&api).await } else { Ok(()) }
     }
 
-    async fn any_left(&self, api: &Api<Namespace>) -> Result<bool, Error> {
-        let all = api.list_metadata(&ListParams::default()).await?;
-        Ok(all.items.iter().any(|it| it.metadata.name.as_ref().is_some_and(|name| name.starts_with(&self.prefix))))
+    async fn until_gone(&self, api: &Api<Namespace>) -> Result<(), Error> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = self.left(api).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                let told = left.iter().map(remains).collect::<Vec<_>>().join("; ");
+                let why = format!("after {} s there is still {told}", PATIENCE.as_secs());
+                return Err(Error::failed("delete the namespaces", why));
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn left(&self, api: &Api<Namespace>) -> Result<Vec<Namespace>, Error> {
+        let all = api.list(&ListParams::default()).await?;
+        Ok(all.items.into_iter().filter(|it| it.name_any().starts_with(&self.prefix)).collect())
     }
 
     async fn clear_of(&self, kind: Kind) -> Result<(), Error> {
@@ -148,9 +171,12 @@ impl Field {
     }
 }
 
-const POD: Kind = Kind { group: "", version: "v1", kind: "Pod", plural: "pods" };
-const SERVICE_ACCOUNT: Kind = Kind { group: "", version: "v1", kind: "ServiceAccount", plural: "serviceaccounts" };
-const REVISION: Kind = Kind { group: "apps", version: "v1", kind: "ControllerRevision", plural: "controllerrevisions" };
+/// A namespace, and what its conditions say is left in it.
+fn remains(namespace: &Namespace) -> String {
+    let conditions = namespace.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let said = conditions.filter(|it| it.status == "True").filter_map(|it| it.message.as_deref());
+    format!("{} ({})", namespace.name_any(), said.collect::<Vec<_>>().join(", "))
+}
 
 async fn make_namespace(client: &Client, name: &str, ground: Ground) -> Result<(), Error> {
     let metadata = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
@@ -162,4 +188,27 @@ async fn make_namespace(client: &Client, name: &str, ground: Ground) -> Result<(
         Api::namespaced(client.clone(), name).create(&PostParams::default(), &account).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{NamespaceCondition, NamespaceStatus};
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_stays_is_told_with_what_is_left_in_it() {
+        let condition = |status: &str, message: &str| NamespaceCondition {
+            status: status.to_owned(),
+            message: Some(message.to_owned()),
+            ..NamespaceCondition::default()
+        };
+        let conditions = vec![condition("False", "all is discovered"), condition("True", "pods. has 3 instances")];
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some("bench-1".into()), ..ObjectMeta::default() },
+            status: Some(NamespaceStatus { conditions: Some(conditions), ..NamespaceStatus::default() }),
+            ..Namespace::default()
+        };
+        assert_eq!(remains(&namespace), "bench-1 (pods. has 3 instances)");
+    }
 }

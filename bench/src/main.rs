@@ -151,6 +151,8 @@ fn disturb(args: FaultsArgs) -> Result<(), Error> {
 }
 
 async fn all(args: &RunArgs) -> Result<(), Error> {
+    // It may be another one by the end.
+    let commit = report::commit();
     let cluster = ground::start(args.ground, &args.controllers, args.others).await?;
     let logs = tempfile::tempdir().map_err(Error::io("make a folder for logs"))?;
     let name = if args.others { "others.json" } else { results(args.ground) };
@@ -158,8 +160,8 @@ async fn all(args: &RunArgs) -> Result<(), Error> {
     let mut runs = Vec::new();
     for &services in &args.services {
         for round in 1..=args.rounds {
-            for &controller in &args.controllers {
-                runs.push(one(args, &cluster, logs.path(), (services, round, controller)).await?);
+            for controller in in_turn(&args.controllers, round) {
+                runs.push(one(args, &cluster, logs.path(), &commit, (services, round, controller)).await?);
                 report::save(&out, &runs)?;
             }
         }
@@ -171,10 +173,16 @@ async fn all(args: &RunArgs) -> Result<(), Error> {
     Ok(())
 }
 
+/// The controllers in the order of a round: each round begins with the next one.
+fn in_turn(controllers: &[Controller], round: usize) -> impl Iterator<Item = Controller> {
+    controllers.iter().copied().cycle().skip(round.saturating_sub(1)).take(controllers.len())
+}
+
 async fn one(
     args: &RunArgs,
     cluster: &Cluster,
     logs: &std::path::Path,
+    commit: &str,
     (services, round, controller): (usize, usize, Controller),
 ) -> Result<Run, Error> {
     let title = format!("{}, {services} services, round {round}", controller.title());
@@ -190,7 +198,13 @@ async fn one(
     let log = logs.join(format!("{name}.log"));
     let began = Timestamp::now();
     let rows = run::run(cluster, plan, &name, &log, &tell).await?;
-    Ok(Run { began, commit: report::commit(), ground: args.ground, controller, services, round, rows })
+    let commit = measured_at(commit, controller.named_by());
+    Ok(Run { began, commit, ground: args.ground, controller, services, round, rows })
+}
+
+/// What is kept as the version of a program: that of the code, and what named another program.
+fn measured_at(commit: &str, named_by: Option<&str>) -> String {
+    named_by.map_or_else(|| commit.to_owned(), |variable| format!("{commit} ({variable})"))
 }
 
 fn tell(measured: &Measured) {
@@ -236,5 +250,20 @@ mod tests {
         for fewer in [["--rounds", "1"], ["--services", "100"], ["--controllers", "operator"]] {
             assert!(!asked(&fewer).is_complete(), "{fewer:?}");
         }
+    }
+
+    #[test]
+    fn each_round_begins_with_the_next_controller() {
+        let all = [Controller::Operator, Controller::Argo, Controller::Flagger];
+        let order = |round: usize| in_turn(&all, round).collect::<Vec<_>>();
+        assert_eq!(order(1), all);
+        assert_eq!(order(2), [Controller::Argo, Controller::Flagger, Controller::Operator]);
+        assert_eq!(order(4), all);
+    }
+
+    #[test]
+    fn it_is_recorded_that_another_program_was_measured() {
+        assert_eq!(measured_at("499355d", None), "499355d");
+        assert_eq!(measured_at("499355d-dirty", Some("BENCH_OPERATOR")), "499355d-dirty (BENCH_OPERATOR)");
     }
 }

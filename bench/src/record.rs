@@ -116,7 +116,8 @@ impl Measured {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
     pub began: Timestamp,
-    /// The version of the code that was measured.
+    /// The version of the code that was measured, `-dirty` if not all of it was committed, and the variable that named the
+    /// program if it was another one.
     pub commit: String,
     pub ground: Ground,
     pub controller: Controller,

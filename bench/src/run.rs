@@ -1,12 +1,13 @@
 //! One run: all rows of a controller with so many services, in namespaces of its own.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     time::{Duration, Instant},
 };
 
 use devcluster::Cluster;
+use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -15,11 +16,11 @@ use crate::{
     error::Error,
     filler::Filler,
     gate::Gate,
-    ground::Field,
+    ground::{Field, LEFT_BEHIND},
     meter::{Meter, Reading},
     record::{Ground, Measured, Row},
     users::{self, Asked},
-    watch::{Key, Kind, REPLICA_SET, SERVICE, VIRTUAL_SERVICE, Watch},
+    watch::{Key, Kind, VIRTUAL_SERVICE, Watch},
 };
 
 /// How long nothing happens.
@@ -154,21 +155,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Gives the first of a route's two destinations a weight, and the second one the rest. Answers the versions that the
-    /// routes have by that.
+    /// Gives the first of a route's two destinations a weight, and the second one the rest, so many routes at a time as
+    /// users act. Answers the versions that the routes have by that.
     async fn weigh(&self, keys: &[Key], weight: i64) -> Result<BTreeMap<Key, u128>, Error> {
-        let mut versions = BTreeMap::new();
-        for key in keys {
-            let Some(mut route) = self.routes.get(key) else { continue };
-            let mut http = route["spec"]["http"].take();
-            http[0]["route"][0]["weight"] = weight.into();
-            http[0]["route"][1]["weight"] = (100 - weight).into();
-            let patch = Patch::Merge(json!({"spec": {"http": http}}));
-            let api = VIRTUAL_SERVICE.within(&self.field.client, &key.0);
-            let answer = api.patch(&key.1, &PatchParams::default(), &patch).await?;
-            versions.insert(key.clone(), number(answer.metadata.resource_version.as_deref()));
-        }
-        Ok(versions)
+        let routes = keys.iter().filter_map(|key| Some((key, self.routes.get(key)?)));
+        let changes = routes.map(|(key, route)| self.weigh_one(key, route, weight));
+        stream::iter(changes).buffer_unordered(users::ABREAST).try_collect().await
+    }
+
+    async fn weigh_one(&self, key: &Key, mut route: Value, weight: i64) -> Result<(Key, u128), Error> {
+        let mut http = route["spec"]["http"].take();
+        http[0]["route"][0]["weight"] = weight.into();
+        http[0]["route"][1]["weight"] = (100 - weight).into();
+        let patch = Patch::Merge(json!({"spec": {"http": http}}));
+        let api = VIRTUAL_SERVICE.within(&self.field.client, &key.0);
+        let answer = api.patch(&key.1, &PatchParams::default(), &patch).await?;
+        Ok((key.clone(), number(answer.metadata.resource_version.as_deref())))
     }
 
     async fn reapply(&mut self) -> Result<(), Error> {
@@ -204,7 +206,7 @@ impl Run<'_> {
     async fn delete(&mut self) -> Result<(), Error> {
         let Plan { controller, services, limit, ground, .. } = self.plan;
         // Without the built-in controllers nothing is collected.
-        let kinds: &[Kind] = if ground == Ground::Whole { &[VIRTUAL_SERVICE, SERVICE, REPLICA_SET] } else { &[] };
+        let kinds: &[Kind] = if ground == Ground::Whole { &LEFT_BEHIND } else { &[] };
         let mut children = Vec::new();
         for &kind in kinds {
             let watch = Watch::start(&self.field.client, kind, &self.field.prefix);
@@ -214,12 +216,13 @@ impl Run<'_> {
         self.meter.begin()?;
         let began = Instant::now();
         let asked = users::delete(&self.field.client, &self.field.services, controller.family().written()).await;
-        let (mut left, mut at) = self.resources.until_left(0, limit).await;
+        let (mut left, mut at) = self.resources.until_gone(limit).await;
         for watch in &children {
-            let (of_kind, last) = watch.until_left(0, limit.saturating_sub(began.elapsed())).await;
-            (left, at) = (left.max(of_kind), at.max(last));
+            let (of_kind, last) = watch.until_gone(limit.saturating_sub(began.elapsed())).await;
+            left.extend(of_kind);
+            at = at.max(last);
         }
-        let done = services.saturating_sub(left);
+        let done = gone(&self.field.services, &left);
         self.note(Row::Delete, services, done, (at - began).as_secs_f64(), asked).await
     }
 }
@@ -232,6 +235,12 @@ fn raises(stage: Stage) -> u32 {
         Stage::Step => 2,
         Stage::Promote => u32::MAX,
     }
+}
+
+/// How many services nothing is left of. Names of what a service leaves behind begin with its own.
+fn gone(services: &[Key], left: &BTreeSet<Key>) -> usize {
+    let has_left = |(namespace, name): &Key| left.iter().any(|it| it.0 == *namespace && it.1.starts_with(name));
+    services.iter().filter(|service| !has_left(service)).count()
 }
 
 fn key(object: &Value) -> Key {
@@ -250,4 +259,18 @@ fn number(version: Option<&str>) -> u128 {
 
 fn first_weight(route: &Value) -> Option<i64> {
     route["spec"]["http"][0]["route"][0]["weight"].as_i64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_gone_with_all_that_is_named_after_it() {
+        let at = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        let services = [at("a", "svc-00000"), at("b", "svc-00001"), at("a", "svc-00002")];
+        let left = [at("a", "svc-00000"), at("a", "svc-00000-v1-x"), at("a", "svc-00001"), at("b", "svc-00001-v1")];
+        assert_eq!(gone(&services, &left.into()), 1);
+        assert_eq!(gone(&services, &BTreeSet::new()), 3);
+    }
 }

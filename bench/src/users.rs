@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How many act at a time.
-const ABREAST: usize = 16;
+pub const ABREAST: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the users asked for.

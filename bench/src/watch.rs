@@ -25,7 +25,11 @@ pub struct Kind {
     pub plural: &'static str,
 }
 
+pub const POD: Kind = Kind { group: "", version: "v1", kind: "Pod", plural: "pods" };
 pub const SERVICE: Kind = Kind { group: "", version: "v1", kind: "Service", plural: "services" };
+pub const SERVICE_ACCOUNT: Kind = Kind { group: "", version: "v1", kind: "ServiceAccount", plural: "serviceaccounts" };
+pub const REVISION: Kind =
+    Kind { group: "apps", version: "v1", kind: "ControllerRevision", plural: "controllerrevisions" };
 pub const DEPLOYMENT: Kind = Kind { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
 pub const REPLICA_SET: Kind = Kind { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets" };
 pub const VIRTUAL_SERVICE: Kind =
@@ -55,11 +59,14 @@ struct State {
     listed: bool,
 }
 
-/// The objects of a kind in the namespaces of one run.
+/// The objects of a kind in the namespaces of one run, but for the ServiceAccount that each namespace has.
 pub struct Watch {
     state: Arc<Mutex<State>>,
     task: JoinHandle<()>,
 }
+
+/// Name of the ServiceAccount that each namespace has by itself.
+const OF_NAMESPACE: &str = "default";
 
 /// How often it is looked what has changed.
 const TICK: Duration = Duration::from_millis(20);
@@ -95,13 +102,13 @@ impl Watch {
         }
     }
 
-    /// Waits until no more than that many objects are left, or the time is over; answers how many are, and when.
-    pub async fn until_left(&self, count: usize, limit: Duration) -> (usize, Instant) {
+    /// Waits until all objects are gone, or the time is over; answers those that are left, and when.
+    pub async fn until_gone(&self, limit: Duration) -> (BTreeSet<Key>, Instant) {
         let end = Instant::now() + limit;
         loop {
-            let (left, now) = (self.lock().objects.len(), Instant::now());
-            if left <= count || now >= end {
-                return (left, now);
+            let (is_empty, now) = (self.lock().objects.is_empty(), Instant::now());
+            if is_empty || now >= end {
+                return (self.keys(), now);
             }
             tokio::time::sleep(TICK).await;
         }
@@ -162,7 +169,7 @@ fn note(state: &mut State, event: watcher::Event<DynamicObject>, prefix: &str) {
         }
     };
     let key = (object.metadata.namespace.clone().unwrap_or_default(), object.metadata.name.clone().unwrap_or_default());
-    if !key.0.starts_with(prefix) {
+    if !key.0.starts_with(prefix) || key.1 == OF_NAMESPACE {
         return;
     }
     if gone {

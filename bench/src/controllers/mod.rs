@@ -82,6 +82,12 @@ impl Controller {
         }
     }
 
+    /// The variable that names its program, if one does.
+    pub fn named_by(self) -> Option<&'static str> {
+        let is_named = self == Self::Operator && std::env::var_os(operator::PROGRAM).is_some();
+        is_named.then_some(operator::PROGRAM)
+    }
+
     /// The user that it works as.
     pub fn tenant(self) -> usize {
         self as usize

@@ -11,6 +11,9 @@ use crate::watch::{Kind, VIRTUAL_SERVICE};
 /// As it comes: it has no limits of its own.
 pub struct Operator;
 
+/// The variable that names another program than the one that `make bench` has built.
+pub const PROGRAM: &str = "BENCH_OPERATOR";
+
 const KIND: Kind =
     Kind { group: "microservice-operator.dev", version: "v1alpha1", kind: "Microservice", plural: "microservices" };
 
@@ -25,7 +28,7 @@ impl Family for Operator {
 
     /// Where `make bench` has built it, or what the environment names.
     fn program(&self) -> Result<PathBuf, ToolError> {
-        let named = std::env::var_os("BENCH_OPERATOR").map(PathBuf::from);
+        let named = std::env::var_os(PROGRAM).map(PathBuf::from);
         Ok(named.unwrap_or_else(|| root().join("target/release/microservice-operator")))
     }
 

@@ -1,8 +1,8 @@
 //! What faults do to each controller: the same story behind the same fault proxy, judged by the same checker.
 //!
 //! A service is created in a namespace of its own without any fault. Then its canary gets 20 %, 50 % and all, and the
-//! controller is killed at a write of each of these chapters, or requests and watches go wrong. In the end there has to be
-//! what there is after a story without faults.
+//! controller is killed at a write of each of these chapters that comes to it, or requests and watches go wrong. In the end
+//! there has to be what there is after a story without faults.
 
 mod end;
 mod table;
@@ -26,7 +26,8 @@ use trial::{Seen, Trial};
 pub enum Kind {
     /// Nothing.
     Clean,
-    /// The controller is killed at a write of each chapter, before it is forwarded or before its answer arrives.
+    /// The controller is killed at a write of each chapter that comes to it, before it is forwarded or before its answer
+    /// arrives.
     Killed,
     /// 10 to 50 % of the requests are answered by errors or cut off, lists are old, and watches are late, deaf or cut off.
     Errors,
@@ -79,6 +80,12 @@ impl std::fmt::Display for Disturbance {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     pub stories: usize,
+    /// In which the controller was killed.
+    #[serde(default)]
+    pub killed: usize,
+    /// How often it was killed in all of them.
+    #[serde(default)]
+    pub kills: usize,
     /// Ended as the one without faults.
     pub clean: usize,
     /// Never came to their end.
@@ -142,9 +149,10 @@ async fn of(cluster: &Cluster, plan: &Plan, controller: Controller) -> Result<BT
     let broken = clean.broken.iter().map(|rule| (rule.clone(), 1)).collect();
     let mut tallies = BTreeMap::from([(Kind::Clean, Tally { stories: 1, clean: 1, broken, ..Tally::default() })]);
     while let Some((disturbance, seen)) = running.next().await {
-        let tally = tallies.entry(disturbance.kind()).or_default();
-        let words = tally.note(&seen?, &clean);
-        println!("  {disturbance}: {words}");
+        let (kind, seen) = (disturbance.kind(), seen?);
+        let words = tallies.entry(kind).or_default().note(&seen, &clean);
+        let kills = if kind == Kind::Killed { format!(" (kills: {})", seen.kills) } else { String::new() };
+        println!("  {disturbance}{kills}: {words}");
     }
     Ok(tallies)
 }
@@ -171,6 +179,8 @@ impl Tally {
             wrong.push(rule.clone());
         }
         self.stories += 1;
+        self.killed += usize::from(seen.kills > 0);
+        self.kills += seen.kills;
         if wrong.is_empty() {
             self.clean += 1;
             return "as without faults".to_owned();
@@ -204,10 +214,18 @@ mod tests {
         for told in ["Deployment/x is left over", "Service/svc is another", "{\"services\": (2, 1)}", "Sum"] {
             assert!(words.contains(told), "{words}");
         }
-        let stuck = Seen { stuck: Some(crate::controllers::Stage::Step), ended: true, ..Seen::default() };
+        let stuck = Seen { stuck: Some(crate::controllers::Stage::Step), ended: true, kills: 2, ..Seen::default() };
         assert_eq!(tally.note(&stuck, &clean), "stuck before Step; it ended by itself");
-        let Tally { stories, clean, stuck, other, again, broken, ended } = tally;
+        let Tally { stories, killed, kills, clean, stuck, other, again, broken, ended } = tally;
         assert_eq!((stories, clean, stuck, other, again, ended), (3, 1, 1, 1, 1, 1));
+        assert_eq!((killed, kills), (1, 2));
         assert_eq!(broken, BTreeMap::from([("Sum".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn results_without_kills_can_be_read() {
+        let old = json!({"stories": 2, "clean": 2, "stuck": 0, "other": 0, "again": 0, "broken": {}, "ended": 0});
+        let Tally { stories, killed, kills, .. } = serde_json::from_value(old).unwrap();
+        assert_eq!((stories, killed, kills), (2, 0, 0));
     }
 }

@@ -65,6 +65,8 @@ pub struct Seen {
     pub writes: usize,
     /// The controller ended by itself.
     pub ended: bool,
+    /// How often it was killed: once a chapter at most.
+    pub kills: usize,
 }
 
 impl std::fmt::Display for Seen {
@@ -116,6 +118,7 @@ struct OnStage<'a> {
     log: PathBuf,
     _folder: tempfile::TempDir,
     ended: bool,
+    kills: usize,
 }
 
 impl<'a> OnStage<'a> {
@@ -123,13 +126,14 @@ impl<'a> OnStage<'a> {
         let folder = tempfile::tempdir().map_err(Error::io("make a folder for a log"))?;
         let mut stage = Self {
             trial,
-            proxy: Proxy::start(client.clone()).await.map_err(Error::io("start a proxy"))?,
+            proxy: Proxy::start(client.clone(), folder.path()).await.map_err(Error::io("start a proxy"))?,
             gate: Gate::start().await.map_err(Error::io("open a port of this machine"))?,
             client,
             process: None,
             log: folder.path().join("log"),
             _folder: folder,
             ended: false,
+            kills: 0,
         };
         stage.start()?;
         Ok(stage)
@@ -165,7 +169,7 @@ impl<'a> OnStage<'a> {
         self.settles().await?;
         seen.objects = end::objects(&self.client, &self.trial.namespace).await?;
         seen.counts = since(&before, creates_and_deletes(&self.proxy.journal()));
-        seen.ended = self.ended;
+        (seen.ended, seen.kills) = (self.ended, self.kills);
         Ok(seen)
     }
 
@@ -185,6 +189,7 @@ impl<'a> OnStage<'a> {
                 while !self.has_reached(chapter).await? && Instant::now() < end {
                     if tokio::time::timeout(LOOK, self.proxy.stopped()).await.is_ok() {
                         self.process = None;
+                        self.kills += 1;
                         self.proxy.go_on();
                         self.start()?;
                         break;

@@ -70,6 +70,17 @@ pub struct Spread {
     pub done: (usize, usize),
 }
 
+/// Milliseconds of CPU time that are told apart well enough to be divided by: Linux counts in ticks of 10.
+const LEAST_CPU: f64 = 50.0;
+
+impl Spread {
+    /// Whether other figures are told as multiples of it.
+    pub fn is_base(self, figure: Figure) -> bool {
+        let total = (self.median * float(self.done.1)).round();
+        self.median > 0.0 && (figure != Figure::Cpu || total >= LEAST_CPU)
+    }
+}
+
 /// What is measured of a controller with so many services on a ground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Case {

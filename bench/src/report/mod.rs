@@ -43,9 +43,10 @@ pub fn save<T: Serialize + ?Sized>(path: &Path, results: &T) -> Result<(), Error
     write_file(path, &(serde_json::to_string_pretty(results).map_err(record)? + "\n"))
 }
 
-/// The version of the code.
+/// The version of the code, and whether all of it is committed.
 pub fn commit() -> String {
-    let asked = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(folder()).output();
+    let arguments = ["describe", "--always", "--dirty", "--exclude", "*"];
+    let asked = Command::new("git").args(arguments).current_dir(folder()).output();
     asked.map(|it| String::from_utf8_lossy(&it.stdout).trim().to_owned()).unwrap_or_default()
 }
 

@@ -107,7 +107,7 @@ fn counts(rows: &[BTreeMap<&str, f64>], request: &str) -> String {
     each.join(" / ")
 }
 
-/// Median, spread, and how many times ours that is.
+/// Median, spread, and how many times ours that is, where ours is enough to say so.
 fn cell(spread: Option<Spread>, ours: Option<Spread>, controller: Controller, figure: Figure) -> String {
     let Some(spread) = spread else { return String::new() };
     let (done, of) = spread.done;
@@ -119,7 +119,8 @@ fn cell(spread: Option<Spread>, ours: Option<Spread>, controller: Controller, fi
     if least != most {
         let _written = write!(text, " ({least}–{most})");
     }
-    if let Some(ours) = ours.filter(|it| controller != Controller::Operator && it.median > 0.0 && spread.median > 0.0) {
+    let is_told = |it: &Spread| controller != Controller::Operator && it.is_base(figure) && spread.median > 0.0;
+    if let Some(ours) = ours.filter(is_told) {
         let _written = write!(text, " · {}×", number(spread.median / ours.median));
     }
     text
@@ -182,4 +183,24 @@ fn draw(runs: &[Run], case: Case, figure: Figure, rows: &[Row]) -> String {
     let groups: Vec<&str> = rows.iter().map(|row| row.title()).collect();
     let services = number(f64::from(u32::try_from(case.services).unwrap_or(0)));
     chart::bars(&format!("{}, {services} services", figure.title()), &groups, &series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_100(median: f64) -> Option<Spread> {
+        Some(Spread { median, least: median, most: median, done: (100, 100) })
+    }
+
+    #[test]
+    fn nothing_is_divided_by_a_few_ticks() {
+        let told = |theirs, ours, figure| cell(of_100(theirs), of_100(ours), Controller::Argo, figure);
+        assert_eq!(told(41.9, 0.1, Figure::Cpu), "41.9");
+        assert_eq!(told(41.9, 0.4, Figure::Cpu), "41.9");
+        assert_eq!(told(41.9, 0.5, Figure::Cpu), "41.9 · 83.8×");
+        assert_eq!(told(2.0, 0.1, Figure::Writes), "2 · 20×");
+        assert_eq!(told(2.0, 0.0, Figure::Writes), "2");
+        assert_eq!(cell(of_100(8.9), of_100(8.9), Controller::Operator, Figure::Cpu), "8.9");
+    }
 }
