@@ -1,6 +1,6 @@
 //! What is written down twice is the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -48,6 +48,38 @@ fn the_crds_are_the_generated_ones() {
     }
 }
 
+/// What a source has in quotes, up to its tests.
+fn quoted(source: &str) -> BTreeSet<String> {
+    let source = file(source);
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    code.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_for_operations_has_every_alert_metric_condition_reason_and_event() {
+    let page = file("docs/operations.md");
+    let alerts = yaml(&format!("{CHART}/files/alerts.yaml"));
+    let rules = alerts.pointer("/groups/0/rules").and_then(Value::as_array).into_iter().flatten();
+    let alerts: BTreeSet<String> = rules.map(|rule| text(rule, "/alert").to_owned()).collect();
+    let is_metric = |word: &String| {
+        ["controller_", "rest_client_", "leader_", "microservice_operator_"].iter().any(|first| word.starts_with(first))
+    };
+    let metrics: BTreeSet<String> = quoted("src/telemetry/metrics.rs").into_iter().filter(is_metric).collect();
+    let is_name = |word: &String| {
+        word.len() > "False".len()
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    let told = ["src/api/conditions.rs", "src/status/events.rs"].into_iter().flat_map(quoted).filter(is_name);
+    let names: BTreeSet<String> = told.collect();
+    assert!(alerts.len() > 7 && metrics.len() > 10 && names.len() > 60, "{alerts:?} {metrics:?} {names:?}");
+    // Counters and the build have a suffix that the registry adds.
+    let is_untold =
+        |word: &String| !["", "_total", "_info"].iter().any(|suffix| page.contains(&format!("`{word}{suffix}`")));
+    let untold: Vec<_> = [alerts, metrics, names].into_iter().flatten().filter(is_untold).collect();
+    assert!(untold.is_empty(), "docs/operations.md does not tell of {untold:?}");
+}
+
 /// An object as both ways of installing give it: less what tells helm's releases apart.
 fn comparable(mut object: Value) -> (String, Value) {
     let id = id(&object);
@@ -92,6 +124,6 @@ fn kustomize_gives_the_same_objects() {
         }
     }
     let samples = documents(&stdout(&run(&KUBECTL, &["kustomize", "config/samples"])));
-    let expected = ["AnalysisProvider default", "Microservice hello", "RolloutWebhook load-test"];
+    let expected = ["AnalysisProvider sample", "Microservice hello", "RolloutWebhook sample"];
     assert_eq!(ids(&samples), expected.map(str::to_owned).into());
 }

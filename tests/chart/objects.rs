@@ -152,6 +152,25 @@ fn pods_are_hardened() {
     }
 }
 
+/// OpenShift gives each namespace users of its own, and refuses pods that ask for others.
+#[test]
+fn the_user_of_the_pods_can_be_left_out() {
+    let settings = [
+        "podSecurityContext.runAsUser=null",
+        "podSecurityContext.runAsGroup=null",
+        "securityContext.seLinuxOptions.level=s0",
+    ];
+    let objects = template(&settings);
+    let operator = &ours(&objects, "Deployment")["spec"]["template"]["spec"];
+    let test = &find(&objects, "Pod microservice-operator-system/microservice-operator-readyz")["spec"];
+    for pod in [operator, test] {
+        assert_eq!(pod["securityContext"], json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}));
+        let container = &pod["containers"][0]["securityContext"];
+        assert_eq!(container["seLinuxOptions"], json!({"level": "s0"}));
+        assert_eq!(container["capabilities"], json!({"drop": ["ALL"]}));
+    }
+}
+
 #[test]
 fn without_a_lease_only_one_pod_runs() {
     let objects = template(&["leaderElection.enabled=false"]);

@@ -36,6 +36,9 @@ fn wrong_values_are_refused() {
         ("image.digest=latest", &["/image/digest", "pattern"]),
         ("resources.limits.memory=lots", &["/resources/limits/memory", "pattern"]),
         ("resources.limit.memory=1Gi", &["/resources", "limit"]),
+        ("podSecurityContext.runAsUser=root", &["/podSecurityContext/runAsUser", "integer"]),
+        ("podSecurityContext.runAsUsers=1", &["/podSecurityContext", "runAsUsers"]),
+        ("securityContext.privileged=perhaps", &["/securityContext/privileged", "boolean"]),
         ("crds.enabled=perhaps", &["/crds/enabled", "boolean"]),
         ("service.port=70000", &["/service/port", "maximum"]),
         ("topologySpreadConstraints[0].maxSkew=2", &["/topologySpreadConstraints/0", "topologyKey"]),
@@ -47,6 +50,19 @@ fn wrong_values_are_refused() {
             assert!(error.contains(word), "{setting}: {word:?} is not in: {error}");
         }
     }
+}
+
+#[test]
+fn quantities_may_be_numbers() {
+    let with_resources = |resources: &str| {
+        let setting = format!("resources={resources}");
+        run(&HELM, &["template", "mso", CHART, "--set-json", &setting])
+    };
+    let told = stdout(&with_resources(r#"{"limits": {"cpu": 0.5, "memory": 536870912}, "requests": {"cpu": 0.25}}"#));
+    assert!(told.contains("cpu: 0.5\n") && told.contains("cpu: 0.25\n"), "{told}");
+    let refused = with_resources(r#"{"limits": {"cpu": -1}}"#);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("/resources/limits/cpu"), "{told}");
 }
 
 #[test]
@@ -83,6 +99,9 @@ fn notes_tell_what_comes_next() {
     ] {
         assert!(plain.contains(command), "{command:?} is not in: {plain}");
     }
+    assert!(plain.contains("--take-ownership"), "{plain}");
+    let deleted = notes(&["crds.keep=false"]);
+    assert!(deleted.contains("deletes all Microservices") && !deleted.contains("--take-ownership"), "{deleted}");
     let hello = plain.split_once("<<EOF\n").and_then(|(_, rest)| rest.split_once("\nEOF\n")).unwrap().0;
     let hello: Value = serde_yaml::from_str(hello).unwrap();
     assert_eq!(id(&hello), "Microservice default/hello");
