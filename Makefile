@@ -30,6 +30,8 @@ AUDIT := $(CURDIR)/target/audit
 DENY := cargo-deny-0.20.2
 CYCLONEDX := cargo-cyclonedx-0.5.9
 CACHE := $(or $(MSO_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microservice-operator)
+# GiB that a first `make test` takes, with what Go keeps of the programs of the cluster.
+DISK := 30
 # Why real pods cannot run here; empty where they can.
 UNREAL := $(shell [ "$$(uname -s)" = Linux ] || echo 'they need Linux')$(shell [ "$$(id -u)" = 0 ] || echo 'they need root')
 
@@ -44,7 +46,7 @@ help: ## List the targets
 ##@ See it
 
 .PHONY: demo
-demo: prereq tools ## Bring a cluster up, run the shop and Bookinfo, move weights and show what happens
+demo: prereq ## Bring a cluster up, run the shop and Bookinfo, move weights and show what happens
 	@cargo build --quiet --locked --bin microservice-operator
 	@cargo run --quiet --locked --example demo
 
@@ -77,7 +79,8 @@ lint-examples: ## Lint the examples with the operator's own linter
 
 # Built once a machine, in a minute or two.
 $(CACHE)/%/bin:
-	@printf 'building %s\n' '$*'; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; name='$*'; \
+	@printf 'building %s\n' '$*'; mkdir -p target; \
+		scratch=$$(mktemp -d -p "$(CURDIR)/target"); trap 'rm -rf "$$scratch"' EXIT; name='$*'; \
 		cargo install --quiet --locked --profile dev --config profile.dev.debug=0 --target-dir "$$scratch" \
 		--root "$(@D)" --version "$${name##*-}" "$${name%-*}"
 
@@ -112,7 +115,7 @@ e2e: tools ## Run the end-to-end tests on embedded clusters, or on the one that 
 	$(call step,Programs of the end-to-end tests,cargo test --workspace --locked --no-run $(CLUSTER_TESTS:%=--test %))
 	@rm -rf '$(AUDIT)'
 	$(call step,End-to-end tests,printf '%s\n' $(LONGEST) $(filter-out $(LONGEST),$(CLUSTER_TESTS)) | \
-		xargs -P $(ABREAST) -I {} $(MAKE) e2e-one TEST={})
+		xargs -P $(ABREAST) -I {} sh -c '$(MAKE) e2e-one TEST={} || exit 255')
 
 # One program of end-to-end tests; what it prints is shown as a whole. After a failure no other one is begun.
 .PHONY: e2e-one
@@ -231,7 +234,9 @@ prereq: ## Check that this machine has what is needed
 	command -v cc > /dev/null || need 'a C compiler: apt-get install build-essential'; \
 	{ cargo fmt --version && cargo clippy --version; } > /dev/null 2>&1 || need 'rustfmt and clippy: rustup component add rustfmt clippy'; \
 	rust=$$(cargo --version 2> /dev/null | awk '{print $$2}') || true; \
-	atleast 1.91 "$${rust:-0}" || need "Rust 1.91 or newer (found: $${rust:-none}): https://rustup.rs"; \
+	atleast 1.95 "$${rust:-0}" || need "Rust 1.95 or newer (found: $${rust:-none}): https://rustup.rs"; \
+	free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); \
+	[ -d target ] || [ "$${free:-0}" -ge $(DISK) ] || need "$(DISK) GiB of disk for what is built (found: $${free:-none})"; \
 	go=$$(go env GOVERSION 2> /dev/null) || true; go=$${go#go}; \
 	atleast 1.26 "$${go:-0}" || need "Go 1.26 or newer, for the cluster's programs (found: $${go:-none}): https://go.dev/dl"; \
 	exit "$$missing"

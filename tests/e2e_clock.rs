@@ -14,7 +14,7 @@ use serde_json::json;
 use support::{Operator, Space, cluster, run};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
-const PAUSE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_secs(60);
 
 fn two(v1: i32, v2: i32) -> String {
     let pause = PAUSE.as_secs();
@@ -36,7 +36,7 @@ fn ahead(microservice: &Microservice) -> SignedDuration {
 fn steps_are_by_the_api_servers_clock_and_no_jump_of_it_shortens_them() {
     run(async {
         let space = Space::with_propagation(cluster(), "clock", Duration::from_secs(1)).await;
-        let proxy = Proxy::start(space.client.clone()).await.unwrap();
+        let proxy = Proxy::start(space.client.clone(), cluster().scratch()).await.unwrap();
         proxy.dates_ahead(HOUR);
         let args = ["--namespace", &space.name, "--lease-namespace", &space.name, "--mesh-propagation", "1s"];
         let operator = Operator::start(proxy.kubeconfig(), &args);

@@ -36,10 +36,15 @@ fn one_leads_and_the_other_takes_over_when_it_ends() {
         assert_ne!(space.leader().await.as_deref(), Some(leader.as_str()));
         space.apply("b", ONE).await;
         space.ready("b").await;
-        let metrics = second.metrics().await.unwrap();
-        for line in
-            ["leader_election_master_status 1", "rest_client_requests_total{", "controller_runtime_reconcile_total{"]
-        {
+        let both = "microservice_operator_microservices_by_phase{phase=\"Ready\"} 2";
+        let metrics = support::eventually(|| async { second.metrics().await.filter(|text| text.contains(both)) }).await;
+        let metrics = metrics.unwrap();
+        for line in [
+            "leader_election_master_status 1",
+            "rest_client_requests_total{",
+            "controller_runtime_reconcile_total{",
+            "microservice_operator_microservices 2",
+        ] {
             assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
         }
     });

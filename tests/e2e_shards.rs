@@ -28,7 +28,7 @@ struct Replica {
 
 impl Replica {
     async fn start(home: &Space, shards: u16) -> Self {
-        let proxy = Proxy::start(home.client.clone()).await.unwrap();
+        let proxy = Proxy::start(home.client.clone(), cluster().scratch()).await.unwrap();
         let shards = shards.to_string();
         let args = ["--lease-namespace", &home.name, "--mesh-propagation", "1s", "--shards", &shards];
         Self { operator: Operator::start(proxy.kubeconfig(), &args), proxy }

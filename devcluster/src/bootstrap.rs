@@ -66,7 +66,7 @@ pub enum BootstrapError {
     },
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const CONCURRENT: usize = 8;
 
 fn as_devcluster() -> PatchParams {

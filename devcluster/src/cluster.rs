@@ -101,6 +101,14 @@ impl Cluster {
         &self.kubeconfig
     }
 
+    /// A folder for files about this cluster, which go with it, however its processes end.
+    pub fn scratch(&self) -> &Path {
+        match &self.hold {
+            Hold::Owned { folder, .. } | Hold::Attached { folder } => folder,
+            Hold::External { folder } => folder.path(),
+        }
+    }
+
     /// The administrator's client.
     pub fn client(&self) -> Client {
         self.client.clone()

@@ -86,8 +86,8 @@ pub enum ControlPlaneError {
     },
 }
 
-const READY_WITHIN: Duration = Duration::from_secs(90);
-const UP_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(180);
+const UP_WITHIN: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
 /// Another process may take a port between the choice and its use.
 const ATTEMPTS: usize = 4;

@@ -38,10 +38,10 @@ pub enum PrerequisiteError {
 }
 
 /// Debian's names of the packages.
-const PACKAGES: [&str; 7] =
-    ["containerd", "runc", "containernetworking-plugins", "conntrack", "nftables", "iproute2", "util-linux"];
-const PROGRAMS: [&str; 10] =
-    ["containerd", "ctr", "runc", "conntrack", "nft", "ip", "unshare", "nsenter", "setpriv", "mount"];
+const PACKAGES: [&str; 8] =
+    ["containerd", "runc", "containernetworking-plugins", "conntrack", "curl", "nftables", "iproute2", "util-linux"];
+const PROGRAMS: [&str; 11] =
+    ["containerd", "ctr", "runc", "conntrack", "curl", "nft", "ip", "unshare", "nsenter", "setpriv", "mount"];
 const PLUGINS: [&str; 3] = ["bridge", "host-local", "loopback"];
 
 /// Checks that a real node can run here; installs what is missing where Debian's packages can be had.

@@ -2,10 +2,12 @@
 //!
 //! The first run on a machine builds the cluster's programs, which takes long.
 
+mod state;
+
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use devcluster::process::ProcessId;
@@ -19,12 +21,12 @@ use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, Resource};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tempfile::TempDir;
+use state::State;
 use tokio::time::timeout;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_of_a_cluster_become_what_they_are_asked_to_be() -> Outcome {
@@ -163,8 +165,8 @@ async fn the_api_server_can_fail(cluster: &Cluster) -> Outcome {
 
 #[test]
 fn a_cluster_goes_when_its_owner_is_killed() -> Outcome {
-    let state = tempfile::tempdir()?;
-    let mut owner = devcluster(&state, &["hold", "--name", "owned"]).stdout(Stdio::piped()).spawn()?;
+    let state = State::new()?;
+    let mut owner = state.devcluster(&["hold", "--name", "owned"]).stdout(Stdio::piped()).spawn()?;
     let folder = folder_of(&kubeconfig_printed_by(&mut owner)?)?;
     let processes = processes(&folder)?;
     assert!(processes.iter().all(ProcessId::is_alive));
@@ -178,32 +180,26 @@ fn a_cluster_goes_when_its_owner_is_killed() -> Outcome {
 
 #[test]
 fn programs_go_when_their_supervisor_is_killed_and_down_removes_the_rest() -> Outcome {
-    let state = tempfile::tempdir()?;
-    let mut up = devcluster(&state, &["up", "--name", "one", "--nodes", "none"]).stdout(Stdio::piped()).spawn()?;
+    let state = State::new()?;
+    let mut up = state.devcluster(&["up", "--name", "one", "--nodes", "none"]).stdout(Stdio::piped()).spawn()?;
     let folder = folder_of(&kubeconfig_printed_by(&mut up)?)?;
     assert!(up.wait()?.success());
     let processes = processes(&folder)?;
     assert!(processes.iter().all(ProcessId::is_alive), "`up` took the cluster with it");
 
-    let again = devcluster(&state, &["up", "--name", "one"]).output()?;
+    let again = state.devcluster(&["up", "--name", "one"]).output()?;
     assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("runs already"));
-    let env = devcluster(&state, &["env", "--name", "one"]).output()?;
+    let env = state.devcluster(&["env", "--name", "one"]).output()?;
     assert_eq!(String::from_utf8(env.stdout)?, format!("KUBECONFIG={}\n", folder.join("kubeconfig").display()));
 
     Processes::read(&folder)?.ok_or("no record")?.supervisor.signal(Signal::SIGKILL)?;
     for process in &processes {
         assert!(process.wait_gone(SOON), "{process:?} outlives its supervisor");
     }
-    assert!(!devcluster(&state, &["env", "--name", "one"]).output()?.status.success());
-    assert!(devcluster(&state, &["down", "--name", "one"]).status()?.success());
+    assert!(!state.devcluster(&["env", "--name", "one"]).output()?.status.success());
+    assert!(state.devcluster(&["down", "--name", "one"]).status()?.success());
     assert!(!folder.exists());
     assert_empty(&state)
-}
-
-fn devcluster(state: &TempDir, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_devcluster"));
-    command.args(arguments).env("MSO_STATE_DIR", state.path());
-    command
 }
 
 fn kubeconfig_printed_by(process: &mut Child) -> Result<PathBuf, Box<dyn Error>> {
@@ -234,9 +230,9 @@ fn assert_gone(processes: &[ProcessId], folder: &Path) {
 }
 
 /// Nothing is left of any cluster but the file that guards their names.
-fn assert_empty(state: &TempDir) -> Outcome {
+fn assert_empty(state: &State) -> Outcome {
     let mut left = Vec::new();
-    for entry in std::fs::read_dir(state.path().join("clusters"))? {
+    for entry in std::fs::read_dir(state.folder.join("clusters"))? {
         left.push(entry?.file_name());
     }
     assert_eq!(left, [".lock"]);

@@ -1,5 +1,7 @@
 //! Real nodes live side by side, and leave no process, cgroup or folder, however they end. Linux and root only.
 
+mod state;
+
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -17,6 +19,7 @@ use kube::api::PostParams;
 use kube::runtime::wait::await_condition;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use state::State;
 use tokio::time::timeout;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -50,14 +53,10 @@ async fn two_run_side_by_side_with_the_same_addresses_and_leave_nothing() -> Out
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_end_when_the_supervisor_is_killed_and_down_removes_the_rest() -> Outcome {
-    let state = tempfile::tempdir()?;
-    let devcluster = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_devcluster"));
-        command.args(arguments).env("MSO_STATE_DIR", state.path());
-        command
-    };
+    let state = State::new()?;
     let name = format!("killed-{}", std::process::id());
-    let mut up = devcluster(&["up", "--nodes", "real", "--mesh", "--prometheus", "--name", &name])
+    let mut up = state
+        .devcluster(&["up", "--nodes", "real", "--mesh", "--prometheus", "--name", &name])
         .stdout(Stdio::piped())
         .spawn()?;
     let mut line = String::new();
@@ -72,7 +71,7 @@ async fn containers_end_when_the_supervisor_is_killed_and_down_removes_the_rest(
     assert!(programs(folder)?.iter().any(of_prometheus), "no Prometheus runs: {:#?}", programs(folder)?);
     Processes::read(folder)?.ok_or("no record")?.supervisor.signal(Signal::SIGKILL)?;
     assert!(eventually(|| containers(&name).is_ok_and(|left| left.is_empty())), "{:?} are left", containers(&name)?);
-    assert!(devcluster(&["down", "--name", &name]).status()?.success());
+    assert!(state.devcluster(&["down", "--name", &name]).status()?.success());
     assert!(!folder.exists());
     assert_gone(&name, folder)
 }

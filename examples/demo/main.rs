@@ -187,7 +187,13 @@ async fn deletion(screen: &Screen, stage: &Stage) -> Result<(), Failure> {
     let services = stage.services("bookinfo");
     services.delete_collection(&Default::default(), &Default::default()).await?;
     let left = stage.children_left("bookinfo").await?;
-    screen.tell(Tone::Good, &format!("Objects of Bookinfo that are left: {left}"));
+    if left > 0 {
+        return Err(format!(
+            "{left} objects of Bookinfo are left, of which there should be none: see `kubectl get all -n bookinfo`"
+        )
+        .into());
+    }
+    screen.tell(Tone::Good, "No object of Bookinfo is left");
     Ok(())
 }
 

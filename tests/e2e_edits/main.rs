@@ -104,10 +104,14 @@ async fn one(world: &World, seed: u64, tally: &Mutex<Tally>, failures: &Mutex<BT
     let slot = world.slots.lock().await.pop().expect("as many slots as sequences at a time");
     let mut counted = Tally::default();
     let ended = perform(world, &slot, &sequence, &mut counted).await;
+    let failed = ended.is_err();
     if let Err(failure) = ended {
         println!("CAMPAIGN_SEED={seed} failed: {failure}\n{sequence}");
         let (shorter, failure) = shortened(world, &slot, sequence, failure).await;
         failures.lock().await.insert(seed, format!("CAMPAIGN_SEED={seed}: {failure}\n{shorter}"));
+    }
+    if campaign::whole() {
+        println!("CAMPAIGN_SEED={seed} ended{}", if failed { ", and failed" } else { "" });
     }
     tally.lock().await.add(counted);
     world.slots.lock().await.push(slot);

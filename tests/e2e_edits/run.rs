@@ -322,14 +322,14 @@ fn freed(manifest: &Value) -> Value {
     if free["spec"]["traffic"]["provider"] == "None" {
         free["spec"].as_object_mut().unwrap().remove("rollout");
     }
-    // There are three nodes, and no pods of others; pods of an older spec may keep those of this one from some of them.
+    // There are three nodes, which not every selector finds, and no pods of others; pods of an older spec may keep those of this one from some of them.
     let anywhere = |pods: &mut Value| {
         for constraint in pods.get_mut("topologySpreadConstraints").and_then(Value::as_array_mut).into_iter().flatten()
         {
             constraint["whenUnsatisfiable"] = "ScheduleAnyway".into();
             constraint.as_object_mut().unwrap().remove("minDomains");
         }
-        for affinity in ["podAffinity", "podAntiAffinity"] {
+        for affinity in ["nodeAffinity", "podAffinity", "podAntiAffinity"] {
             if let Some(terms) = pods.get_mut("affinity").and_then(|it| it.get_mut(affinity)?.as_object_mut()) {
                 terms.remove("requiredDuringSchedulingIgnoredDuringExecution");
             }

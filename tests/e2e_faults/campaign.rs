@@ -64,6 +64,9 @@ pub async fn run<T: Clone + Debug, F: Future<Output = ()>>(name: &str, mut cases
     assert!(!cases.is_empty(), "campaign {name} has no case");
     cases.retain(is_asked_for);
     let count = cases.len();
+    if count == 0 {
+        return println!("campaign {name}: NOT RUN, as CAMPAIGN_ONLY is in the name of none of its cases");
+    }
     let run = |it: T| {
         let ran = AssertUnwindSafe(case(it.clone())).catch_unwind();
         async move {

@@ -62,7 +62,10 @@ impl Pair {
     async fn new() -> Self {
         let space = Space::with_propagation(cluster(), "leaders", Duration::from_secs(1)).await;
         let args = ["--namespace", &space.name, "--lease-namespace", &space.name, "--mesh-propagation", "1s"];
-        let [proxy, others] = [Proxy::start(space.client.clone()), Proxy::start(space.client.clone())];
+        let [proxy, others] = [
+            Proxy::start(space.client.clone(), cluster().scratch()),
+            Proxy::start(space.client.clone(), cluster().scratch()),
+        ];
         let (proxy, others) = (proxy.await.unwrap(), others.await.unwrap());
         let old = Operator::start(proxy.kubeconfig(), &args);
         space.apply("a", &service(90, 10)).await;
@@ -178,7 +181,7 @@ fn a_leader_that_is_cut_off_ends_before_another_one_leads() {
 fn an_operator_that_finds_no_api_server_waits_for_it() {
     run(async {
         let space = Space::with_propagation(cluster(), "waits", Duration::from_secs(1)).await;
-        let proxy = Proxy::start(space.client.clone()).await.unwrap();
+        let proxy = Proxy::start(space.client.clone(), cluster().scratch()).await.unwrap();
         proxy.goes_wrong(Faults { requests: 1.0, answers: vec![Fault::Reset], ..Faults::default() });
         let args = ["--namespace", &space.name, "--lease-namespace", &space.name, "--mesh-propagation", "1s"];
         let operator = Operator::start(proxy.kubeconfig(), &args);

@@ -95,7 +95,7 @@ impl Stage {
 
     /// With an operator that is this user.
     pub async fn as_user(space: Space, user: Client) -> Self {
-        let proxy = Proxy::start(user).await.unwrap();
+        let proxy = Proxy::start(user, cluster().scratch()).await.unwrap();
         let mut stage = Self { space, proxy, operator: None };
         stage.start();
         stage

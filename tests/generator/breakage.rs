@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{Schema, schema::required};
@@ -45,8 +46,10 @@ pub fn breakages(schema: &Schema, path: &str) -> Vec<Breakage> {
             if node["enum"].is_array() {
                 value("not in the enumeration", "Nonsense".into());
             }
-            if node["pattern"].is_string() && !path.ends_with("subPath") {
-                value("not of the pattern", "\n /?".into());
+            if let Some(pattern) = node["pattern"].as_str().filter(|_| !path.ends_with("subPath")) {
+                let pattern = Regex::new(pattern).unwrap();
+                let broken = ["\n /?", "/?"].into_iter().find(|text| !pattern.is_match(text));
+                value("not of the pattern", broken.unwrap().into());
             }
             if node["minLength"].as_u64().is_some_and(|least| least > 0) {
                 value("empty", "".into());

@@ -123,6 +123,11 @@ pub fn complete(schema: &Schema, path: &str, map: &mut Map<String, Value>, dice:
 /// Mends what the fields of an object ask of each other, for the sake of the one that was set.
 pub fn fit(path: &str, map: &mut Map<String, Value>, dice: &mut Dice, set: &str) {
     match path.rsplit('.').next().unwrap_or_default() {
+        // The API server takes an empty one for none when its last field goes.
+        "downwardAPI" if path.ends_with("volumes[].downwardAPI") => {
+            map.entry("items")
+                .or_insert_with(|| json!([{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]));
+        }
         "secret" if path.ends_with("volumes[].secret") => {
             map.entry("secretName").or_insert_with(|| "keys".into());
         }

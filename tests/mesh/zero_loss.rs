@@ -247,7 +247,7 @@ impl Resting {
             "--selector",
             &selector,
             "--for=delete",
-            "--timeout=60s",
+            "--timeout=180s",
         ]);
         resting
     }
@@ -255,15 +255,21 @@ impl Resting {
 
 impl Drop for Resting {
     fn drop(&mut self) {
-        scale_operator(1);
-        stage().kubectl(&[
-            "rollout",
-            "status",
-            &format!("deployment/{RELEASE}"),
-            "--namespace",
-            NAMESPACE,
-            "--timeout=60s",
-        ]);
+        put_back(|| {
+            scale_operator(1);
+            let operator = format!("deployment/{RELEASE}");
+            stage().kubectl(&["rollout", "status", &operator, "--namespace", NAMESPACE, "--timeout=180s"]);
+        });
+    }
+}
+
+/// What a value does when it is dropped. In a test that has failed already, another failure would end the whole program.
+fn put_back(act: impl FnOnce()) {
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+    if let Err(failure) = failed
+        && !std::thread::panicking()
+    {
+        std::panic::resume_unwind(failure);
     }
 }
 
@@ -320,7 +326,9 @@ impl Cut {
 
 impl Drop for Cut {
     fn drop(&mut self) {
-        stage().inside("nft", &["delete table ip cut"]);
+        put_back(|| {
+            stage().inside("nft", &["delete table ip cut"]);
+        });
     }
 }
 

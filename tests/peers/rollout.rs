@@ -281,7 +281,8 @@ pub struct Controller {
 
 impl Controller {
     pub fn start(space: &Space) -> Self {
-        let log = tempfile::Builder::new().prefix("rollouts-controller-").suffix(".log").tempfile().unwrap();
+        let log = tempfile::Builder::new().prefix("rollouts-controller-").suffix(".log");
+        let log = log.tempfile_in(stage().cluster.scratch()).unwrap();
         let log = log.into_temp_path();
         let mut command = Command::new(tool(Tool::ArgoRollouts).unwrap());
         command

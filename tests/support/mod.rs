@@ -82,11 +82,12 @@ pub fn message(microservice: &Microservice) -> String {
 /// Asks every 100 ms until there is an answer; none after [`PATIENCE`].
 pub async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if let Some(answer) = ask().await {
-            return Some(answer);
+    loop {
+        let last = Instant::now() > deadline;
+        let answer = ask().await;
+        if answer.is_some() || last {
+            return answer;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    None
 }

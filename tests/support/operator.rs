@@ -32,7 +32,7 @@ impl Operator {
 
     /// Starts it with these arguments and variables, and no others.
     pub fn as_told(kubeconfig: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let log = tempfile::Builder::new().prefix("operator-").suffix(".log").tempfile().unwrap();
+        let log = tempfile::Builder::new().prefix("operator-").suffix(".log").tempfile_in(cluster().scratch()).unwrap();
         let log = log.into_temp_path();
         let mut command = Command::new(program());
         command.args(args).envs(variables.iter().copied()).env("KUBECONFIG", kubeconfig).env("NO_COLOR", "1");

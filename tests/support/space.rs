@@ -221,9 +221,12 @@ fn verdict(recorder: Arc<Recorder>) -> Vec<String> {
     let (sender, receiver) = mpsc::channel();
     let last = recorder.clone();
     RUNTIME.spawn(async move { sender.send(last.finish().await) });
-    let violations = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| recorder.violations());
+    let (violations, incomplete) = match receiver.recv_timeout(PATIENCE) {
+        Ok(violations) => (violations, None),
+        Err(_) => (recorder.violations(), Some(format!("not all revisions came in within {PATIENCE:?}"))),
+    };
     let led_there = format!("what led there:\n{}", recorder.account(&violations));
-    let told = violations.iter().map(ToString::to_string);
+    let told = violations.iter().map(ToString::to_string).chain(incomplete);
     told.chain(Some(led_there).filter(|_| !violations.is_empty())).collect()
 }
 

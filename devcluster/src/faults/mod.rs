@@ -96,13 +96,13 @@ struct Hold {
 }
 
 impl Proxy {
-    /// Starts a proxy that carries out everything as who `client` is.
+    /// Starts a proxy that carries out everything as who `client` is. Its kubeconfig is made in a folder.
     ///
     /// # Errors
     /// No port is free, or no file for the kubeconfig can be made.
-    pub async fn start(client: Client) -> io::Result<Self> {
+    pub async fn start(client: Client, folder: &Path) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let kubeconfig = tempfile::NamedTempFile::new()?;
+        let kubeconfig = tempfile::NamedTempFile::new_in(folder)?;
         let content = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
             "clusters": [{"name": "proxy", "cluster": {"server": format!("http://{}", listener.local_addr()?)}}],

@@ -29,7 +29,7 @@ async fn proxy() -> (Proxy, Arc<Mutex<Vec<String>>>) {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(body))))
         }
     });
-    (Proxy::start(Client::new(server, "default")).await.unwrap(), seen)
+    (Proxy::start(Client::new(server, "default"), &std::env::temp_dir()).await.unwrap(), seen)
 }
 
 async fn controller(proxy: &Proxy) -> Client {

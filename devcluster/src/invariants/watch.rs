@@ -22,7 +22,7 @@ use super::rules::{Checker, Rule, Settings, Violation};
 const ABSENT_POLL: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(100);
 /// How long [`Recorder::finish`] waits for the watches to come to where the cluster is.
-const CATCH_UP: Duration = Duration::from_secs(15);
+const CATCH_UP: Duration = Duration::from_secs(60);
 /// To the second a writer says when it wrote.
 const PRECISION: SignedDuration = SignedDuration::from_secs(1);
 /// What arrived longer ago than this has nothing older behind it.
@@ -263,12 +263,15 @@ impl Source {
     /// Lists the kind, and waits until its watch has seen as much; answers up to which version all was seen.
     async fn passed(&self, log: &Log) -> Option<u64> {
         let deadline = Instant::now() + CATCH_UP;
-        let list = match self.list().await {
-            Ok(list) => list,
-            Err(error) if is_absent(&error) => return None,
-            Err(error) => {
-                log.gap(self.kind, "the end", error.to_string());
-                return None;
+        let list = loop {
+            match self.list().await {
+                Ok(list) => break list,
+                Err(error) if is_absent(&error) => return None,
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(RETRY).await,
+                Err(error) => {
+                    log.gap(self.kind, "the end", error.to_string());
+                    return None;
+                }
             }
         };
         let version = list.version.parse().unwrap_or_default();
