@@ -213,8 +213,8 @@ fn an_action_says_what_was_seen_and_who_asked() {
         let left = spec.expires.unwrap().0.duration_since(created).as_secs();
         assert!((590..=600).contains(&left), "{left}");
 
-        ms(&space, &["abort", "a", "--timeout=1s"])
-            .expect(2, &["abort not answered: no answer within 1s: the operator may not run"]);
+        ms(&space, &["abort", "a", "--timeout=5s"])
+            .expect(2, &["abort not answered: no answer within 5s: the operator may not run"]);
         microservices.patch_status("a", &merge, &Patch::Merge(&older)).await.unwrap();
         ms(&space, &["why", "a"]).expect(0, &["see whether the operator runs"]);
         ms(&space, &["wait", "a", "--timeout=1s"]).expect(2, &["it may not run, or not watch this namespace"]);

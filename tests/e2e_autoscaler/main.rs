@@ -83,6 +83,8 @@ fn sizes_follow_the_load_at_every_step_and_never_oscillate() {
             newest(&space.ready("a").await)
         };
         let sizes = record(&space);
+        let both = || async { (sizes.lock().unwrap().len() == 2).then_some(()) };
+        support::eventually(both).await.expect("the sizes before the autoscaler are seen");
         let autoscaler = json!({
             "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
             "spec": {

@@ -44,7 +44,7 @@ fn what_could_not_be_written_is_written_when_there_is_nothing_else_to_do() {
     });
 }
 
-/// How long an answer is waited for, which was the time that a single event took.
+/// Less than an answer is waited for, which was the time that a single event took.
 const ANSWER: Duration = Duration::from_secs(30);
 
 fn service(v1: i32, v2: i32) -> String {
