@@ -32,6 +32,8 @@ CYCLONEDX := cargo-cyclonedx-0.5.9
 CACHE := $(or $(MSO_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microservice-operator)
 # GiB that a first `make test` takes, with what Go keeps of the programs of the cluster.
 DISK := 30
+# Optimized, but not as a whole, which takes minutes more.
+QUICK := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 # Why real pods cannot run here; empty where they can.
 UNREAL := $(shell [ "$$(uname -s)" = Linux ] || echo 'they need Linux')$(shell [ "$$(id -u)" = 0 ] || echo 'they need root')
 
@@ -128,7 +130,7 @@ e2e-one:
 .PHONY: e2e-mesh
 e2e-mesh: export MSO_AUDIT_DIR := $(AUDIT)
 e2e-mesh: tools ## Run the tests with real pods, istiod and Envoy; needs Linux and root
-	$(call step,Programs of the images,cargo build --release --locked --workspace --bin microservice-operator --bin workload)
+	$(call step,Programs of the images,$(QUICK) cargo build --release --locked --workspace --bin microservice-operator --bin workload)
 	$(call step,Real nodes,cargo test --locked --package devcluster --test real)
 	$(call step,Real pods and a real mesh,cargo test --locked --test mesh -- --nocapture --test-threads 2)
 
