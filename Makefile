@@ -30,8 +30,8 @@ AUDIT := $(CURDIR)/target/audit
 DENY := cargo-deny-0.20.2
 CYCLONEDX := cargo-cyclonedx-0.5.9
 CACHE := $(or $(MSO_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/microservice-operator)
-# GiB that a first `make test` takes, with what Go keeps of the programs of the cluster.
-DISK := 30
+# GiB that a first `make test` takes at least, with what Go keeps of the programs of the cluster.
+DISK := 20
 # Optimized, but not as a whole, which takes minutes more.
 QUICK := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 # Why real pods cannot run here; empty where they can.
