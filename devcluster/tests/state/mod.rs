@@ -26,10 +26,11 @@ impl State {
         Ok(Self { folder, janitor })
     }
 
-    /// The program, for these clusters.
+    /// The program, for these clusters; killed with the thread that starts it.
     pub fn devcluster(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_devcluster"));
-        command.args(arguments).env("MSO_STATE_DIR", &self.folder);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_devcluster")]).args(arguments);
+        command.env("MSO_STATE_DIR", &self.folder);
         command
     }
 }
