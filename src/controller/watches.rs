@@ -297,17 +297,22 @@ mod tests {
         assert!(asked.try_recv().is_err(), "a later listing changes nothing by itself");
     }
 
+    /// A Microservice of that name is there.
+    fn known(caches: &Caches, name: &str) {
+        let microservice: DeserializeGuard<Microservice> = serde_json::from_value(json!({
+            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
+            "metadata": {"name": name, "namespace": "shop"}, "spec": {"image": "reviews:1"},
+        }))
+        .unwrap();
+        caches.microservices.take(&watcher::Event::Apply(microservice), Peer::of);
+    }
+
     #[test]
     fn an_answered_action_lets_the_next_ones_have_their_turn() {
         let caches = Caches::new(None);
         let (sender, mut asked) = unbounded_channel();
         let trigger = Trigger::new(sender);
-        let microservice: DeserializeGuard<Microservice> = serde_json::from_value(json!({
-            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
-            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"image": "reviews:1"},
-        }))
-        .unwrap();
-        caches.microservices.take(&watcher::Event::Apply(microservice), Peer::of);
+        known(&caches, "web");
         let mut after = |version: &str, status: serde_json::Value| {
             let action: DeserializeGuard<MicroserviceAction> = serde_json::from_value(json!({
                 "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "MicroserviceAction",
@@ -332,12 +337,7 @@ mod tests {
         let (sender, mut asked) = unbounded_channel();
         let trigger = Trigger::new(sender);
         for name in ["web", "web-api", "api"] {
-            let microservice: DeserializeGuard<Microservice> = serde_json::from_value(json!({
-                "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
-                "metadata": {"name": name, "namespace": "shop"}, "spec": {"image": "reviews:1"},
-            }))
-            .unwrap();
-            caches.microservices.take(&watcher::Event::Apply(microservice), Peer::of);
+            known(&caches, name);
         }
         let deployment = |replicas: i32| -> DynamicObject {
             serde_json::from_value(json!({
@@ -366,12 +366,7 @@ mod tests {
         let caches = Caches::new(None);
         let (sender, mut asked) = unbounded_channel();
         let trigger = Trigger::new(sender);
-        let microservice: DeserializeGuard<Microservice> = serde_json::from_value(json!({
-            "apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice",
-            "metadata": {"name": "web", "namespace": "shop"}, "spec": {"image": "reviews:1"},
-        }))
-        .unwrap();
-        caches.microservices.take(&watcher::Event::Apply(microservice), Peer::of);
+        known(&caches, "web");
         let theirs: DynamicObject = serde_json::from_value(json!({
             "apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1,
             "metadata": {"name": "web-accepted-1f", "namespace": "shop", "uid": "1"},

@@ -26,7 +26,7 @@ pub use herald::Herald;
 pub use webhook::{ClusterWebhooks, Webhooks};
 
 /// Whether a list of namespaces has this one; an empty list has all.
-fn admits(namespaces: &[String], namespace: &str) -> bool {
+pub(crate) fn admits(namespaces: &[String], namespace: &str) -> bool {
     namespaces.is_empty() || namespaces.iter().any(|admitted| admitted == namespace)
 }
 

@@ -6,6 +6,7 @@ use crate::{
     api::provider::OwnQueries,
     lint::Subject,
     offline::nearest,
+    outside::admits,
     validate::{Analysis, Problem, Step},
 };
 
@@ -30,7 +31,7 @@ pub(super) fn closed_provider(subject: &Subject, given: &Given) -> Vec<Problem> 
     let (namespace, _) = subject.key();
     analyses(subject)
         .filter(|(_, analysis)| {
-            all_refuse(&analysis.provider, &given.providers, |spec| excludes(&spec.namespaces, namespace))
+            all_refuse(&analysis.provider, &given.providers, |spec| !admits(&spec.namespaces, namespace))
         })
         .map(|(path, analysis)| closed(format!("{path}.provider"), "AnalysisProvider", &analysis.provider, namespace))
         .collect()
@@ -40,7 +41,7 @@ pub(super) fn closed_provider(subject: &Subject, given: &Given) -> Vec<Problem> 
 pub(super) fn closed_webhook(subject: &Subject, given: &Given) -> Vec<Problem> {
     let (namespace, _) = subject.key();
     webhooks(subject)
-        .filter(|(_, webhook)| all_refuse(webhook, &given.webhooks, |spec| excludes(&spec.namespaces, namespace)))
+        .filter(|(_, webhook)| all_refuse(webhook, &given.webhooks, |spec| !admits(&spec.namespaces, namespace)))
         .map(|(path, webhook)| closed(path, "RolloutWebhook", webhook, namespace))
         .collect()
 }
@@ -102,11 +103,6 @@ fn unknown<S>(path: String, kind: &str, name: &str, given: &[Made<S>]) -> Option
 fn all_refuse<S>(name: &str, given: &[Made<S>], refuses: impl Fn(&S) -> bool) -> bool {
     let mut named = given.iter().filter(|made| made.name == name).peekable();
     named.peek().is_some() && named.all(|made| made.spec.as_ref().is_some_and(&refuses))
-}
-
-/// Whether a list of namespaces is without this one; an empty list has all.
-fn excludes(namespaces: &[String], namespace: &str) -> bool {
-    !namespaces.is_empty() && namespaces.iter().all(|admitted| admitted != namespace)
 }
 
 fn closed(path: String, kind: &str, name: &str, namespace: &str) -> Problem {
