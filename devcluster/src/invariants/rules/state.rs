@@ -41,8 +41,12 @@ impl State {
         self.now = self.now.max(at);
         let known: BTreeSet<Target> = self.referred.iter().chain(self.subsets.keys()).cloned().collect();
         for target in known {
-            let memory = if self.answers(&target) { &mut self.last_answering } else { &mut self.last_silent };
-            memory.insert(target, self.now);
+            if self.is_silent(&target) {
+                self.last_silent.insert(target.clone(), self.now);
+            }
+            if self.answers(&target) {
+                self.last_answering.insert(target, self.now);
+            }
         }
         let complete: Vec<(String, i64)> =
             self.of(Kind::Deployment).filter(|it| is_complete(it)).map(|it| (it.name.clone(), it.generation)).collect();

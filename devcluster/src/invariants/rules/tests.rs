@@ -139,6 +139,21 @@ fn a_loss_that_is_over_explains_nothing() {
 }
 
 #[test]
+fn a_loss_lasts_until_the_service_knows_its_pods_as_well() {
+    for (ago, rules) in [(400, vec![]), (1_000, vec![Rule::PromotedIncomplete])] {
+        let mut story = Story::settled();
+        story.deployment("v2", 2, 1);
+        story.pods("v1", 2, false);
+        story.pod("v1", 0, true, None);
+        story.pass(1_000);
+        story.pods("v1", 2, true);
+        story.pass(ago);
+        story.routes(&[("v1", 50), ("v2", 50)]);
+        story.broke(&rules);
+    }
+}
+
+#[test]
 fn what_lost_its_weight_is_held_out() {
     for (waits, rules) in [(10_000, vec![Rule::RaisedHeldOut]), (30_000, vec![])] {
         let mut story = Story::settled();
