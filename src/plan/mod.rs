@@ -148,6 +148,7 @@ pub fn plan(
     placement.service &= !adoption::waits(service, observed, &rollout);
     let subsets = children::subsets(&mut rollout, observed, &placement, service, &around);
     let idle = match stage {
+        Stage::Worker if placement.provider.is_some() => Idle::Drains,
         Stage::Worker => Idle::Stops,
         Stage::Plain | Stage::Barred if placement.pin.is_none() => Idle::Stops,
         // Until the mesh knows the routes, the Service alone shares the requests out.

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::{
     api::{
-        Hook, LimitedBy, MicroserviceStatus, Moment, Phase, RolloutState, RolloutStatus, VersionTraffic, conditions,
+        Hook, LimitedBy, MicroserviceStatus, Moment, Phase, Provider, RolloutState, RolloutStatus, VersionTraffic,
+        conditions,
     },
     apply::Applied,
     observe::Weights,
@@ -142,7 +143,12 @@ pub fn notices(old: &MicroserviceStatus, new: &MicroserviceStatus, plan: Option<
         }
     }
     if old.provider.is_some() && old.provider != new.provider {
-        tell(false, "ProviderChanged", format!("traffic is carried by {:?}", new.provider.unwrap_or_default()));
+        let now = match new.provider {
+            Some(Provider::Istio) => "traffic is carried by Istio",
+            Some(Provider::None) => "traffic is carried by the Service alone",
+            None => "no traffic is carried any more: the spec has no ports",
+        };
+        tell(false, "ProviderChanged", now.to_owned());
     }
     for (type_, reason) in [(conditions::STALLED, "Stalled"), (conditions::READY, "BecameReady")] {
         // Each time that a size is put back the service is ready again, and that would be told without end.

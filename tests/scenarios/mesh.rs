@@ -5,6 +5,7 @@ use microservice_operator::{api::Verb, plan::object::Kind};
 use serde_json::json;
 
 use crate::{
+    others::NAME,
     read::{message, service_of},
     running, two,
     world::{Pods, World},
@@ -345,5 +346,29 @@ fn a_foreign_object_in_the_way_into_the_mesh_stops_no_failover() {
         world.settle();
         world.pass(120);
         assert_eq!((world.pinned(), world.routed().as_str()), (None, "v1=100"));
+    }
+}
+
+#[test]
+fn what_the_mesh_led_to_has_its_time_to_drain_once_the_spec_has_no_ports() {
+    let removed = two(0, 100).replace("{name: v1, image: 'x:1', weight: 0}, ", "");
+    for (edit, stays) in [(two(0, 100), true), (removed, false)] {
+        let mut world = running();
+        world.edit(&two(0, 100));
+        world.settle();
+        world.pass(1);
+        assert_eq!(world.routed(), "v2=100");
+        world.edit(&edit.replace("ports: [{name: http, port: 80, targetPort: 3000}], ", ""));
+        world.settle();
+        assert!(!world.has(Kind::Service, NAME) && !world.has(Kind::VirtualService, NAME));
+        world.pass(28);
+        assert_eq!(world.replicas("v1"), 3, "requests of before have 30 s to end");
+        world.pass(2);
+        assert_eq!(world.has(Kind::Deployment, "order-service-v1"), stays);
+        assert!(!stays || world.replicas("v1") == 0, "a worker without weight would fetch work");
+        assert_eq!(world.condition("Ready").0, "True");
+        world.edit(&two(100, 0).replace("ports: [{name: http, port: 80, targetPort: 3000}], ", ""));
+        world.settle();
+        assert_eq!(world.replicas("v2"), 0, "the mesh led nobody to it any more");
     }
 }

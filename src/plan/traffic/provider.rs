@@ -144,9 +144,9 @@ pub fn place(
     around: &Circumstances<'_>,
 ) -> Placement {
     let Circumstances { now, propagation, subsets: _, stuck } = *around;
-    let step = Step { observed, rollout, propagation, drain: service.drain.signed(), now, stuck };
+    let step = Step { observed, rollout, around, propagation, drain: service.drain.signed(), now, stuck };
     match stage {
-        Stage::Worker => Placement { service: false, provider: None, ..step.plain(None) },
+        Stage::Worker => step.worker(),
         Stage::Mesh | Stage::Settling => step.mesh(),
         Stage::Entering => step.enter(),
         Stage::Leaving => step.leave(),
@@ -175,6 +175,7 @@ impl Placement {
 struct Step<'a> {
     observed: &'a Observed,
     rollout: &'a Rollout<'a>,
+    around: &'a Circumstances<'a>,
     propagation: SignedDuration,
     drain: SignedDuration,
     now: Timestamp,
@@ -196,6 +197,14 @@ impl Step<'_> {
             provider_since: None,
             next: None,
         }
+    }
+
+    /// Nothing is routed any more. Until what the mesh led to has drained, the status tells that a mesh carried it.
+    fn worker(&self) -> Placement {
+        let told = self.observed.status.provider.filter(|told| *told == Provider::Istio);
+        let drains = self.idle().filter_map(|standing| standing.drained_at(self.drain, self.around));
+        let next = told.and_then(|_| drains.filter(|at| *at > self.now).min());
+        Placement { service: false, provider: told.filter(|_| next.is_some()), next, ..self.plain(None) }
     }
 
     fn mesh(&self) -> Placement {
@@ -288,13 +297,17 @@ impl Step<'_> {
     /// Versions without weight have pods, which would get requests from the Service. They are waited for until they had time
     /// to drain and to end; somebody else may keep them running. Tells when to look again.
     fn crowd(&self) -> Option<Timestamp> {
-        let idle = self.rollout.standings.iter().filter(|standing| self.rollout.weight(standing.name) == 0);
-        let times = idle.filter(|standing| standing.ready > 0 || standing.replicas > 0).flat_map(|standing| {
-            let since = standing.memory.unreferenced_since.as_ref();
-            let drained = since.and_then(|since| since.0.checked_add(self.drain.max(self.propagation)).ok());
+        let times = self.idle().flat_map(|standing| {
+            let drained = standing.drained_at(self.drain, self.around);
             [drained, drained.and_then(|at| at.checked_add(TO_END).ok())]
         });
         times.flatten().filter(|at| *at > self.now).min()
+    }
+
+    /// Versions without weight that have pods.
+    fn idle(&self) -> impl Iterator<Item = &Standing<'_>> {
+        let idle = self.rollout.standings.iter().filter(|standing| self.rollout.weight(standing.name) == 0);
+        idle.filter(|standing| standing.ready > 0 || standing.replicas > 0)
     }
 
     /// The version that gets everything, if one does.
