@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "src/observe/facts.rs",
     "src/outside/query.rs",
     "src/controller/accept.rs",
+    "src/kubeconfig/proxy.rs",
     "src/render.rs",
     "src/plugin/view.rs",
     "src/plugin/tree.rs",
@@ -61,6 +62,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("src/outside", &["crate::apply", "crate::status", "crate::controller", "crate::runtime"]),
     ("src/apply", &["crate::status", "crate::controller", "crate::runtime"]),
     ("src/status", &["crate::controller", "crate::runtime"]),
+    (
+        "src/kubeconfig",
+        &["crate::observe", "crate::plan", "crate::apply", "crate::controller", "crate::runtime", "crate::plugin"],
+    ),
     ("src/plugin", &["crate::apply", "crate::status", "crate::controller", "crate::runtime"]),
 ];
 

@@ -1,5 +1,5 @@
 //! What `kubectl ms` shows, for each `tests/plugin/*.in.yaml` of a Microservice with its pods, events and actions; and the
-//! binary itself, where there is no API server but a proxy, or one that says nothing.
+//! binary itself, where there is no API server but a proxy, or one that says nothing. The operator takes the same way.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test plugin` writes the texts anew; read the difference before you commit it.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use devcluster::Bound;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use microservice_operator::{
@@ -29,6 +30,7 @@ use microservice_operator::{
     },
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const NOW: &str = "2026-01-01T12:00:00Z";
 
@@ -147,8 +149,8 @@ fn answered(status: &str, body: &str) -> String {
     )
 }
 
-/// Runs the binary on a server, with these variables and without a proxy of the surroundings. Its exit code, and its errors.
-fn ms(server: &str, variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String) {
+/// A program with a server, these variables, and no proxy of the surroundings; and the folder of its kubeconfig.
+fn program(name: &str, server: &str, variables: &[(&str, &str)]) -> (TempDir, Command) {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("config");
     let text = json!({
@@ -158,12 +160,18 @@ fn ms(server: &str, variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, 
         "users": [{"name": "x", "user": {}}],
     });
     fs::write(&kubeconfig, text.to_string()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-ms"));
+    let mut command = Command::new(name);
     for variable in ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"] {
         command.env_remove(variable);
     }
-    command.args(args).env("KUBECONFIG", &kubeconfig).envs(variables.iter().copied()).stdin(Stdio::null());
-    let output = command.output().unwrap();
+    command.env("KUBECONFIG", &kubeconfig).envs(variables.iter().copied()).stdin(Stdio::null());
+    (folder, command)
+}
+
+/// Runs `kubectl ms` with a server and these variables. Its exit code, and its errors.
+fn ms(server: &str, variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String) {
+    let (_folder, mut command) = program(env!("CARGO_BIN_EXE_kubectl-ms"), server, variables);
+    let output = command.args(args).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -226,6 +234,32 @@ fn the_cluster_is_asked_through_the_proxy() {
         assert_eq!(code, Some(3), "{told}");
         assert!(told.starts_with(expected) && !told.contains("s3cret"), "{told}");
     }
+}
+
+#[test]
+fn the_operator_asks_through_the_proxy_too() {
+    let operator = |variables: &[(&str, &str)]| {
+        let name = env!("CARGO_BIN_EXE_microservice-operator");
+        let (folder, mut command) = program(name, "https://api.example:6443", variables);
+        command.args(["run", "--leader-election=false", "--listen=127.0.0.1:0"]);
+        (folder, command)
+    };
+    let (proxy, requests) = server(|_| Some(answered("407 Proxy Authentication Required", "")));
+    let url = format!("http://mia:s3cret@{proxy}");
+    let (folder, command) = operator(&[("HTTPS_PROXY", url.as_str()), ("NO_PROXY", "127.0.0.1,example.org")]);
+    let log = folder.path().join("log");
+    let running = Bound::start(&command, &log).unwrap();
+    let asked = requests.recv_timeout(Duration::from_secs(60));
+    drop(running);
+    let told = fs::read_to_string(log).unwrap();
+    assert!(asked.is_ok_and(|it| it.starts_with("CONNECT api.example:6443 HTTP/1.1\r\n")), "{told}");
+    assert!(!told.contains("s3cret"), "{told}");
+
+    let (_folder, mut command) = operator(&[("HTTPS_PROXY", "ftp://mia:s3cret@proxy.example")]);
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("error: the proxy of HTTPS_PROXY cannot be used") && !told.contains("s3cret"), "{told}");
 }
 
 #[test]

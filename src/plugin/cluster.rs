@@ -1,6 +1,6 @@
 //! The cluster that is asked, and what its refusals mean.
 
-use std::{env, error::Error as _, time::Duration};
+use std::{error::Error as _, time::Duration};
 
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -21,10 +21,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     api::{Microservice, MicroserviceAction, labels},
+    kubeconfig::{self, configured, proxy},
     observe::Clock,
 };
 
-use super::{Error, cli::GlobalArgs, kubeconfig, proxy};
+use super::{Error, cli::GlobalArgs};
 
 pub const MICROSERVICES: &str = "microservices.microservice-operator.dev";
 pub const ACTIONS: &str = "microserviceactions.microservice-operator.dev";
@@ -56,14 +57,14 @@ impl Cluster {
     pub async fn connect(args: &GlobalArgs) -> Result<Self, Error> {
         let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
         let mut config = match &args.kubeconfig {
-            Some(path) => configured(Kubeconfig::read_from(path)?, &options).await?,
+            Some(path) => configured(Kubeconfig::read_from(path).map_err(kubeconfig::Error::from)?, &options).await?,
             None => match kubeconfig::read() {
                 Ok(found) => configured(found, &options).await?,
                 // A context is one of a kubeconfig, and whoever names it does not mean the cluster that this runs in.
                 Err(missing) if args.context.is_none() && kubeconfig::is_absent(&missing) => {
                     Config::incluster().map_err(|outside| Error::NoCluster(missing, outside))?
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(kubeconfig::Error::from(error).into()),
             },
         };
         config.connect_timeout = Some(CONNECT);
@@ -220,14 +221,6 @@ impl Cluster {
             error => Error::Api { verb, resource, source: error },
         }
     }
-}
-
-/// What a kubeconfig says of a cluster, and the proxy on the way to it.
-async fn configured(kubeconfig: Kubeconfig, options: &KubeConfigOptions) -> Result<Config, Error> {
-    let written = proxy::written(&kubeconfig, options.context.as_deref()).map(str::to_owned);
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, options).await.map_err(proxy::unread)?;
-    config.proxy_url = proxy::chosen(written.as_deref(), |name| env::var(name).ok(), &config.cluster_url)?;
-    Ok(config)
 }
 
 /// The options of a command line that say which cluster is meant, as a shell takes them.

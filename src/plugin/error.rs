@@ -3,15 +3,15 @@
 use kube::config::{InClusterError, KubeconfigError};
 use thiserror::Error;
 
+use crate::kubeconfig;
+
 /// Why something could not be asked.
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error("no cluster is configured: {0}")]
-    Kubeconfig(#[from] KubeconfigError),
+    #[error(transparent)]
+    Kubeconfig(#[from] kubeconfig::Error),
     #[error("no cluster is configured: {0}, and this does not run inside a cluster ({1})")]
     NoCluster(KubeconfigError, InClusterError),
-    #[error("{0}")]
-    Proxy(String),
     #[error("the cluster at {server} does not answer: {cause}")]
     Unreachable { server: String, cause: String },
     #[error("the cluster at {server} does not know who you are")]
@@ -42,7 +42,7 @@ impl Error {
     /// What to do about it.
     pub fn advice(&self) -> Option<String> {
         match self {
-            Self::Kubeconfig(_) | Self::NoCluster(..) => Some(
+            Self::Kubeconfig(kubeconfig::Error::Unusable(_)) | Self::NoCluster(..) => Some(
                 "name a kubeconfig with --kubeconfig or KUBECONFIG, and one of its contexts with --context".to_owned(),
             ),
             Self::Unreachable { .. } => Some("see whether `kubectl cluster-info` gets an answer".to_owned()),
@@ -60,8 +60,8 @@ impl Error {
                     namespace.as_ref().map_or(" --all-namespaces".to_owned(), |name| format!(" --namespace {name}"));
                 Some(format!("have somebody grant it; `kubectl auth can-i {verb} {resource}{place}` then says yes"))
             }
-            Self::Api { .. }
-            | Self::Proxy(_)
+            Self::Kubeconfig(kubeconfig::Error::Proxy(_))
+            | Self::Api { .. }
             | Self::Refused { .. }
             | Self::Client(_)
             | Self::Weights(_)

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use kube::{
     Client, Config,
     client::{ClientBuilder, retry::RetryPolicy},
+    config::{InClusterError, KubeConfigOptions, KubeconfigError},
 };
 use thiserror::Error;
 use tokio::{
@@ -20,6 +21,7 @@ use tower::{ServiceBuilder, buffer::BufferLayer, retry::RetryLayer, timeout::Tim
 use crate::{
     api::Provider,
     controller::{self, Places, watches::feed_providers},
+    kubeconfig,
     observe::{Caches, Clock, Providers, Shard},
     outside::{ClusterSecrets, ClusterWebhooks, Office},
     plan::{Settings, resources::Stamp},
@@ -79,8 +81,10 @@ pub struct RunOptions {
 /// Why the operator cannot run on.
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error("no cluster is configured: {0}; set KUBECONFIG or run inside a cluster")]
-    Config(#[from] kube::config::InferConfigError),
+    #[error(transparent)]
+    Kubeconfig(#[from] kubeconfig::Error),
+    #[error("no cluster is configured: {0}, nor does this run in one ({1}); set KUBECONFIG or run inside a cluster")]
+    NoCluster(#[source] KubeconfigError, InClusterError),
     #[error("the client cannot be made: {0}")]
     Client(#[from] kube::Error),
     #[error(
@@ -111,7 +115,7 @@ pub async fn run(options: RunOptions) -> Result<(), Error> {
     metrics.shares(options.election.as_ref().map_or(1, |election| election.shards.get()));
     let clock = Clock::default();
     let fence = if options.election.is_some() { Fence::closed() } else { Fence::open() };
-    let config = Config::infer().await?;
+    let config = configured().await?;
     let client = |fence: &Fence| client_of(config.clone(), (ANSWER, SILENCE), (&metrics, &clock, fence));
     let behind = client(&fence)?;
     let mut seat = match &options.election {
@@ -296,6 +300,23 @@ fn signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// The cluster of a kubeconfig, else the one that this runs in: kube's own choice, but for the proxy.
+async fn configured() -> Result<Config, Error> {
+    let found = match kubeconfig::read() {
+        Ok(found) => kubeconfig::configured(found, &KubeConfigOptions::default()).await,
+        Err(error) => Err(error.into()),
+    };
+    let mut config = match found {
+        Ok(config) => config,
+        Err(kubeconfig::Error::Unusable(outside)) => {
+            Config::incluster().map_err(|inside| Error::NoCluster(outside, inside))?
+        }
+        Err(unreachable) => return Err(unreachable.into()),
+    };
+    config.apply_debug_overrides();
+    Ok(config)
 }
 
 /// A client that waits so long for the beginning of an answer, and for more of it.

@@ -1,7 +1,7 @@
-//! The syntax of names and labels, as Kubernetes has it. Errors complete the sentence "… is not valid: it …". And how text
-//! of others is told.
+//! The syntax of names and labels, as Kubernetes has it. Errors complete the sentence "… is not valid: it …". And which
+//! hosts are whoever asks, and how text of others is told.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
 
 /// Longest label value, DNS label and name part of a label key.
 const LABEL: usize = 63;
@@ -61,6 +61,12 @@ pub fn label_value(value: &str) -> Result<(), &'static str> {
         .ok_or("the value must be at most 63 letters, digits, -, _ and ., beginning and ending with a letter or digit")
 }
 
+/// Whether what is sent to a host of a URL stays on the machine, or in the pod, that sends it.
+pub fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
 /// The names between `${` and `}`, in their order; what is not closed has none.
 pub fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
@@ -101,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_keys_values_and_placeholders() {
+    fn knows_keys_values_hosts_and_placeholders() {
         for key in ["app", "team.example.com/owner", "a/B_c.d-e"] {
             assert_eq!(label_key(key), Ok(()), "{key}");
         }
@@ -113,6 +119,8 @@ mod tests {
         assert!(label_value("").is_ok() && label_value("1.2-x").is_ok());
         assert!(label_value("a b").is_err() && label_value("a-").is_err());
         assert_eq!(placeholders("a{v=\"${version}\"}[${window}] ${").collect::<Vec<_>>(), ["version", "window"]);
+        assert!(["localhost", "127.0.0.7", "[::1]", "::1"].into_iter().all(is_loopback));
+        assert!(!["", "localhost.example", "128.0.0.1", "[::2]"].into_iter().any(is_loopback));
         assert!(dns_label("shop-1").is_ok() && dns_label("Shop").is_err() && dns_label("").is_err());
     }
 }

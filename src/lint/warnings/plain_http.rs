@@ -1,11 +1,9 @@
 //! Addresses without TLS, where something is to be kept from others.
 
-use std::net::IpAddr;
-
 use crate::{
     api::{AnalysisProviderSpec, RolloutWebhookSpec},
     input::Origin,
-    validate::Problem,
+    validate::{Problem, syntax::is_loopback},
 };
 
 use super::given::Given;
@@ -70,6 +68,5 @@ fn is_open(url: &str) -> bool {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
     };
-    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    host != "localhost" && !ip.is_ok_and(|ip| ip.is_loopback())
+    !is_loopback(host)
 }

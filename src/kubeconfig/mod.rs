@@ -1,8 +1,25 @@
-//! Which kubeconfig is meant where none is named: kubectl's.
+//! Where the cluster is, for the operator outside of a pod and for `kubectl ms`: which kubeconfig is meant where none is
+//! named, and the proxy on the way, as kubectl has them.
+
+pub mod proxy;
 
 use std::{env, ffi::OsStr, io, path::PathBuf};
 
-use kube::config::{Kubeconfig, KubeconfigError};
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+use thiserror::Error;
+
+/// Why a kubeconfig leads to no cluster.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("no cluster is configured: {0}")]
+    Unusable(#[from] KubeconfigError),
+    /// The proxy on the way cannot be used.
+    #[error("{0}")]
+    Proxy(String),
+}
 
 /// The files of `KUBECONFIG` together, of which any may be missing, as for kubectl; or the one at home.
 ///
@@ -22,6 +39,17 @@ pub fn is_absent(error: &KubeconfigError) -> bool {
         KubeconfigError::ReadConfig(source, _) => source.kind() == io::ErrorKind::NotFound,
         _ => false,
     }
+}
+
+/// What a kubeconfig says of a cluster, and the proxy on the way to it.
+///
+/// # Errors
+/// When it says too little, or the proxy cannot be used.
+pub async fn configured(kubeconfig: Kubeconfig, options: &KubeConfigOptions) -> Result<Config, Error> {
+    let written = proxy::written(&kubeconfig, options.context.as_deref()).map(str::to_owned);
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, options).await.map_err(proxy::unread)?;
+    config.proxy_url = proxy::chosen(written.as_deref(), |name| env::var(name).ok(), &config.cluster_url)?;
+    Ok(config)
 }
 
 fn files(listed: &OsStr) -> Vec<PathBuf> {

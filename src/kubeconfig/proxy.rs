@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hyper::Uri;
 use kube::config::{Kubeconfig, KubeconfigError};
 
+use crate::validate::syntax::is_loopback;
+
 use super::Error;
 
 /// Schemes of the proxies that the client can use.
@@ -16,7 +18,7 @@ const SCHEMES: [&str; 3] = ["http", "https", "socks5"];
 const HTTPS: u16 = 443;
 
 /// `proxy-url` of the cluster of a context, or of the current context.
-pub fn written<'a>(kubeconfig: &'a Kubeconfig, context: Option<&str>) -> Option<&'a str> {
+pub(super) fn written<'a>(kubeconfig: &'a Kubeconfig, context: Option<&str>) -> Option<&'a str> {
     let name = context.or(kubeconfig.current_context.as_deref())?;
     let context = kubeconfig.contexts.iter().find(|it| it.name == name)?.context.as_ref()?;
     let cluster = kubeconfig.clusters.iter().find(|it| it.name == context.cluster)?.cluster.as_ref()?;
@@ -27,7 +29,7 @@ pub fn written<'a>(kubeconfig: &'a Kubeconfig, context: Option<&str>) -> Option<
 ///
 /// # Errors
 /// When the client cannot use it.
-pub fn chosen(
+pub(super) fn chosen(
     written: Option<&str>,
     variable: impl Fn(&str) -> Option<String>,
     server: &Uri,
@@ -47,7 +49,7 @@ pub fn chosen(
 }
 
 /// What kube's own choice of a proxy fails for; what else is wrong with a kubeconfig stays that.
-pub fn unread(error: KubeconfigError) -> Error {
+pub(super) fn unread(error: KubeconfigError) -> Error {
     match error {
         KubeconfigError::ParseNoProxy(_) => Error::Proxy(
             "NO_PROXY cannot be read: write hosts, addresses and networks, with one comma between each, and none at the \
@@ -86,8 +88,7 @@ fn is_direct(server: &Uri, exempt: &str) -> bool {
     let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
     let ip = host.parse::<IpAddr>().ok();
     let port = server.port_u16().unwrap_or(HTTPS);
-    let local = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
-    local || exempt.to_ascii_lowercase().split(',').any(|entry| covers(entry.trim(), &host, ip, port))
+    is_loopback(&host) || exempt.to_ascii_lowercase().split(',').any(|entry| covers(entry.trim(), &host, ip, port))
 }
 
 /// Whether an entry of `NO_PROXY` has a host: `*`, a network, an address, a domain with those below it, or with `.` or
