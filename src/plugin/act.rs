@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     api::{
         ActionResult, Microservice, MicroserviceAction, MicroserviceActionSpec, MicroserviceActionStatus, Provider,
-        Verb,
+        RolloutState, Verb,
     },
     plan::rollout::orders::objection,
 };
@@ -194,8 +194,10 @@ pub fn possible(microservice: &Microservice, verb: Verb, to_revision: bool, scop
             "the operator has not seen the newest spec yet: ask again in a moment; if that lasts, kubectl ms why {name} {scope}"
         ));
     }
-    // To a revision one goes back from wherever the rollout is.
-    objection(verb, rollout.state).filter(|_| !to_revision).map_or(Ok(()), |why| Err(why.to_owned()))
+    // What an ended rollout has yet to reach, the operator knows. To a revision one goes back from wherever it is.
+    let reached = status.is_none_or(|status| status.traffic.iter().all(|entry| entry.effective == entry.requested));
+    let decided = !to_revision && (reached || rollout.state != RolloutState::Completed);
+    objection(verb, rollout.state).filter(|_| decided).map_or(Ok(()), |why| Err(why.to_owned()))
 }
 
 /// The action that asks for it, about what was seen.
@@ -343,6 +345,10 @@ mod tests {
             let why = possible(&microservice, verb, false, "--namespace shop").unwrap_err();
             assert!(why.starts_with(told), "{verb:?}: {why}");
         }
+        let mut on_its_way = with(Some("Completed"), true);
+        let entry = json!({"version": "v1", "requested": 100, "effective": 0});
+        on_its_way.status.as_mut().unwrap().traffic = vec![serde_json::from_value(entry).unwrap()];
+        assert_eq!(possible(&on_its_way, Verb::Abort, false, ""), Ok(()), "the operator says what it waits for");
         let mut image = with(None, false);
         image.spec.image = Some("x".to_owned());
         let why = possible(&image, Verb::Abort, false, "--namespace shop").unwrap_err();

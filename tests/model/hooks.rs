@@ -38,6 +38,13 @@ impl State {
     /// as it was written before.
     pub fn note_calls(&mut self, before: Option<&RolloutStatus>, decision: &Decision, policy: Option<&Policy>) {
         let (Some(new), Some(policy)) = (&self.status.rollout, policy) else { return };
+        let tells = |moment: Moment| policy.webhooks.iter().any(|hook| hook.at.contains(&moment));
+        let taken_back = before.filter(|before| {
+            let is_back = new.state == RolloutState::Completed && new.stable == before.stable;
+            is_back && before.state.is_under_way() && before.target != new.target
+        });
+        let taken_back = taken_back.filter(|_| tells(Moment::OnRollback));
+        self.hooks.owed.extend(taken_back.map(|before| (Moment::OnRollback, before.target.clone())));
         let Some(before) = before.filter(|before| before.target == new.target) else {
             // While the answers to the tries before are still on the desk, nobody is asked about the same once more.
             self.hooks.answers =
@@ -49,7 +56,7 @@ impl State {
             RolloutState::Completed if before.state.is_under_way() => Some(Moment::AfterRollout),
             _ => None,
         };
-        let moment = moment.filter(|moment| policy.webhooks.iter().any(|hook| hook.at.contains(moment)));
+        let moment = moment.filter(|moment| tells(*moment));
         self.hooks.owed.extend(moment.map(|moment| (moment, new.target.clone())));
         if !new.state.is_under_way() {
             self.hooks.answers.clear();

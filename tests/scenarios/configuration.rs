@@ -88,6 +88,27 @@ fn a_changed_config_map_is_a_revision_that_walks_the_steps_and_turns_back() {
 }
 
 #[test]
+fn a_changed_config_map_ends_an_abort_and_suspend_holds_what_comes_then() {
+    for suspends in [false, true] {
+        let (mut world, one) = running(STEPS);
+        put(&mut world, "settings", "two");
+        world.pass(5);
+        assert!(world.ask(Verb::Abort).is_ok());
+        if suspends {
+            world.edit(&service("1", &STEPS.replace("{steps", "{suspend: true, steps")));
+            world.settle();
+            assert_eq!(world.status().rollout.as_ref().unwrap().state, RolloutState::Aborted);
+        }
+        put(&mut world, "settings", "three");
+        world.pass(5);
+        let three = newest(&world);
+        let routed = if suspends { format!("{one}=100") } else { format!("{three}=5 {one}=95") };
+        assert_eq!(world.routed(), routed);
+        assert_ne!(world.status().rollout.as_ref().unwrap().state, RolloutState::Aborted);
+    }
+}
+
+#[test]
 fn one_that_comes_back_on_the_way_ends_the_rollout() {
     let (mut world, one) = running(STEPS);
     put(&mut world, "settings", "two");

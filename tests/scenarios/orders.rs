@@ -363,6 +363,18 @@ fn nothing_is_undone_that_is_in_force() {
 }
 
 #[test]
+fn weights_that_are_not_in_force_are_not_said_to_be() {
+    let mut world = promoting();
+    world.ask(Verb::PromoteFull).unwrap();
+    world.pods.insert("v2".into(), Pods::Broken("Error"));
+    world.settle();
+    assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=100", RolloutState::Completed));
+    let follow = "no rollout is under way: the requested weights follow, without steps, as soon as pods can carry them; to \
+                  have others, change the spec";
+    assert_eq!(world.ask(Verb::Abort), Err(follow.into()));
+}
+
+#[test]
 fn a_backlog_of_what_no_rollout_can_be_asked_is_refused_bit_by_bit() {
     let mut world = World::new("{replicas: 1, ports: [{name: http, port: 80}], versions: [{name: v1, image: 'x:1'}]}");
     world.settle();

@@ -86,3 +86,32 @@ fn nothing_grows_for_a_version_that_is_yet_to_start() {
     world.pass(60);
     assert_eq!((world.routed().as_str(), world.replicas("v1")), ("v1=100", 3));
 }
+
+/// Half of ten pods is what half of the requests need.
+#[test]
+fn a_version_that_fails_on_its_way_is_covered_for_what_it_had_and_not_once_it_is_rolled_back() {
+    for (policy, routed, pods) in [
+        ("{steps: [{weight: 10}, {pause: {}}]}", "v1=90 v2=10", 3),
+        ("{onFailure: Pause, steps: [{weight: 50}, {pause: {}}]}", "v1=50 v2=50", 5),
+    ] {
+        let of = |v1: i32, v2: i32| {
+            format!(
+                "{{ports: [{{name: http, port: 80}}], versions: [{{name: v1, image: 'x:1', weight: {v1}, replicas: 3}}, \
+                 {{name: v2, image: 'x:2', weight: {v2}, replicas: 10}}], rollout: {policy}}}"
+            )
+        };
+        let mut world = World::new(&of(100, 0));
+        world.settle();
+        world.pass(600);
+        world.edit(&of(0, 100));
+        world.settle();
+        world.pass(5);
+        assert_eq!((world.routed().as_str(), world.replicas("v1")), (routed, 3));
+        world.pods.insert("v2".into(), Pods::Broken("CrashLoopBackOff"));
+        for seconds in [0, 60] {
+            world.settle();
+            world.pass(seconds);
+            assert_eq!((world.routed().as_str(), world.replicas("v1")), ("v1=100", pods), "{policy}: {seconds}");
+        }
+    }
+}

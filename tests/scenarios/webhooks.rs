@@ -239,6 +239,30 @@ fn who_is_to_be_told_is_told_although_another_rollout_has_begun_and_given_up_at_
 }
 
 #[test]
+fn a_rollout_that_an_edit_takes_back_is_told_as_rolled_back_and_one_that_goes_on_is_not() {
+    let at = "[AfterRollout, OnRollback]";
+    let mut world = promoting(at, |_| Ok(Verdict::Passed));
+    let target = rollout(&world).target.clone();
+    world.edit(&service(100, 0, at));
+    world.settle();
+    assert_eq!((world.routed().as_str(), moments(&world).as_slice()), ("v1=100", [Moment::OnRollback].as_slice()));
+    let told = &world.calls[0];
+    assert_eq!(
+        (&told.target, told.message.as_deref()),
+        (&target, Some("the spec asks for the weights before the rollout again"))
+    );
+    world.pass(600);
+    assert_eq!(world.calls.len(), 1);
+    assert!(rollout(&world).calls.is_empty());
+
+    let mut world = promoting(at, |_| Ok(Verdict::Passed));
+    world.edit(&service(10, 90, at));
+    world.settle();
+    world.pass(30);
+    assert!(world.calls.is_empty(), "other weights of the same versions are walked to from where it is");
+}
+
+#[test]
 fn nobody_is_asked_while_the_rollout_is_held() {
     let suspended = |text: &str| text.replace("rollout: {", "rollout: {suspend: true, ");
     let mut world = World::new(&suspended(&service(100, 0, "[BeforeRollout]")));

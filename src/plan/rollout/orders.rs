@@ -194,6 +194,7 @@ fn carry_out(status: &mut RolloutStatus, order: &Order, situation: &Situation<'_
             Ok("the rollout starts again with its first step".to_owned())
         }
         (Verb::Undo, Completed) => undo(status, situation, &by),
+        (_, Completed) if !situation.arrived() => Err(unreached(status, situation)),
         (verb, state) => Err(objection(verb, state).unwrap_or("it cannot be done now").to_owned()),
     }
 }
@@ -203,6 +204,19 @@ fn keep_what_serves(status: &mut RolloutStatus) {
     if !status.meanwhile.is_empty() {
         status.stable = std::mem::take(&mut status.meanwhile);
     }
+}
+
+/// Why nothing can be asked that is for a rollout, while the requested weights come into force without one.
+fn unreached(status: &RolloutStatus, situation: &Situation<'_>) -> String {
+    if status.meanwhile.is_empty() {
+        let follow = "the requested weights follow, without steps, as soon as pods can carry them";
+        return format!("no rollout is under way: {follow}; to have others, change the spec");
+    }
+    let awaited = situation.requested().into_keys().collect::<Vec<_>>().join(" and ");
+    format!(
+        "no rollout is under way: {awaited} gets all requests, without steps, as soon as its pods are ready; to leave them \
+         where they are, change the spec back"
+    )
 }
 
 /// Why nothing of the kind can be asked of a rollout in this state. None when it can, or when more decides about it.

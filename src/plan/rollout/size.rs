@@ -48,16 +48,17 @@ pub fn replicas(standing: &Standing<'_>, rollout: &Rollout<'_>, idle: Idle, drai
     Some(if shrinks && early && standing.exists { standing.replicas } else { wanted })
 }
 
-/// The size of the largest version that lost what is requested of it: what its rescuers must cover. One that is yet to
-/// start has lost nothing.
+/// Pods that a version's rescuers must have, of the largest that lost what it was to carry now: as many as that takes of it. One
+/// that is yet to start has lost nothing, nor has one whose rollout has gone back to the weights before it.
 fn covered(rollout: &Rollout<'_>) -> i32 {
     rollout
         .standings
         .iter()
-        .filter(|standing| rollout.weight(standing.name) < standing.requested())
+        .filter(|standing| rollout.weight(standing.name) < standing.aim)
         .filter(|standing| standing.fails() || standing.held || (!standing.serving() && standing.memory.losses > 0))
-        .filter_map(|standing| standing.spec)
-        .map(|spec| spec.replicas)
+        .filter_map(|standing| {
+            Some(part(standing.spec?.replicas, standing.aim, standing.requested().max(standing.aim)))
+        })
         .max()
         .unwrap_or_default()
 }

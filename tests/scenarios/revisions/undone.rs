@@ -414,3 +414,26 @@ fn a_rollout_that_fails_takes_nothing_from_what_could_be_undone() {
     assert_eq!(world.ask(Verb::Undo), Ok("the weights go back to those before the rollout".into()));
     assert_eq!(world.routed(), format!("{one}=100"));
 }
+
+#[test]
+fn an_abort_while_the_revision_is_awaited_that_the_spec_went_back_to_is_told_so() {
+    let more = STEPS.replace("{steps", "{rollbackWindow: {revisions: 3}, steps");
+    let (mut world, names) = promoted_over(&["1", "2"], &more);
+    let [one, two] = names.as_slice() else { panic!("{names:?}") };
+    world.pods.insert(one.clone(), Pods::Ready(0));
+    edit(&mut world, &service("1", &more));
+    world.settle();
+    assert_eq!(world.routed(), format!("{two}=100"));
+    assert_eq!(
+        world.ask(Verb::Abort),
+        Err(format!(
+            "no rollout is under way: {one} gets all requests, without steps, as soon as its pods are ready; to leave them \
+             where they are, change the spec back"
+        ))
+    );
+    world.pods.insert(one.clone(), Pods::Healthy);
+    world.settle();
+    world.pass(5);
+    assert_eq!(world.routed(), format!("{one}=100"));
+    assert_eq!(world.ask(Verb::Abort), Err("no rollout is under way: the requested weights are in force".to_owned()));
+}

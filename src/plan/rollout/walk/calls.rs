@@ -30,6 +30,8 @@ pub const MAX_AGAIN: SignedDuration = SignedDuration::from_mins(1 << DOUBLINGS);
 const GIVEN_UP: i32 = 8;
 /// Somebody may be told so much at most; the oldest goes.
 const UNTOLD: usize = 24;
+/// Why a rollout went back that neither failed nor was aborted.
+const TAKEN_BACK: &str = "the spec asks for the weights before the rollout again";
 
 impl Situation<'_> {
     /// Notes what webhooks answered. A refusal pauses the rollout.
@@ -150,15 +152,23 @@ impl Situation<'_> {
 
     /// Notes whom to tell that the rollout has just ended.
     pub(super) fn tell(&self, status: &mut RolloutStatus) {
-        let Some(before) = self.old.filter(|old| old.target == status.target).map(|old| old.state) else { return };
-        let moment = match status.state {
-            RolloutState::Completed if before.is_under_way() => Moment::AfterRollout,
-            RolloutState::Aborted if before != RolloutState::Aborted => Moment::OnRollback,
+        let Some(old) = self.old else { return };
+        let goes_on = old.target == status.target;
+        let taken_back = || !goes_on && old.state.is_under_way() && old.stable == status.stable;
+        let (ended, moment, message) = match status.state {
+            RolloutState::Completed if taken_back() => (old, Moment::OnRollback, Some(TAKEN_BACK.to_owned())),
+            RolloutState::Completed if goes_on && old.state.is_under_way() => {
+                (&*status, Moment::AfterRollout, status.message.clone())
+            }
+            RolloutState::Aborted if goes_on && old.state != RolloutState::Aborted => {
+                (&*status, Moment::OnRollback, status.message.clone())
+            }
             _ => return,
         };
+        let call = |hook: &Hook| HookCall { message: message.clone(), ..self.call(ended, hook, moment) };
+        let calls: Vec<HookCall> = self.hooks(moment).map(call).collect();
         status.calls.retain(|call| is_told(call.at));
-        for hook in self.hooks(moment) {
-            let call = HookCall { message: status.message.clone(), ..self.call(status, hook, moment) };
+        for call in calls {
             if !status.calls.iter().any(|known| known.id == call.id) {
                 status.calls.push(call);
             }
