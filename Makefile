@@ -24,7 +24,7 @@ ABREAST := $(if $(E2E_KUBECONFIG),1,3)
 # Campaigns at a time.
 CAMPAIGNS := 14
 PLAIN_TESTS := $(filter-out chart e2e% mesh peers rights sbom,$(TESTS))
-# Audit logs of the clusters of the tests.
+# Audit logs of the clusters of the tests, each in a folder of the target that left it.
 AUDIT := $(CURDIR)/target/audit
 # Programs that look at the dependencies, and where they are kept: beside those of the cluster.
 DENY := cargo-deny-0.20.2
@@ -111,8 +111,9 @@ tools: ## Build the programs of the embedded cluster, once a machine
 chart: tools ## Check the chart with helm, and that kustomize gives the same objects
 	$(call step,Chart,cargo test --locked --test chart)
 
+# The audit logs begin anew, those of e2e-mesh too, which comes after: they are all of one build.
 .PHONY: e2e
-e2e: export MSO_AUDIT_DIR := $(AUDIT)
+e2e: export MSO_AUDIT_DIR := $(AUDIT)/e2e
 e2e: tools ## Run the end-to-end tests on embedded clusters, or on the one that E2E_KUBECONFIG names
 	$(call step,Programs of the end-to-end tests,cargo test --workspace --locked --no-run $(CLUSTER_TESTS:%=--test %))
 	@rm -rf '$(AUDIT)'
@@ -128,16 +129,17 @@ e2e-one:
 		printf '\n--> %s, %d s\n' '$(TEST)' "$$SECONDS"; cat "$$log"; exit "$$status"
 
 .PHONY: e2e-mesh
-e2e-mesh: export MSO_AUDIT_DIR := $(AUDIT)
+e2e-mesh: export MSO_AUDIT_DIR := $(AUDIT)/e2e-mesh
 e2e-mesh: tools ## Run the tests with real pods, istiod and Envoy; needs Linux and root
 	$(call step,Programs of the images,$(QUICK) cargo build --release --locked --workspace --bin microservice-operator --bin workload)
+	@rm -rf '$(AUDIT)/e2e-mesh'
 	$(call step,Real nodes,cargo test --locked --package devcluster --test real)
 	$(call step,Real pods and a real mesh,cargo test --locked --test mesh -- --nocapture --test-threads 2)
 
 .PHONY: rights
-rights: ## Compare what the operator may do with what it did in all tests on clusters, by the audit logs that these leave
+rights: ## Compare what the operator may do with what it did in e2e and then e2e-mesh, by the audit logs that these leave
 	$(call step,Rights,$(if $(E2E_KUBECONFIG),printf 'NOT CHECKED: the audit log of another cluster is not at hand\n',\
-		cargo test --locked --test rights -- --nocapture))
+		E2E_MESH_LEFT_OUT='$(UNREAL)' cargo test --locked --test rights -- --nocapture))
 
 # The kind cluster that the tests make; it is deleted after them, however they end.
 KIND_CLUSTER := mesh-e2e

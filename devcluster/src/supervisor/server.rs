@@ -224,8 +224,9 @@ impl Server {
         }
         fs::create_dir_all(kept)?;
         let kept = kept.join(name).with_extension("log");
-        // Another file system takes a copy.
-        fs::rename(&log, &kept).or_else(|_| fs::copy(&log, &kept).map(drop))
+        // Another file system takes a copy, which has that name once it is whole.
+        let part = kept.with_extension("part");
+        fs::rename(&log, &kept).or_else(|_| fs::copy(&log, &part).and_then(|_| fs::rename(&part, &kept)))
     }
 
     fn tear_down(&mut self) -> Result<(), ServerError> {
