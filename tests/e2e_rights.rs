@@ -7,12 +7,16 @@ mod support;
 use std::{collections::BTreeSet, path::PathBuf};
 
 use axum::{Router, http::HeaderMap, routing::post};
+use k8s_openapi::{
+    api::core::v1::ServiceAccount,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
 use kube::{
-    Api,
+    Api, Resource,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use microservice_operator::{
-    api::{ActionResult, MicroserviceAction, RolloutWebhook},
+    api::{ActionResult, Microservice, MicroserviceAction, RolloutWebhook},
     plan::object::Kind,
 };
 use serde_json::{Value, json};
@@ -158,6 +162,34 @@ async fn a_whole_life(space: &Space, reach: Reach) {
     space.ready("a").await;
 }
 
+/// The one right that no request tells of: to own a child by a service, as the operator's children are.
+async fn owning_needs_a_right(space: &Space) {
+    let service = space.api::<Microservice>().get("a").await.unwrap();
+    let owner =
+        service.controller_owner_ref(&()).map(|owner| OwnerReference { block_owner_deletion: Some(true), ..owner });
+    let metadata = ObjectMeta {
+        name: Some("child".into()),
+        owner_references: Some(vec![owner.unwrap()]),
+        ..ObjectMeta::default()
+    };
+    let (child, params) = (ServiceAccount { metadata, ..ServiceAccount::default() }, PostParams::default());
+    let maker = cluster().client_as("maker", &[]).await.unwrap();
+    let accounts: Api<ServiceAccount> = Api::namespaced(maker, &space.name);
+    let make = || accounts.create(&params, &child);
+    let namespace = format!("--namespace={}", space.name);
+    let may = |verb: &str, resource: &str| {
+        let [asked, to, role] = [format!("--verb={verb}"), format!("--resource={resource}"), format!("--role={verb}")];
+        kubectl(cluster(), &["create", "role", verb, &asked, &to, &namespace]);
+        kubectl(cluster(), &["create", "rolebinding", verb, &role, "--user=maker", &namespace]);
+    };
+    may("create", "serviceaccounts");
+    let refused =
+        || async { make().await.unwrap_err().to_string().contains("cannot set blockOwnerDeletion").then_some(()) };
+    eventually(refused).await.expect("that is what is refused, once the right to make accounts is known");
+    may("update", "microservices.microservice-operator.dev/finalizers");
+    eventually(|| async { make().await.ok() }).await.expect("it is made with the right");
+}
+
 async fn operator(more: &[&str]) -> (Operator, PathBuf) {
     let kubeconfig = cluster().kubeconfig_for_service_account("ops", NAME).await.unwrap();
     let args = [&["--lease-namespace", "ops", "--mesh-propagation", "1s"], more].concat();
@@ -199,6 +231,7 @@ async fn compare(reach: Reach) {
     let used: BTreeSet<Right> = events.iter().flat_map(used_by).collect();
     let unused: Vec<Right> = granted().into_iter().filter(|right| !used.contains(right)).collect();
     assert_eq!(unused, [by_admission()], "{reach:?}: rights are never used");
+    owning_needs_a_right(&space).await;
 }
 
 #[test]

@@ -6,7 +6,8 @@ use serde_json::Value;
 /// Group, resource with subresource, verb, and the object's name; an empty one stands for any.
 pub type Right = (String, String, String, String);
 
-/// Used by an admission plugin that the clusters of the tests do not have on, and that asks on the operator's behalf.
+/// Asked for by the admission plugin OwnerReferencesPermissionEnforcement when a child is made: no request tells of it.
+/// `e2e_rights` shows that it is needed.
 pub fn by_admission() -> Right {
     right("microservice-operator.dev", "microservices/finalizers", "update")
 }

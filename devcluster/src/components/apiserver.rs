@@ -86,6 +86,8 @@ pub fn arguments(
         path_flag("client-ca-file", &pki.ca_certificate()),
         path_flag("token-auth-file", &pki.token_file()),
         "--authorization-mode=Node,RBAC".into(),
+        // As on OpenShift: whose owner may not be deleted before it, asks for a right on that owner.
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".into(),
         "--service-account-issuer=https://kubernetes.default.svc".into(),
         path_flag("service-account-key-file", &pki.service_account_public_key()),
         path_flag("service-account-signing-key-file", &pki.service_account_key()),
