@@ -67,9 +67,15 @@ impl Pair {
             Proxy::start(space.client.clone(), cluster().scratch()),
         ];
         let (proxy, others) = (proxy.await.unwrap(), others.await.unwrap());
-        let old = Operator::start(proxy.kubeconfig(), &args);
+        let mut old = Operator::start(proxy.kubeconfig(), &args);
         space.apply("a", &service(90, 10)).await;
-        space.ready("a").await;
+        // As a cluster does: it ends when the machine stands still for longer than its lease lasts.
+        while tokio::select! {
+            _ = space.ready("a") => false,
+            _ = old.ends() => true,
+        } {
+            old = Operator::start(proxy.kubeconfig(), &args);
+        }
         let first = space.leader().await.expect("a leader");
         let new = Operator::start(others.kubeconfig(), &args);
         rests(|| writes(&proxy).len(), REST, "the leader").await;
