@@ -26,6 +26,7 @@ pub fn version(name: &'static str, weight: i32) -> Version {
 }
 
 /// A Microservice's spec with these versions, HTTP on port 80 and gRPC on 50051. `more` is further fields of the spec.
+/// What is not ready says so at once: probes wait for a machine that stands still for a second.
 pub fn spec(versions: &[Version], more: &str) -> String {
     let versions: Vec<String> = versions
         .iter()
@@ -40,8 +41,9 @@ pub fn spec(versions: &[Version], more: &str) -> String {
          args: [serve], drain: 6s, \
          env: [{{name: GRPC_PORT, value: '50051'}}, \
                {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}], \
-         readinessProbe: {{httpGet: {{path: /ready, port: http}}, periodSeconds: 1, failureThreshold: 1}}, \
-         livenessProbe: {{httpGet: {{path: /health, port: http}}, periodSeconds: 5}}, \
+         readinessProbe: {{httpGet: {{path: /ready, port: http}}, periodSeconds: 1, failureThreshold: 1, \
+                          timeoutSeconds: 5}}, \
+         livenessProbe: {{httpGet: {{path: /health, port: http}}, periodSeconds: 5, timeoutSeconds: 5}}, \
          versions: [{}]{more}}}",
         versions.join(", ")
     )
