@@ -2,6 +2,9 @@
 //!
 //! The API server refuses a CRD whose rules may cost too much, and it takes the length of everything computed for
 //! endless. So a message is never concatenated from values: it is one `format` of a fixed text.
+//!
+//! A rule stands at the smallest place that has all it looks at: with each field that a rule reads, the API server copies the
+//! schemas of all fields beside it, which are 42 in `spec`, and it asks each rule with each write, of the status too.
 
 mod analyses;
 mod image;
@@ -61,6 +64,16 @@ fn none(list: &str, each: &str) -> String {
     format!("!has(self.{list}) || !self.{list}.exists({each})")
 }
 
+/// That no entry of the list where the rule stands is so.
+fn none_here(each: &str) -> String {
+    format!("!self.exists({each})")
+}
+
+/// The first entry of that list that is so.
+fn first_here(each: &str) -> String {
+    format!("self.filter({each})[0]")
+}
+
 /// The first entry of a list that is so.
 fn first(list: &str, each: &str) -> String {
     format!("self.{list}.filter({each})[0]")
@@ -73,7 +86,7 @@ fn one_of(fields: &[&str]) -> String {
 }
 
 fn versions() -> Vec<Placed> {
-    const SUM: &str = "self.versions.map(v, has(v.weight) ? v.weight : 0).sum()";
+    const SUM: &str = "self.map(v, has(v.weight) ? v.weight : 0).sum()";
     const LONG: &str = "v, size(self.metadata.name) + size(v.name) > 45";
     let long = first("spec.versions", LONG);
     vec![
@@ -91,44 +104,34 @@ fn versions() -> Vec<Placed> {
                 ],
             ),
         ),
-        told_at(
-            ".versions",
-            told(
-                "spec",
-                format!("!has(self.versions) || self.versions.size() < 2 || {SUM} == 100"),
-                "the weights of the versions must sum to 100, but %s sum to %d",
-                &["self.versions.map(v, '%s=%d'.format([v.name, has(v.weight) ? v.weight : 0]))", SUM],
-            ),
+        told(
+            "spec.versions",
+            format!("self.size() < 2 || {SUM} == 100"),
+            "the weights of the versions must sum to 100, but %s sum to %d",
+            &["self.map(v, '%s=%d'.format([v.name, has(v.weight) ? v.weight : 0]))", SUM],
         ),
-        told_at(
-            ".versions",
-            told(
-                "spec",
-                "!has(self.versions) || self.versions.size() != 1 || !has(self.versions[0].weight) || \
-                 self.versions[0].weight == 100",
-                "the only version %s gets all requests: its weight must be 100 or left out, not %d",
-                &["self.versions[0].name", "self.versions[0].weight"],
-            ),
+        told(
+            "spec.versions",
+            "self.size() != 1 || !has(self[0].weight) || self[0].weight == 100",
+            "the only version %s gets all requests: its weight must be 100 or left out, not %d",
+            &["self[0].name", "self[0].weight"],
         ),
     ]
 }
 
 fn ports() -> Vec<Placed> {
-    const TWICE: &str = "p, self.ports.exists(q, q.name != p.name && q.port == p.port)";
+    const TWICE: &str = "p, self.exists(q, q.name != p.name && q.port == p.port)";
     const MISSING: &str = "p, !has(self.ports) || !self.ports.exists(q, q.name == p.name)";
     const TCP: &str = "t, (has(t.timeout) || has(t.retries)) && has(self.ports) && \
                        self.ports.exists(p, p.name == t.name && p.protocol == 'TCP')";
     let unknown = format!("v, has(v.ports) && v.ports.exists({MISSING})");
     let version = first("versions", &unknown);
     vec![
-        told_at(
-            ".ports",
-            told(
-                "spec",
-                none("ports", TWICE),
-                "port %d is listed more than once: every port needs a number of its own",
-                &[&format!("{}.port", first("ports", TWICE))],
-            ),
+        told(
+            "spec.ports",
+            none_here(TWICE),
+            "port %d is listed more than once: every port needs a number of its own",
+            &[&format!("{}.port", first_here(TWICE))],
         ),
         told_at(
             ".versions",
@@ -162,7 +165,7 @@ fn ports() -> Vec<Placed> {
 
 fn dependencies() -> Vec<Placed> {
     const SELF: &str = "d, !has(d.__namespace__) && d.name == self.metadata.name";
-    const TWICE: &str = "d, !self.dependencies.exists_one(e, e.name == d.name && e.port == d.port && \
+    const TWICE: &str = "d, !self.exists_one(e, e.name == d.name && e.port == d.port && \
                          has(e.__namespace__) == has(d.__namespace__) && \
                          (!has(e.__namespace__) || e.__namespace__ == d.__namespace__))";
     vec![
@@ -175,14 +178,11 @@ fn dependencies() -> Vec<Placed> {
                 &["self.metadata.name"],
             ),
         ),
-        told_at(
-            ".dependencies",
-            told(
-                "spec",
-                none("dependencies", TWICE),
-                "dependency %s is listed more than once with the same port",
-                &[&format!("{}.name", first("dependencies", TWICE))],
-            ),
+        told(
+            "spec.dependencies",
+            none_here(TWICE),
+            "dependency %s is listed more than once with the same port",
+            &[&format!("{}.name", first_here(TWICE))],
         ),
     ]
 }

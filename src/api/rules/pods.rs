@@ -1,6 +1,6 @@
 //! Rules of the pod settings, of the service and of each version.
 
-use super::{super::schema::POD_PATHS, Placed, first, none, one_of, rule, told, told_at};
+use super::{super::schema::POD_PATHS, Placed, first, first_here, none, none_here, one_of, rule, told};
 
 /// Prefixes whose labels and annotations would let a pod join what is not its own. `validate` refuses every other
 /// subdomain of the same owners; a rule for them would exceed the budget, because keys have no greatest length.
@@ -27,25 +27,19 @@ pub(super) fn metadata() -> Vec<Placed> {
     let label = format!("{reserved} || k in ['app', 'version']");
     each_pod(|pod| {
         vec![
-            told_at(
-                ".podLabels",
-                told(
-                    pod,
-                    none("podLabels", &label),
-                    "label %s is reserved, because it decides which Service, policy or mesh setting the pod falls \
-                     under: choose another key",
-                    &[&first("podLabels.map(k, k)", &label)],
-                ),
+            told(
+                format!("{pod}.podLabels"),
+                none_here(&label),
+                "label %s is reserved, because it decides which Service, policy or mesh setting the pod falls under: \
+                 choose another key",
+                &[&format!("self.map(k, k).filter({label})[0]")],
             ),
-            told_at(
-                ".podAnnotations",
-                told(
-                    pod,
-                    none("podAnnotations", &reserved),
-                    "annotation %s is reserved, because it decides how the cluster or the mesh treats the pod: choose \
-                     another key",
-                    &[&first("podAnnotations.map(k, k)", &reserved)],
-                ),
+            told(
+                format!("{pod}.podAnnotations"),
+                none_here(&reserved),
+                "annotation %s is reserved, because it decides how the cluster or the mesh treats the pod: choose another \
+                 key",
+                &[&format!("self.map(k, k).filter({reserved})[0]")],
             ),
         ]
     })
@@ -55,14 +49,11 @@ pub(super) fn metadata() -> Vec<Placed> {
 pub(super) fn environment() -> Vec<Placed> {
     const OWN: &str = "e, e.name in ['SERVICE_NAME', 'SERVICE_VERSION']";
     let mut rules = each_pod(|pod| {
-        vec![told_at(
-            ".env",
-            told(
-                pod,
-                none("env", OWN),
-                "%s is set by the operator: remove it or choose another name",
-                &[&format!("{}.name", first("env", OWN))],
-            ),
+        vec![told(
+            format!("{pod}.env"),
+            none_here(OWN),
+            "%s is set by the operator: remove it or choose another name",
+            &[&format!("{}.name", first_here(OWN))],
         )]
     });
     rules.extend(each_container(|container| {

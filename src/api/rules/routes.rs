@@ -1,6 +1,6 @@
 //! Rules of `routes`.
 
-use super::{Placed, first, none, one_of, rule, told, told_at};
+use super::{Placed, first, first_here, none, none_here, one_of, rule, told, told_at};
 
 /// Rules that look at all routes together, and at versions and ports.
 pub(super) fn lists() -> Vec<Placed> {
@@ -8,11 +8,17 @@ pub(super) fn lists() -> Vec<Placed> {
                            (has(r.weights) && r.weights.exists(w, !self.versions.exists(v, v.name == w.version)))";
     const PORT: &str = "r, r.match.exists(m, has(m.port) && \
                         (!has(self.ports) || !self.ports.exists(p, p.port == m.port && p.protocol != 'TCP')))";
-    const TWICE: &str = "r, !self.routes.exists_one(s, s.name == r.name)";
+    const TWICE: &str = "r, !self.exists_one(s, s.name == r.name)";
+    let twice = told(
+        "spec.routes",
+        none_here(TWICE),
+        "route %s is listed more than once: every route needs a name of its own",
+        &[&format!("{}.name", first_here(TWICE))],
+    );
     [
         told(
             "spec",
-            format!("!has(self.versions) || {}", none("routes", UNKNOWN)),
+            format!("!has(self.routes) || !has(self.versions) || !self.routes.exists({UNKNOWN})"),
             "route %s refers to a version that is not in versions, which has %s",
             &[&format!("{}.name", first("routes", UNKNOWN)), "self.versions.map(v, v.name)"],
         ),
@@ -22,12 +28,6 @@ pub(super) fn lists() -> Vec<Placed> {
             "route %s matches a port that is not an HTTP, HTTP2 or GRPC port of the service",
             &[&format!("{}.name", first("routes", PORT))],
         ),
-        told(
-            "spec",
-            none("routes", TWICE),
-            "route %s is listed more than once: every route needs a name of its own",
-            &[&format!("{}.name", first("routes", TWICE))],
-        ),
         rule(
             "spec",
             "!has(self.routes) || self.routes.size() == 0 || (has(self.ports) && self.ports.exists(p, p.protocol != 'TCP'))",
@@ -36,6 +36,7 @@ pub(super) fn lists() -> Vec<Placed> {
     ]
     .into_iter()
     .map(|placed| told_at(".routes", placed))
+    .chain([twice])
     .collect()
 }
 
