@@ -210,6 +210,7 @@ fn the_operator_is_killed_every_two_seconds() {
             let kills = async {
                 loop {
                     let running = operator(&space);
+                    running.says("leading").await;
                     tokio::time::sleep(Duration::from_secs(2)).await;
                     running.kill();
                 }
