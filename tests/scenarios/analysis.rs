@@ -73,6 +73,32 @@ fn the_weights_go_up_only_after_each_metric_has_passed_at_the_present_ones() {
 }
 
 #[test]
+fn a_raise_outlives_an_operator_that_is_killed_before_it_writes_the_status() {
+    let mut world = promoting(&policy(SUCCESS), |_| of(99.9));
+    let mut raises = 0;
+    for _ in 0..2 {
+        world.pass(29);
+        world.now = world.now.checked_add(SignedDuration::from_secs(1)).unwrap();
+        loop {
+            let (status, before) = (world.microservice.status.clone(), world.routed());
+            let goes_on = world.reconcile();
+            if world.routed() != before {
+                let raised = world.routed();
+                world.microservice.status = status;
+                world.replies.clear();
+                world.reconcile();
+                assert_eq!(world.routed(), raised, "nothing tells any more what was measured");
+                raises += 1;
+            }
+            if !goes_on {
+                break;
+            }
+        }
+    }
+    assert_eq!((raises, world.routed().as_str()), (2, "v2=100"));
+}
+
+#[test]
 fn numbers_that_come_late_are_waited_for_at_new_weights() {
     let mut world = promoting(&policy(&format!("delay: 15s, {SUCCESS}")), |_| of(99.9));
     world.pass(44);

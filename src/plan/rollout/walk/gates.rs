@@ -27,6 +27,20 @@ impl Situation<'_> {
         gates.iter().find_map(|gate| gate(self, status))
     }
 
+    /// What lets the weights go up was only just measured or agreed to, and is not persisted yet. Until then they stay: after a
+    /// crash it would have to be asked again, and the weights would go back until then.
+    pub(super) fn has_just_opened(&self, status: &RolloutStatus) -> bool {
+        let Some(old) = self.old else { return false };
+        let open = |status: &RolloutStatus| [self.held(status).is_none(), self.uncounted(status).is_none()];
+        let persisted = RolloutStatus {
+            analysis: old.analysis.clone(),
+            step_analysis: old.step_analysis.clone(),
+            calls: old.calls.clone(),
+            ..status.clone()
+        };
+        open(status).into_iter().zip(open(&persisted)).any(|(now, before)| now && !before)
+    }
+
     /// Every metric must have passed at the present weights.
     fn analysis_gate(&self, status: &RolloutStatus) -> Option<Held> {
         let (course, run) = self.background(status)?;

@@ -186,7 +186,8 @@ impl Situation<'_> {
         if status.held.is_none() && status.state != RolloutState::Paused {
             status.kept.clear();
         }
-        if status.held.is_none() && status.state == RolloutState::Progressing && !self.begins(status) {
+        let goes_on = status.held.is_none() && status.state == RolloutState::Progressing;
+        if goes_on && !self.begins(status) && !self.has_just_opened(status) {
             self.advance(status);
         }
         let back = status.stable.keys().any(|name| self.party(name).is_some_and(|party| party.admitted));
