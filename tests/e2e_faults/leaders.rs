@@ -70,11 +70,11 @@ impl Pair {
         let mut old = Operator::start(proxy.kubeconfig(), &args);
         space.apply("a", &service(90, 10)).await;
         // As a cluster does: it ends when the machine stands still for longer than its lease lasts.
-        while tokio::select! {
-            _ = space.ready("a") => false,
-            _ = old.ends() => true,
-        } {
-            old = Operator::start(proxy.kubeconfig(), &args);
+        loop {
+            tokio::select! {
+                _ = space.ready("a") => break,
+                _ = old.ends() => old = Operator::start(proxy.kubeconfig(), &args),
+            }
         }
         let first = space.leader().await.expect("a leader");
         let new = Operator::start(others.kubeconfig(), &args);
