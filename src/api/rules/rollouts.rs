@@ -3,7 +3,7 @@
 use super::{Placed, none, one_of, rule, told, told_at};
 
 pub(in super::super) fn policy() -> Vec<Placed> {
-    const WEIGHTS: &str = "self.steps.filter(s, has(s.weight)).map(s, s.weight)";
+    const WEIGHTS: &str = "self.filter(s, has(s.weight)).map(s, s.weight)";
     const FROM: &str = "(has(self.from) ? self.from : '00:00')";
     const TO: &str = "(has(self.to) ? self.to : '24:00')";
     vec![
@@ -50,14 +50,11 @@ pub(in super::super) fn policy() -> Vec<Placed> {
             "maxWeight %d is less than stepWeight %d: the first step would go past it",
             &["self.maxWeight", "self.stepWeight"],
         ),
-        told_at(
-            ".steps",
-            told(
-                "spec.rollout",
-                format!("!has(self.steps) || {WEIGHTS}.isSorted()"),
-                "the weights of the steps must not go down, but they are %s: an abort goes back, a step does not",
-                &[WEIGHTS],
-            ),
+        told(
+            "spec.rollout.steps",
+            format!("{WEIGHTS}.isSorted()"),
+            "the weights of the steps must not go down, but they are %s: an abort goes back, a step does not",
+            &[WEIGHTS],
         ),
         told(
             "spec.rollout.windows[]",
@@ -83,10 +80,10 @@ pub(in super::super) fn policy() -> Vec<Placed> {
             "a step is one thing: give exactly one of weight, pause, analysis, match, mirror and scale",
         ),
         told_at(
-            ".analysis.count",
+            ".count",
             rule(
-                "spec.rollout",
-                "!has(self.analysis) || !has(self.analysis.count)",
+                "spec.rollout.analysis",
+                "!has(self.count)",
                 "count belongs to an analysis that is a step; this one goes on all along the way: remove it",
             ),
         ),
