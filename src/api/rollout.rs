@@ -277,6 +277,9 @@ pub struct RolloutStatus {
     /// Why it is paused or aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Why it is about to be aborted, as was measured. It is written before the weights go back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
     /// When the rollout began, with its first step or again after a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<MicroTime>,

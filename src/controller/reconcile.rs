@@ -208,6 +208,11 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let seen = context.caches.observe(&service, times::not_ahead(old.clone(), now));
     let observed = Observed { contents, replies, refused, first, ..seen };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
+    if let Some(judged) = planned.judged(&old)
+        && is_told_first(context, newest, &identity, &judged, now).await
+    {
+        return Ok(Action::await_change());
+    }
     let (applied, failed) =
         context.applier.apply((&identity, version_of(newest)), &planned.objects, &planned.removals).await;
     let failed = match failed {
@@ -254,6 +259,45 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     }
 }
 
+/// Writes why the rollout ends before anything acts upon it; the next look does. No version that fails keeps its weight because
+/// that cannot be written, or nothing is kept of it: the definition of the kind may be an older one.
+async fn is_told_first(
+    context: &Context,
+    newest: &Microservice,
+    identity: &Identity,
+    judged: &MicroserviceStatus,
+    now: Timestamp,
+) -> bool {
+    match write(context, newest, identity, judged, now).await {
+        Ok(version) => version.is_none_or(|version| version != version_of(newest)),
+        Err(error) => {
+            tracing::warn!(microservice = %Key::of(newest), %error, "the weights go back all the same");
+            false
+        }
+    }
+}
+
+/// Writes a status. Answers its resourceVersion; None when the Microservice has changed or is gone, as far as a conflict tells.
+async fn write(
+    context: &Context,
+    newest: &Microservice,
+    identity: &Identity,
+    status: &MicroserviceStatus,
+    now: Timestamp,
+) -> Result<Option<String>, Error> {
+    let key = Key::of(newest);
+    let round = context.caches.rounds(observe::Source::Microservices);
+    let resource_version = match status::write::write(&context.client, (identity, version_of(newest)), status).await {
+        Ok(version) => version,
+        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(None),
+        Err(source) => return Err(Error::Status(Box::new(source))),
+    };
+    context.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
+    let written = Written::Applied { resource_version: resource_version.clone(), round };
+    context.caches.expect(&key, observe::Source::Microservices, key.clone(), written);
+    Ok(Some(resource_version))
+}
+
 /// What became of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Concluded {
@@ -287,15 +331,9 @@ async fn conclude(
         // A look that is due for other words would be refused in others again.
         return Ok(if status::is_reworded(old, new) { Concluded::Written } else { Concluded::Due(due) });
     }
-    let round = context.caches.rounds(observe::Source::Microservices);
-    let resource_version = match status::write::write(&context.client, (identity, version_of(newest)), new).await {
-        Ok(version) => version,
-        Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(Concluded::Lost),
-        Err(source) => return Err(Error::Status(Box::new(source))),
-    };
-    context.written.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), now);
-    let written = Written::Applied { resource_version, round };
-    context.caches.expect(&key, observe::Source::Microservices, key.clone(), written);
+    if write(context, newest, identity, new, now).await?.is_none() {
+        return Ok(Concluded::Lost);
+    }
     let (notices, now) = (status::notices(old, new, plan), context.clock.now());
     context.teller.tell((newest, hooks), identity, new, notices, now).await;
     Ok(Concluded::Written)

@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::{
-    api::{MicroserviceSpec, Provider, RolloutStatus, RouteMarks, VersionTraffic},
+    api::{MicroserviceSpec, MicroserviceStatus, Provider, RolloutStatus, RouteMarks, VersionTraffic},
     observe::{ChildRef, Observed},
     validate::{Validated, Version},
 };
@@ -79,6 +79,9 @@ pub struct Plan {
     pub lost: Vec<String>,
     /// How far the rollout is; None without a policy.
     pub rollout: Option<RolloutStatus>,
+    /// Why the rollout ends, if that was measured just now. After a crash nothing but the status would tell: it is written before
+    /// the weights go back, if it can be.
+    pub verdict: Option<String>,
     /// What is to be asked outside the cluster's API, once the status is written.
     pub inquiries: Vec<Inquiry>,
     /// What came of what people asked of the rollout.
@@ -93,6 +96,13 @@ impl Plan {
         let RouteMarks { virtual_service, destination_rule } = written.clone();
         self.marks.virtual_service = virtual_service.or(self.marks.virtual_service.take());
         self.marks.destination_rule = destination_rule.or(self.marks.destination_rule.take());
+    }
+
+    /// The status that is to be written before anything acts upon the verdict.
+    pub fn judged(&self, old: &MicroserviceStatus) -> Option<MicroserviceStatus> {
+        let (verdict, rollout) = (self.verdict.clone(), old.rollout.clone()?);
+        let rollout = verdict.map(|why| RolloutStatus { verdict: Some(why), ..rollout });
+        rollout.map(|rollout| MicroserviceStatus { rollout: Some(rollout), ..old.clone() })
     }
 
     /// Dates what began with this plan from when it was written: until then the mesh could not learn of it, and a
@@ -204,6 +214,7 @@ pub fn plan(
         removals,
         lost: rollout.lost,
         rollout: rollout.progress,
+        verdict: rollout.verdict,
         inquiries: rollout.outlook.inquiries,
         answers: rollout.answers,
         next: waits.into_iter().chain(scaling::next(&contested)).min(),

@@ -76,6 +76,7 @@ fn limit_rollout(status: &mut RolloutStatus, now: Timestamp) {
         served,
         session: _,
         message: _,
+        verdict: _,
         began,
         calls,
         promoted_fully: _,

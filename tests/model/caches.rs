@@ -85,6 +85,11 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The status that is written before anything else, if a rollout ends by what was measured.
+    pub fn judged(&self) -> Option<MicroserviceStatus> {
+        self.plan.judged(&self.observed.status)
+    }
+
     /// The status when something could not be written.
     pub fn failed(&self, spec: &Spec, failure: &apply::Failure, now: Timestamp) -> MicroserviceStatus {
         let Self { observed, plan, .. } = self;

@@ -245,6 +245,10 @@ impl World {
                 observed.refused = self.needs_a_person;
                 observed.first = std::mem::take(&mut self.restarted);
                 let mut planned = plan(&service, &spec, &observed, &self.settings, self.now);
+                if let Some(judged) = planned.judged(&old) {
+                    self.microservice.status = Some(judged);
+                    return true;
+                }
                 self.check_order(&planned, &observed);
                 let (applied, failure) = self.apply(&planned);
                 self.needs_a_person = failure.as_ref().is_some_and(|failure| failure.first.needs_a_person());

@@ -99,6 +99,25 @@ async fn what_does_not_pass_is_told_after_a_while() {
     assert!(status.message.as_ref().is_some_and(|message| message.contains("changed meanwhile")), "{status:?}");
 }
 
+#[tokio::test]
+async fn a_verdict_is_acted_upon_once_it_is_told_or_cannot_be() {
+    for (code, version, told) in [(200, "2", true), (200, "1", false), (409, "", true), (404, "", true), (500, "", false)]
+    {
+        let client = stub::client(move |_| match code {
+            200 => {
+                let metadata = json!({"name": "a", "namespace": "shop", "resourceVersion": version});
+                (200, json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}))
+            }
+            code => stub::refusal(code, "no"),
+        });
+        let (context, newest) = (context(client), microservice());
+        let identity = resolve::resolve(&newest, Provider::Istio).identity;
+        let status = MicroserviceStatus::default();
+        let answer = is_told_first(&context, &newest, &identity, &status, context.clock.now()).await;
+        assert_eq!(answer, told, "{code} {version}");
+    }
+}
+
 #[test]
 fn what_is_due_is_not_kept_waiting_and_not_looked_at_without_end() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();

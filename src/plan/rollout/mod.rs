@@ -64,6 +64,8 @@ pub struct Rollout<'a> {
     pub answers: Vec<Answer>,
     /// What the rollout waits for.
     pub outlook: Outlook,
+    /// Why the rollout ends, if that was measured just now.
+    pub verdict: Option<String>,
 }
 
 impl Rollout<'_> {
@@ -215,6 +217,7 @@ pub fn advance<'a>(
     let due = |standing: &Standing<'_>| if aborted { standing.aim } else { standing.target };
     let arrived = standings.iter().all(|standing| due(standing) == weight_of(&current, standing.name));
     let refuse = |why: &str| orders::refuse(&observed.orders, observed.status.rollout.as_ref(), why);
+    let verdict = walked.as_ref().and_then(|walked| walked.verdict.clone());
     let (progress, answers, outlook) = match walked {
         Some(Walk { status, outlook, .. }) if around.stuck => (Some(status), refuse(STUCK), outlook),
         None if around.stuck && service.rollout.is_some() => (None, refuse(STUCK), Outlook::default()),
@@ -228,7 +231,7 @@ pub fn advance<'a>(
             (None, refuse(why), Outlook::default())
         }
     };
-    Rollout { standings, weights, routes, mirror, cookies, stranded, lost, arrived, progress, answers, outlook }
+    Rollout { standings, weights, routes, mirror, cookies, stranded, lost, arrived, progress, answers, outlook, verdict }
 }
 
 /// The weights that a rollout which was given up goes back to as far as pods carry them. A version that is yet to come up for

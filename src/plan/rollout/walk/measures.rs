@@ -23,8 +23,13 @@ impl Situation<'_> {
         }
     }
 
-    /// Notes what was measured; too many failures end the rollout, too many errors pause it.
-    pub(super) fn measure(&self, status: &mut RolloutStatus) {
+    /// Notes what was measured; too many failures end the rollout, too many errors pause it. Answers why it ends, unless that
+    /// was known.
+    pub(super) fn measure(&self, status: &mut RolloutStatus) -> Option<String> {
+        let known = status.verdict.take().filter(|_| self.is_measured(status));
+        if !status.state.is_under_way() {
+            return None;
+        }
         // The step that it is at became an analysis.
         if status.step_since.is_some() && status.waits_for.is_none() {
             self.run_analysis(status);
@@ -52,6 +57,14 @@ impl Situation<'_> {
                 Consequence::Blind(why) if status.state == RolloutState::Progressing => self.pause(status, why),
                 Consequence::Blind(_) => {}
             }
+        }
+        match known {
+            None => status.message.clone().filter(|_| !status.state.is_under_way()),
+            Some(why) if status.state.is_under_way() => {
+                self.fail(status, why);
+                None
+            }
+            Some(_) => None,
         }
     }
 

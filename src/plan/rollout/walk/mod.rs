@@ -112,6 +112,8 @@ pub struct Walk {
     pub status: RolloutStatus,
     pub answers: Vec<Answer>,
     pub outlook: Outlook,
+    /// Why it ends, if that was measured just now.
+    pub verdict: Option<String>,
 }
 
 /// What the walk waits for.
@@ -137,14 +139,12 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
     let answers = orders::obey(&mut status, situation);
     situation.hold(&mut status);
     situation.hear(&mut status);
-    if status.state.is_under_way() {
-        situation.measure(&mut status);
-    }
+    let verdict = situation.measure(&mut status);
     if status.state.is_under_way() {
         situation.keep_time(&mut status);
         situation.judge(&mut status);
     }
-    let walk = Walk { aims: Weights::new(), sizes: Sizes::new(), status, answers, outlook: Outlook::default() };
+    let walk = Walk { aims: Weights::new(), sizes: Sizes::new(), status, answers, outlook: Outlook::default(), verdict };
     let walk = situation.go_on(walk);
     let aims = situation.carried(&walk.status);
     Walk { sizes: situation.needed(&walk.status, &aims), aims, ..walk }
@@ -166,7 +166,7 @@ pub fn rest(situation: &Situation<'_>) -> Option<Walk> {
 pub fn stay(situation: &Situation<'_>, stuck: bool) -> Option<Walk> {
     let status = situation.old.filter(|old| stuck || old.target == situation.target())?.clone();
     let aims = if status.state == RolloutState::Completed { situation.requested() } else { status.stable.clone() };
-    Some(Walk { aims, sizes: Sizes::new(), status, answers: Vec::new(), outlook: Outlook::default() })
+    Some(Walk { aims, sizes: Sizes::new(), status, answers: Vec::new(), outlook: Outlook::default(), verdict: None })
 }
 
 /// Goes on with the weights that are about to be written: what they reach is reached with that write.
@@ -250,6 +250,7 @@ impl Situation<'_> {
             waits_for: None,
             analysis: None,
             step_analysis: None,
+            verdict: None,
             relapses: BTreeMap::new(),
             calls,
             ..status
