@@ -9,18 +9,16 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::State, http::Uri, response::IntoResponse};
+use axum::http::Uri;
 use k8s_openapi::api::events::v1::Event;
-use kube::{
-    Api,
-    api::{DeleteParams, ListParams, PostParams},
-};
-use microservice_operator::api::{
-    AnalysisProvider, MeasurementResult, MetricRun, Microservice, RolloutState, RolloutStatus, RolloutWebhook,
-};
+use kube::api::ListParams;
+use microservice_operator::api::{MeasurementResult, MetricRun, Microservice, RolloutState, RolloutStatus};
 use serde_json::{Value, json};
-use support::{Operator, RUNTIME, Space, cluster, condition, eventually, message, run, told};
-use tokio::{net::TcpListener, task::JoinHandle};
+use support::{
+    Operator, Space, cluster, condition, eventually, message,
+    outside::{HOOK, Outside, number, query_of},
+    run, told,
+};
 
 /// Settings of the operator under test.
 const PROPAGATION: Duration = Duration::from_secs(1);
@@ -39,87 +37,39 @@ struct Book {
 
 impl Book {
     fn answer(&mut self, uri: &Uri, body: &str) -> Value {
-        if uri.path() == "/hook" {
+        if uri.path() == HOOK {
             self.calls.push(serde_json::from_str(body).unwrap());
             return Value::Null;
         }
         assert_eq!(uri.path(), "/api/v1/query");
-        let form = reqwest::Url::parse(&format!("http://form/?{body}")).unwrap();
-        let (_, query) = form.query_pairs().find(|(key, _)| key == "query").unwrap();
-        let value = match &*query {
+        let query = query_of(body);
+        let value = match &query {
             query if query.starts_with("100 *") => self.success,
             query if query.starts_with("histogram_quantile") => 120.0,
             _ => 40.0,
         };
-        self.queries.push(query.into_owned());
-        let result = json!([{"metric": {}, "value": [1.5, value.to_string()]}]);
-        json!({"status": "success", "data": {"resultType": "vector", "result": result}})
+        self.queries.push(query);
+        number(value)
     }
 }
 
-/// A Prometheus, which is also a webhook, with the objects that name it. They are deleted with it.
+/// A Prometheus, which is also a webhook, and what it was asked.
 struct Server {
-    name: String,
-    port: u16,
+    outside: Outside,
     book: Arc<Mutex<Book>>,
-    serving: Option<JoinHandle<()>>,
 }
 
 impl Server {
     /// Serves the services of a namespace, with this percentage of success.
     async fn of(space: &Space, success: f64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         let book = Arc::new(Mutex::new(Book { success, ..Book::default() }));
-        let mut server = Self { name: space.name.clone(), port, book, serving: None };
-        server.serve(listener);
-        let url = format!("http://127.0.0.1:{port}");
-        let namespaces = json!([space.name]);
-        let provider = json!({"prometheus": {"url": url, "stats": "Istio"}, "namespaces": namespaces});
-        let provider = AnalysisProvider::new(&server.name, serde_json::from_value(provider).unwrap());
-        Api::all(space.client.clone()).create(&PostParams::default(), &provider).await.unwrap();
-        let webhook = json!({"url": format!("{url}/hook"), "allowHttp": true, "namespaces": namespaces});
-        let webhook = RolloutWebhook::new(&server.name, serde_json::from_value(webhook).unwrap());
-        Api::all(space.client.clone()).create(&PostParams::default(), &webhook).await.unwrap();
-        server
-    }
-
-    fn serve(&mut self, listener: TcpListener) {
-        let answer = async |State(book): State<Arc<Mutex<Book>>>, uri: Uri, body: String| {
-            let answer = book.lock().unwrap().answer(&uri, &body).to_string();
-            // A connection that stays open would outlive the server.
-            ([("connection", "close")], answer).into_response()
-        };
-        let router = Router::new().fallback(answer).with_state(self.book.clone());
-        self.serving = Some(RUNTIME.spawn(async move { axum::serve(listener, router).await.unwrap() }));
-    }
-
-    async fn goes(&mut self) {
-        let serving = self.serving.take().unwrap();
-        serving.abort();
-        let _ended = serving.await;
-    }
-
-    async fn comes_back(&mut self) {
-        let listener = eventually(|| async { TcpListener::bind(("127.0.0.1", self.port)).await.ok() }).await;
-        self.serve(listener.expect("the port is free again"));
+        let asked = book.clone();
+        let outside = Outside::of(space, move |uri, body| asked.lock().unwrap().answer(uri, body)).await;
+        Self { outside, book }
     }
 
     fn book(&self) -> std::sync::MutexGuard<'_, Book> {
         self.book.lock().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(serving) = self.serving.take() {
-            serving.abort();
-        }
-        let (client, name) = (cluster().client(), self.name.clone());
-        RUNTIME.spawn(async move {
-            let _gone = Api::<AnalysisProvider>::all(client.clone()).delete(&name, &DeleteParams::default()).await;
-            let _gone = Api::<RolloutWebhook>::all(client).delete(&name, &DeleteParams::default()).await;
-        });
     }
 }
 
@@ -286,13 +236,13 @@ fn a_provider_that_is_gone_holds_the_weights_until_it_is_back() {
         let space = Space::with_propagation(cluster(), "gone", PROPAGATION).await;
         let mut server = Server::of(&space, 100.0).await;
         let _operator = operator(&space);
-        server.goes().await;
+        server.outside.goes().await;
         promote(&space, STEPS, SUCCESS).await;
         let held =
             space.until("a", "three errors", |it| measured(it).is_some_and(|it| it.consecutive_errors >= 3)).await;
         let latest = measured(&held).unwrap();
         assert_eq!(latest.result, MeasurementResult::Error);
-        let address = format!("127.0.0.1:{}", server.port);
+        let address = format!("127.0.0.1:{}", server.outside.port);
         assert!(
             latest.message.contains(&address) && latest.message.contains("cannot be reached"),
             "{}",
@@ -301,7 +251,7 @@ fn a_provider_that_is_gone_holds_the_weights_until_it_is_back() {
         assert_eq!((weights(&held), rollout(&held).unwrap().state), (Some("v1=90 v2=10"), RolloutState::Progressing));
         assert!(message(&held).contains("cannot be reached"), "{}", message(&held));
 
-        server.comes_back().await;
+        server.outside.comes_back().await;
         space.weights("a", "v1=0 v2=100").await;
         let done = space.ready("a").await;
         assert_eq!(condition(&done, "Promoted"), "True");

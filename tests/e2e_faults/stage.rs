@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     story::{self, Chapter},
-    support::{Operator, Space, cluster, eventually},
+    support::{Operator, Space, cluster, eventually, outside::Outside},
 };
 
 /// How long there must be no write in the end.
@@ -80,6 +80,7 @@ pub struct Stage {
     pub space: Space,
     pub proxy: Proxy,
     operator: Option<Operator>,
+    _outside: Outside,
 }
 
 impl Stage {
@@ -96,7 +97,8 @@ impl Stage {
     /// With an operator that is this user.
     pub async fn as_user(space: Space, user: Client) -> Self {
         let proxy = Proxy::start(user, cluster().scratch()).await.unwrap();
-        let mut stage = Self { space, proxy, operator: None };
+        let outside = story::outside(&space).await;
+        let mut stage = Self { space, proxy, operator: None, _outside: outside };
         stage.start();
         stage
     }

@@ -8,9 +8,12 @@ use microservice_operator::{
     api::{ActionResult, Microservice, MicroserviceAction, MicroserviceActionSpec, RolloutState, Verb},
     plan::object::Kind,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Space, condition, current, eventually};
+use crate::support::{
+    Space, condition, current, eventually,
+    outside::{HOOK, Outside, number, query_of},
+};
 
 /// A part of the story: what a person does, and when it has come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +34,14 @@ pub enum Chapter {
     Image,
     /// Its next image walks the steps, within a limit of pods; the revision before it goes.
     Revise,
+    /// The image after it is let through to its second weight, by a webhook and an analysis, and fails there by another one.
+    Judge,
     /// Both services are deleted.
     Delete,
 }
 
 impl Chapter {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Create,
         Self::Edit,
         Self::Rollout,
@@ -45,6 +50,7 @@ impl Chapter {
         Self::Leave,
         Self::Image,
         Self::Revise,
+        Self::Judge,
         Self::Delete,
     ];
 }
@@ -73,11 +79,34 @@ fn broken() -> String {
     service(&[version(1, 0), version(2, 0), v3].join(", "), POLICY)
 }
 
-fn image(number: i32) -> String {
+fn image(number: i32, policy: &str) -> String {
     format!(
         "{{ports: [{{name: http, port: 80}}], replicas: 3, drain: 1s, image: 'registry.example/b:{number}', \
-         envFrom: [{{configMapRef: {{name: settings}}}}], rollout: {{maxSurge: 1, {POLICY}}}}}"
+         envFrom: [{{configMapRef: {{name: settings}}}}], rollout: {{maxSurge: 1, {policy}}}}}"
     )
+}
+
+/// There are requests, and none of them succeeds.
+fn judged(space: &Space) -> String {
+    let step = |kind: &str| {
+        let metrics = format!("[{{name: measured, kind: {kind}, min: 1}}]");
+        format!("{{analysis: {{provider: {}, interval: 1s, count: 1, metrics: {metrics}}}}}", space.name)
+    };
+    format!(
+        "webhooks: [{{webhook: {}, at: [BeforeTraffic]}}], steps: [{{weight: 20}}, {}, {{weight: 60}}, {}]",
+        space.name,
+        step("Throughput"),
+        step("SuccessRate")
+    )
+}
+
+/// What the story asks outside: webhooks agree, and there are requests, of which none succeeds.
+pub async fn outside(space: &Space) -> Outside {
+    Outside::of(space, |uri, body| match uri.path() {
+        HOOK => Value::Null,
+        _ => number(if query_of(body).starts_with("100 *") { 0.0 } else { 1.0 }),
+    })
+    .await
 }
 
 /// Does what the chapter begins with.
@@ -93,9 +122,10 @@ pub async fn begin(space: &Space, chapter: Chapter) {
             let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"},
                                   "data": {"LEVEL": "info"}});
             space.put(&settings).await;
-            space.apply("b", &image(1)).await;
+            space.apply("b", &image(1, POLICY)).await;
         }
-        Chapter::Revise => drop(space.apply("b", &image(2)).await),
+        Chapter::Revise => drop(space.apply("b", &image(2, POLICY)).await),
+        Chapter::Judge => drop(space.apply("b", &image(3, &judged(space))).await),
         Chapter::Delete => {
             for name in ["a", "b"] {
                 space.microservices().delete(name, &DeleteParams::background()).await.unwrap();
@@ -178,6 +208,15 @@ pub async fn end(space: &Space, chapter: Chapter) {
         Chapter::Revise => {
             let alone = |it: &Microservice| current(it) && it.status.as_ref().is_some_and(|it| it.traffic.len() == 1);
             space.until("b", &what, ready(alone)).await;
+        }
+        Chapter::Judge => {
+            let judged = |it: &Microservice| {
+                let rollout = it.status.as_ref().and_then(|status| status.rollout.as_ref());
+                let (state, why) =
+                    rollout.map(|it| (it.state, it.message.clone().unwrap_or_default())).unwrap_or_default();
+                current(it) && state == RolloutState::Aborted && why.contains("fails its analysis: measured 0 % < 1 %")
+            };
+            space.until("b", &what, judged).await;
         }
         Chapter::Delete => {
             let all = || async { space.microservices().list(&ListParams::default()).await.ok() };

@@ -1,5 +1,7 @@
 //! Webhooks of a rollout: what they hold, what a refusal does, and who is told of the end.
 
+use jiff::SignedDuration;
+
 use crate::{
     read::{message, rollout, service_of},
     world::{Pods, World},
@@ -62,6 +64,21 @@ fn each_moment_is_called_once_in_its_order() {
     keys.dedup();
     assert_eq!(keys.len(), 4);
     assert!(rollout(&world).calls.is_empty(), "nothing is left to remember: {:?}", rollout(&world).calls);
+}
+
+#[test]
+fn a_raise_that_was_agreed_to_outlives_an_operator_that_is_killed_before_it_writes_the_status() {
+    let mut world = World::new(&service(100, 0, ALL));
+    world.settle();
+    world.pass(600);
+    world.edit(&service(0, 100, ALL));
+    let mut raises = world.settle_among_crashes();
+    for _ in 0..2 {
+        world.pass(59);
+        world.now = world.now.checked_add(SignedDuration::from_secs(1)).unwrap();
+        raises += world.settle_among_crashes();
+    }
+    assert_eq!((raises, world.routed().as_str()), (3, "v2=100"));
 }
 
 #[test]

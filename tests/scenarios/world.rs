@@ -212,6 +212,27 @@ impl World {
         self.settle();
     }
 
+    /// Settles; the operator is killed after each write of other weights, before that of the status. The next one knows nothing
+    /// of what was answered, and leaves the weights. Answers how often it was killed.
+    pub fn settle_among_crashes(&mut self) -> usize {
+        let mut kills = 0;
+        loop {
+            let (status, before) = (self.microservice.status.clone(), self.routed());
+            let goes_on = self.reconcile();
+            if self.routed() != before {
+                let written = self.routed();
+                self.microservice.status = status;
+                self.replies.clear();
+                self.reconcile();
+                assert_eq!(self.routed(), written, "nothing tells any more what was answered");
+                kills += 1;
+            }
+            if !goes_on {
+                return kills;
+            }
+        }
+    }
+
     /// One reconciliation, with its writes; answers whether anything changed.
     pub fn reconcile(&mut self) -> bool {
         let key = Key::new("shop", "order-service");

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod operator;
+pub mod outside;
 mod programs;
 pub mod rights;
 mod space;

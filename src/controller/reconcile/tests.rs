@@ -101,7 +101,8 @@ async fn what_does_not_pass_is_told_after_a_while() {
 
 #[tokio::test]
 async fn a_verdict_is_acted_upon_once_it_is_told_or_cannot_be() {
-    for (code, version, told) in [(200, "2", true), (200, "1", false), (409, "", true), (404, "", true), (500, "", false)]
+    for (code, version, told) in
+        [(200, "2", true), (200, "1", false), (409, "", true), (404, "", true), (500, "", false)]
     {
         let client = stub::client(move |_| match code {
             200 => {

@@ -231,7 +231,20 @@ pub fn advance<'a>(
             (None, refuse(why), Outlook::default())
         }
     };
-    Rollout { standings, weights, routes, mirror, cookies, stranded, lost, arrived, progress, answers, outlook, verdict }
+    Rollout {
+        standings,
+        weights,
+        routes,
+        mirror,
+        cookies,
+        stranded,
+        lost,
+        arrived,
+        progress,
+        answers,
+        outlook,
+        verdict,
+    }
 }
 
 /// The weights that a rollout which was given up goes back to as far as pods carry them. A version that is yet to come up for

@@ -144,7 +144,8 @@ pub fn walk(situation: &Situation<'_>) -> Walk {
         situation.keep_time(&mut status);
         situation.judge(&mut status);
     }
-    let walk = Walk { aims: Weights::new(), sizes: Sizes::new(), status, answers, outlook: Outlook::default(), verdict };
+    let walk =
+        Walk { aims: Weights::new(), sizes: Sizes::new(), status, answers, outlook: Outlook::default(), verdict };
     let walk = situation.go_on(walk);
     let aims = situation.carried(&walk.status);
     Walk { sizes: situation.needed(&walk.status, &aims), aims, ..walk }
