@@ -199,7 +199,7 @@ async fn one(
     let began = Timestamp::now();
     let rows = run::run(cluster, plan, &name, &log, &tell).await?;
     let commit = measured_at(commit, controller.named_by());
-    Ok(Run { began, commit, ground: args.ground, controller, services, round, rows })
+    Ok(Run { began, commit, machine: process::machine(), ground: args.ground, controller, services, round, rows })
 }
 
 /// What is kept as the version of a program: that of the code, and what named another program.

@@ -26,6 +26,17 @@ pub struct Use {
     pub memory: u64,
 }
 
+/// Processors and memory of this machine, as Linux tells them.
+pub fn machine() -> Option<String> {
+    let processors = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let mut models = processors.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = models.next()?.1.trim();
+    let memory = fs::read_to_string("/proc/meminfo").ok()?;
+    let kib: u64 =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok())?;
+    Some(format!("{} × {model}, {} GiB", models.count() + 1, kib.div_ceil(1 << 20)))
+}
+
 impl Process {
     /// Starts a program, which writes to a file.
     pub fn start(program: &Path, arguments: &[String], kubeconfig: &Path, log: &Path) -> io::Result<Self> {

@@ -119,6 +119,9 @@ pub struct Run {
     /// The version of the code that was measured, `-dirty` if not all of it was committed, and the variable that named the
     /// program if it was another one.
     pub commit: String,
+    /// What it ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     pub ground: Ground,
     pub controller: Controller,
     pub services: usize,

@@ -173,6 +173,7 @@ mod tests {
         Run {
             began: jiff::Timestamp::UNIX_EPOCH,
             commit: String::new(),
+            machine: None,
             ground: CASE.ground,
             controller: Controller::Operator,
             services: CASE.services,

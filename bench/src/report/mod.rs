@@ -3,6 +3,7 @@
 mod chart;
 mod figures;
 mod page;
+mod short;
 
 use std::{
     cmp::Reverse,
@@ -106,6 +107,7 @@ mod tests {
         Run {
             began: Timestamp::from_second(began).unwrap(),
             commit: String::new(),
+            machine: None,
             ground: Ground::Whole,
             controller: Controller::Operator,
             services,

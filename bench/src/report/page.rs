@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use super::{
     chart::{self, number},
     figures::{self, Case, Figure, Spread},
+    short,
 };
 use crate::{
     controllers::Controller,
@@ -17,28 +18,34 @@ use crate::{
 };
 
 const HEAD: &str = include_str!("head.md");
+/// Where the figures in short are put.
+const SHORT: &str = "\n(the figures in short)\n";
 const TAIL: &str = include_str!("tail.md");
 
 /// The whole page.
 pub fn page(runs: &[Run]) -> String {
-    let mut page = HEAD.to_owned();
+    let (begin, rest) = HEAD.split_once(SHORT).unwrap_or((HEAD, ""));
+    let mut page = begin.to_owned();
+    short::tables(&mut page, runs);
+    page += rest;
     for case in figures::cases(runs) {
         section(&mut page, runs, case);
     }
     page + TAIL
 }
 
-fn title(ground: Ground) -> &'static str {
-    match ground {
+pub fn title_of(case: Case) -> String {
+    let services = number(f64::from(u32::try_from(case.services).unwrap_or(0)));
+    let ground = match case.ground {
         Ground::Whole => "on a whole cluster",
         Ground::Filled => "the controller alone",
-    }
+    };
+    format!("{services} services, {ground}")
 }
 
 fn section(page: &mut String, runs: &[Run], case: Case) {
     let controllers = measured_in(runs, case);
-    let services = number(f64::from(u32::try_from(case.services).unwrap_or(0)));
-    let _written = writeln!(page, "\n## {services} services, {}\n", title(case.ground));
+    let _written = writeln!(page, "\n## {}\n", title_of(case));
     rounds(page, runs, case, &controllers);
     for (name, figure, _) in chart_names(case) {
         let _written = writeln!(page, "![{}](performance/{name})", figure.title());
@@ -52,11 +59,14 @@ fn section(page: &mut String, runs: &[Run], case: Case) {
 
 /// When each controller was measured, and at which versions of the code.
 fn rounds(page: &mut String, runs: &[Run], case: Case, controllers: &[Controller]) {
-    let _written = writeln!(page, "| | rounds | began (UTC), at which commit |\n|---|---|---|");
+    let _written = writeln!(page, "| | rounds | began (UTC), at which commit, on what |\n|---|---|---|");
     for &controller in controllers {
         let mut all: Vec<&Run> = figures::rounds(runs, case, controller).collect();
         all.sort_by_key(|run| run.began);
-        let began = |run: &&Run| format!("{} at {}", run.began.strftime("%Y-%m-%d %H:%M"), run.commit);
+        let began = |run: &&Run| {
+            let machine = run.machine.as_ref().map(|it| format!(" on {it}")).unwrap_or_default();
+            format!("{} at {}{machine}", run.began.strftime("%Y-%m-%d %H:%M"), run.commit)
+        };
         let told: Vec<String> = all.iter().map(began).collect();
         let _written = writeln!(page, "| {} | {} | {} |", controller.title(), all.len(), told.join("; "));
     }
@@ -145,7 +155,7 @@ fn refused(page: &mut String, runs: &[Run], case: Case, controllers: &[Controlle
     }
 }
 
-fn measured_in(runs: &[Run], case: Case) -> Vec<Controller> {
+pub fn measured_in(runs: &[Run], case: Case) -> Vec<Controller> {
     let is_there = |it: &&Controller| figures::rows(runs, case, **it, Row::Create).next().is_some();
     Controller::value_variants().iter().filter(is_there).copied().collect()
 }
@@ -181,8 +191,7 @@ fn draw(runs: &[Run], case: Case, figure: Figure, rows: &[Row]) -> String {
         })
         .collect();
     let groups: Vec<&str> = rows.iter().map(|row| row.title()).collect();
-    let services = number(f64::from(u32::try_from(case.services).unwrap_or(0)));
-    chart::bars(&format!("{}, {services} services", figure.title()), &groups, &series)
+    chart::bars(&format!("{}: {} (logarithmic)", figure.title(), title_of(case)), &groups, &series)
 }
 
 #[cfg(test)]
