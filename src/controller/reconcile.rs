@@ -9,6 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, core::DeserializeGuard, runtime::controller::Action};
 use thiserror::Error;
+use tokio::time::timeout;
 
 use crate::{
     api::{Hook, Microservice, MicroserviceStatus},
@@ -42,6 +43,8 @@ use super::{
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// How long until what could not be read or answered is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// How long a status that comes before the routes is waited for.
+const TELL_FIRST: Duration = Duration::from_secs(5);
 /// How soon what is due is looked at after something was refused.
 const DUE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -191,7 +194,8 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
         Err(invalid) => {
             let subject = Subject { generation: identity.generation, service: None, observed: None, now };
             let new = status::compute(&old, subject, &Outcome::Refused { invalid: &invalid });
-            let concluded = conclude(context, (newest, &[]), &identity, (&old, &new), None, now).await?;
+            let concluded =
+                conclude(context, (newest, version_of(newest), &[]), &identity, (&old, &new), None, now).await?;
             let never = || "no spec of the Microservice was ever accepted: nothing of it runs".into();
             let why = status::lost_spec(&old).unwrap_or_else(never);
             let refusals = orders::refuse(&context.caches.orders_about(&identity), old.rollout.as_ref(), &why);
@@ -208,13 +212,14 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let seen = context.caches.observe(&service, times::not_ahead(old.clone(), now));
     let observed = Observed { contents, replies, refused, first, ..seen };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
+    let (mut old, mut seen) = (old, version_of(newest).to_owned());
     if let Some(judged) = planned.judged(&old)
-        && is_told_first(context, newest, &identity, &judged, now).await
+        && let Some(version) = tell_first(context, newest, &identity, &judged, now).await
     {
-        return Ok(Action::await_change());
+        (old, seen) = (judged, version);
     }
-    let (applied, failed) =
-        context.applier.apply((&identity, version_of(newest)), &planned.objects, &planned.removals).await;
+    let seen = seen.as_str();
+    let (applied, failed) = context.applier.apply((&identity, seen), &planned.objects, &planned.removals).await;
     let failed = match failed {
         Some(failure) if failure.first.passes() && !context.backoff.lasts(&key, now) => {
             return Err(Error::Apply { error: failure.first, next: None });
@@ -234,7 +239,7 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let routed = failed.as_ref().is_none_or(|failure| failure.routed);
     let hooks = service.rollout.as_ref().map(|policy| policy.webhooks.as_slice()).unwrap_or_default();
     let concluded =
-        conclude(context, (newest, hooks), &identity, (&old, &new), Some(&planned).filter(|_| routed), now).await;
+        conclude(context, (newest, seen, hooks), &identity, (&old, &new), Some(&planned).filter(|_| routed), now).await;
     let now = context.clock.now();
     context.teller.tell((newest, hooks), &identity, &new, status::removals(&applied), now).await;
     let concluded = concluded?;
@@ -259,35 +264,39 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     }
 }
 
-/// Writes why the rollout ends before anything acts upon it; the next look does. No version that fails keeps its weight because
-/// that cannot be written, or nothing is kept of it: the definition of the kind may be an older one.
-async fn is_told_first(
+/// Writes why the rollout ends, before anything acts upon it. Answers the resourceVersion since then; None if it could not be
+/// written, as the definition of the kind may be an older one: no version that fails keeps its weight by that, or waits for long.
+async fn tell_first(
     context: &Context,
     newest: &Microservice,
     identity: &Identity,
     judged: &MicroserviceStatus,
     now: Timestamp,
-) -> bool {
-    match write(context, newest, identity, judged, now).await {
-        Ok(version) => version.is_none_or(|version| version != version_of(newest)),
-        Err(error) => {
+) -> Option<String> {
+    match timeout(TELL_FIRST, write(context, (newest, version_of(newest)), identity, judged, now)).await {
+        Ok(Ok(version)) => version,
+        Ok(Err(error)) => {
             tracing::warn!(microservice = %Key::of(newest), %error, "the weights go back all the same");
-            false
+            None
+        }
+        Err(_) => {
+            tracing::warn!(microservice = %Key::of(newest), "no answer to its status; the weights go back all the same");
+            None
         }
     }
 }
 
-/// Writes a status. Answers its resourceVersion; None when the Microservice has changed or is gone, as far as a conflict tells.
+/// Writes a status on just what was `seen`, a resourceVersion. Answers the next one; None when the Microservice has changed or is gone, as far as a conflict tells.
 async fn write(
     context: &Context,
-    newest: &Microservice,
+    (newest, seen): (&Microservice, &str),
     identity: &Identity,
     status: &MicroserviceStatus,
     now: Timestamp,
 ) -> Result<Option<String>, Error> {
     let key = Key::of(newest);
     let round = context.caches.rounds(observe::Source::Microservices);
-    let resource_version = match status::write::write(&context.client, (identity, version_of(newest)), status).await {
+    let resource_version = match status::write::write(&context.client, (identity, seen), status).await {
         Ok(version) => version,
         Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return Ok(None),
         Err(source) => return Err(Error::Status(Box::new(source))),
@@ -313,7 +322,7 @@ enum Concluded {
 /// webhooks that want them.
 async fn conclude(
     context: &Context,
-    (newest, hooks): (&Microservice, &[Hook]),
+    (newest, seen, hooks): (&Microservice, &str, &[Hook]),
     identity: &Identity,
     (old, new): (&MicroserviceStatus, &MicroserviceStatus),
     plan: Option<&Plan>,
@@ -331,7 +340,7 @@ async fn conclude(
         // A look that is due for other words would be refused in others again.
         return Ok(if status::is_reworded(old, new) { Concluded::Written } else { Concluded::Due(due) });
     }
-    if write(context, newest, identity, new, now).await?.is_none() {
+    if write(context, (newest, seen), identity, new, now).await?.is_none() {
         return Ok(Concluded::Lost);
     }
     let (notices, now) = (status::notices(old, new, plan), context.clock.now());

@@ -98,7 +98,7 @@ impl Plan {
         self.marks.destination_rule = destination_rule.or(self.marks.destination_rule.take());
     }
 
-    /// The status that is to be written before anything acts upon the verdict.
+    /// The status that is written before anything acts upon the verdict.
     pub fn judged(&self, old: &MicroserviceStatus) -> Option<MicroserviceStatus> {
         let (verdict, rollout) = (self.verdict.clone(), old.rollout.clone()?);
         let rollout = verdict.map(|why| RolloutStatus { verdict: Some(why), ..rollout });

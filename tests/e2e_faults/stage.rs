@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     story::{self, Chapter},
-    support::{Operator, Space, cluster, eventually, outside::Outside},
+    support::{Operator, Space, cluster, eventually},
 };
 
 /// How long there must be no write in the end.
@@ -80,7 +80,6 @@ pub struct Stage {
     pub space: Space,
     pub proxy: Proxy,
     operator: Option<Operator>,
-    _outside: Outside,
 }
 
 impl Stage {
@@ -97,8 +96,7 @@ impl Stage {
     /// With an operator that is this user.
     pub async fn as_user(space: Space, user: Client) -> Self {
         let proxy = Proxy::start(user, cluster().scratch()).await.unwrap();
-        let outside = story::outside(&space).await;
-        let mut stage = Self { space, proxy, operator: None, _outside: outside };
+        let mut stage = Self { space, proxy, operator: None };
         stage.start();
         stage
     }

@@ -116,7 +116,8 @@ impl Measured<'_> {
         };
         let failed = beyond(Says::No, &known.failed, |analysis| analysis.failure_limit);
         let blind = beyond(Says::Error, &known.errors, |analysis| analysis.consecutive_error_limit);
-        self.limits_end_it(failed, blind)
+        // What a process before this one had measured, and did not come to act upon.
+        self.limits_end_it(failed.or_else(|| self.old.verdict.clone()), blind)
     }
 
     /// No weight goes further up before each metric has passed, looking back on nothing but the present weights.

@@ -31,7 +31,8 @@ impl State {
     pub fn write(&mut self, lab: &Lab, decision: &Decision, last: Last) -> Written {
         // A status that is refused keeps nothing from being acted upon.
         if let Some(judged) = decision.judged().filter(|_| last != Last::Unsaved) {
-            return self.write_verdict(lab, decision, judged, last);
+            let judged = MicroserviceStatus { conditions: Vec::new(), ..judged };
+            self.write_status(lab, decision, judged, (last == Last::Status, false));
         }
         let routed = self.route.clone().unwrap_or_default();
         let lossy = self.runs.keys().any(|name| {
@@ -68,20 +69,6 @@ impl State {
             self.orders.retain(|order| !decision.plan.answers.iter().any(|answer| answer.uid == order.uid));
         }
         Written { changed, routed: written, told: last >= Last::Unheard }
-    }
-
-    /// Writes why a rollout ends, and nothing else.
-    fn write_verdict(&mut self, lab: &Lab, decision: &Decision, judged: MicroserviceStatus, last: Last) -> Written {
-        let told = last >= Last::Unheard;
-        let mut changed = false;
-        if told {
-            let judged = MicroserviceStatus { conditions: Vec::new(), ..judged };
-            changed = self.write_status(lab, decision, judged, (last == Last::Status, false));
-        } else {
-            self.desk.crash();
-            self.lag = Lag::default();
-        }
-        Written { changed, routed: false, told }
     }
 
     /// Writes and removes children as the operator does: what spares the routes does not hold up the others.

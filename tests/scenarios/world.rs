@@ -55,6 +55,8 @@ pub struct World {
     pub answers: Vec<Answer>,
     pub notices: Vec<Notice>,
     pub last: Option<Plan>,
+    /// The status that the last look wrote before anything else.
+    judged: Option<MicroserviceStatus>,
     pub replies: Vec<Reply>,
     /// Kinds of which the API server takes nothing.
     pub refused: Vec<Kind>,
@@ -100,6 +102,7 @@ impl World {
             answers: Vec::new(),
             notices: Vec::new(),
             last: None,
+            judged: None,
             replies: Vec::new(),
             refused: Vec::new(),
             code: 422,
@@ -221,7 +224,7 @@ impl World {
             let goes_on = self.reconcile();
             if self.routed() != before {
                 let written = self.routed();
-                self.microservice.status = status;
+                self.microservice.status = self.judged.take().or(status);
                 self.replies.clear();
                 self.reconcile();
                 assert_eq!(self.routed(), written, "nothing tells any more what was answered");
@@ -266,10 +269,8 @@ impl World {
                 observed.refused = self.needs_a_person;
                 observed.first = std::mem::take(&mut self.restarted);
                 let mut planned = plan(&service, &spec, &observed, &self.settings, self.now);
-                if let Some(judged) = planned.judged(&old) {
-                    self.microservice.status = Some(judged);
-                    return true;
-                }
+                self.judged = planned.judged(&old);
+                let old = self.judged.as_ref().unwrap_or(&old).clone();
                 self.check_order(&planned, &observed);
                 let (applied, failure) = self.apply(&planned);
                 self.needs_a_person = failure.as_ref().is_some_and(|failure| failure.first.needs_a_person());

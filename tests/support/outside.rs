@@ -1,13 +1,15 @@
 //! What the operator asks outside of the cluster's API.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
 use axum::{Router, extract::State, http::Uri, response::IntoResponse};
 use kube::{
-    Api, Client,
-    api::{DeleteParams, PostParams},
+    Api, Client, Resource,
+    api::{DeleteParams, Patch, PatchParams},
+    core::ClusterResourceScope,
 };
 use microservice_operator::api::{AnalysisProvider, RolloutWebhook};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -18,8 +20,7 @@ pub const HOOK: &str = "/hook";
 
 type Answer = dyn Fn(&Uri, &str) -> Value + Send + Sync;
 
-/// A Prometheus, which is also a webhook, with the objects that name it: both have the name of the namespace that they are
-/// for. They are deleted with it.
+/// A Prometheus, which is also a webhook, with the objects that name it, which have one name. They are deleted with it.
 pub struct Outside {
     name: String,
     client: Client,
@@ -31,25 +32,47 @@ pub struct Outside {
 impl Outside {
     /// Serves the services of a namespace.
     pub async fn of(space: &Space, answer: impl Fn(&Uri, &str) -> Value + Send + Sync + 'static) -> Self {
+        let of = json!({"namespaces": [space.name]});
+        Self::named(&space.name, space.client.clone(), (&of, &of), answer).await
+    }
+
+    /// Serves all services, which may have queries of their own.
+    pub async fn for_all(
+        name: &str,
+        client: Client,
+        answer: impl Fn(&Uri, &str) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        Self::named(name, client, (&json!({"ownQueries": "Allow"}), &json!({})), answer).await
+    }
+
+    async fn named(
+        name: &str,
+        client: Client,
+        (provider, webhook): (&Value, &Value),
+        answer: impl Fn(&Uri, &str) -> Value + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut outside = Self {
-            name: space.name.clone(),
-            client: space.client.clone(),
-            port,
-            answer: Arc::new(answer),
-            serving: None,
-        };
+        let mut outside = Self { name: name.to_owned(), client, port, answer: Arc::new(answer), serving: None };
         outside.serve(listener);
         let url = format!("http://127.0.0.1:{port}");
-        let namespaces = json!([space.name]);
-        let provider = json!({"prometheus": {"url": url, "stats": "Istio"}, "namespaces": namespaces});
-        let provider = AnalysisProvider::new(&outside.name, serde_json::from_value(provider).unwrap());
-        Api::all(space.client.clone()).create(&PostParams::default(), &provider).await.unwrap();
-        let webhook = json!({"url": format!("{url}{HOOK}"), "allowHttp": true, "namespaces": namespaces});
-        let webhook = RolloutWebhook::new(&outside.name, serde_json::from_value(webhook).unwrap());
-        Api::all(space.client.clone()).create(&PostParams::default(), &webhook).await.unwrap();
+        let mut provider = provider.clone();
+        provider["prometheus"] = json!({"url": url, "stats": "Istio"});
+        let mut webhook = webhook.clone();
+        (webhook["url"], webhook["allowHttp"]) = (json!(format!("{url}{HOOK}")), json!(true));
+        outside.puts::<AnalysisProvider>(provider).await;
+        outside.puts::<RolloutWebhook>(webhook).await;
         outside
+    }
+
+    async fn puts<K>(&self, spec: Value)
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let object = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": self.name},
+                            "spec": spec});
+        let api: Api<K> = Api::all(self.client.clone());
+        api.patch(&self.name, &PatchParams::apply("outside").force(), &Patch::Apply(&object)).await.unwrap();
     }
 
     fn serve(&mut self, listener: TcpListener) {

@@ -70,9 +70,11 @@ fn cell(runs: &[Run], case: Case, figure: Figure, other: Controller) -> String {
 
 /// None where nobody is ahead, or the figures are too small to be told apart.
 fn standing(ours: Spread, theirs: Spread, figure: Figure) -> Option<Standing> {
-    let ends = |it: Spread| figure != Figure::Seconds || it.done.0 >= it.done.1;
-    if !ends(ours) || !ends(theirs) {
-        return ends(ours).then_some(Standing::Far);
+    match (ours.done.0 >= ours.done.1, theirs.done.0 >= theirs.done.1) {
+        (true, true) => {}
+        (true, false) => return (figure == Figure::Seconds).then_some(Standing::Far),
+        (false, true) => return (figure == Figure::Seconds).then_some(Standing::Behind(1.0 / FAR)),
+        (false, false) => return None,
     }
     if figure == Figure::Cpu && !ours.is_base(figure) {
         return None;
@@ -110,6 +112,8 @@ mod tests {
         assert_eq!(told(0.0, 0.0, Figure::Writes), None);
         assert_eq!(told(0.4, 9.0, Figure::Cpu), None, "a few ticks");
         assert_eq!(standing(of_100(60.0, 100), of_100(60.0, 0), Figure::Seconds), Some(Standing::Far));
+        assert_eq!(standing(of_100(60.0, 0), of_100(60.0, 100), Figure::Seconds), Some(Standing::Behind(1.0 / FAR)));
         assert_eq!(standing(of_100(60.0, 0), of_100(60.0, 0), Figure::Seconds), None);
+        assert_eq!(standing(of_100(60.0, 100), of_100(6.0, 0), Figure::Writes), None, "of what was not done");
     }
 }

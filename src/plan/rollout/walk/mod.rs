@@ -112,7 +112,7 @@ pub struct Walk {
     pub status: RolloutStatus,
     pub answers: Vec<Answer>,
     pub outlook: Outlook,
-    /// Why it ends, if that was measured just now.
+    /// Why it ends, if that was measured just now: what ends it otherwise is seen again in the cluster.
     pub verdict: Option<String>,
 }
 
