@@ -5,10 +5,8 @@
 mod support;
 
 use devcluster::{AuditMark, Cluster, Options};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::{Api, api::PostParams};
-use serde_json::{Value, json};
-use support::{Operator, eventually, helm, kubectl};
+use serde_json::Value;
+use support::{Operator, helm, kubectl, rights::may_own};
 
 const CHART: &str = "charts/microservice-operator";
 const NAME: &str = "microservice-operator";
@@ -26,20 +24,6 @@ async fn operator(cluster: &Cluster) -> Operator {
     });
     let kubeconfig = cluster.kubeconfig_for_service_account(NAMESPACE, NAME).await.unwrap();
     Operator::as_told(&kubeconfig, &args.collect::<Vec<_>>(), &[("POD_NAMESPACE", NAMESPACE)])
-}
-
-/// Until the operator may own children by a kind that has just been defined: the admission plugin
-/// OwnerReferencesPermissionEnforcement looks for kinds every 30 s, and refuses a child by one that it has never heard of.
-/// What comes after is after the returned mark.
-async fn may_own(cluster: &Cluster) -> AuditMark {
-    let owner = json!({"apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice", "name": "a", "uid": "a",
-                       "blockOwnerDeletion": true});
-    let owned = json!({"metadata": {"name": "owned", "ownerReferences": [owner]}});
-    let owned: ServiceAccount = serde_json::from_value(owned).unwrap();
-    let api = Api::namespaced(cluster.client_for_service_account(NAMESPACE, NAME).await.unwrap(), "default");
-    let dry = PostParams { dry_run: true, ..PostParams::default() };
-    eventually(|| async { api.create(&dry, &owned).await.ok() }).await.expect("the operator may own children");
-    cluster.settled_mark().await.unwrap()
 }
 
 /// Runs the sample in a namespace until it is ready, and deletes it again.
@@ -82,7 +66,7 @@ async fn the_charts_rights_are_enough() {
     let install = ["upgrade", "--install", NAME, CHART, "--namespace", NAMESPACE, "--wait", "--timeout", "2m"];
     let notes = helm(&cluster, &[&install[..], &["--set", "replicas=2"]].concat());
     assert!(notes.contains("kubectl rollout status deployment/microservice-operator --namespace ops"), "{notes}");
-    let begin = may_own(&cluster).await;
+    let begin = may_own(&cluster, "default", (NAMESPACE, NAME)).await;
     let running = operator(&cluster).await;
     sample_lives(&cluster, "default");
     drop(running);

@@ -303,7 +303,7 @@ fn a_terminal_gets_colours_and_is_drawn_over() {
         assert!(!plain.out.contains('\u{1b}') && coloured.out.len() > plain.out.len());
         let json = on_terminal(&format!("{get} -o json"), "");
         assert!(!json.out.contains('\u{1b}'), "{json:?}");
-        let watch = format!("timeout --foreground --preserve-status --signal INT 8 {get} --watch");
+        let watch = format!("timeout --foreground --preserve-status --signal INT 15 {get} --watch");
         let drawn = on_terminal(&watch, "").expect(0, &["\u{1b}[2J\u{1b}[H", "Unseen", "\u{1b}[J"]);
         assert!(!drawn.out.contains("deleted"), "{drawn:?}");
     });
@@ -324,8 +324,10 @@ fn kubectl_finds_and_completes_it() {
             ran(Command::new(tool(Tool::Kubectl).unwrap()).args(args).env("KUBECONFIG", mia()).env("PATH", &path))
         };
         kubectl(&["ms", "get", "-n", &space.name]).expect(0, &["/order-service  Unseen"]);
-        let names =
-            kubectl(&["__complete", "ms", "why", "--namespace", &space.name, "ord"]).expect(0, &["order-service\n:4"]);
+        // Names are waited for no longer than a person does, who presses the key again then.
+        let ask = ["__complete", "ms", "why", "--namespace", &space.name, "ord"];
+        let names = eventually(|| async { Some(kubectl(&ask)).filter(|it| it.out.contains("order-service")) });
+        let names = names.await.expect("names").expect(0, &["order-service\n:4"]);
         assert!(!names.out.contains("promote"), "{names:?}");
         kubectl(&["__complete", "ms", "pro"]).expect(0, &["promote\n:4"]);
         for (shell, text) in

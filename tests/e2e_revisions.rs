@@ -27,7 +27,7 @@ const PROPAGATION: Duration = Duration::from_secs(1);
 fn service(tag: &str, replicas: i32) -> String {
     format!(
         "{{ports: [{{name: http, port: 80}}], replicas: {replicas}, drain: 3s, image: 'registry.example/a:{tag}', \
-         rollout: {{steps: [{{weight: 10}}, {{pause: {{duration: 2s}}}}, {{weight: 50}}, {{pause: {{duration: 8s}}}}]}}}}"
+         rollout: {{steps: [{{weight: 10}}, {{pause: {{duration: 2s}}}}, {{weight: 50}}, {{pause: {{duration: 20s}}}}]}}}}"
     )
 }
 

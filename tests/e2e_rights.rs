@@ -22,7 +22,7 @@ use microservice_operator::{
 use serde_json::{Value, json};
 use support::{
     Operator, Space, cluster, eventually, helm, kubectl,
-    rights::{Right, by_admission, granted_by, used_by},
+    rights::{Right, by_admission, granted_by, may_own, used_by},
     run,
 };
 
@@ -203,12 +203,13 @@ fn install(settings: &[&str]) {
 
 /// Lives through everything with a fresh installation, and compares what it may with what it did.
 async fn compare(reach: Reach) {
-    let since = cluster().settled_mark().await.unwrap();
     let space = Space::with_propagation(cluster(), "rights", std::time::Duration::from_secs(1)).await;
     let namespace = format!("--namespace={}", space.name);
+    let since;
     let (operator, _kubeconfig) = match reach {
         Reach::Cluster => {
             install(&["--set=analysisProviders.secrets={webhooks}"]);
+            since = may_own(cluster(), &space.name, ("ops", NAME)).await;
             operator(&[]).await
         }
         Reach::Namespace => {
@@ -218,6 +219,7 @@ async fn compare(reach: Reach) {
             let bound = kubectl(cluster(), &["get", "clusterroles,clusterrolebindings", &selector, "--output=name"]);
             assert_eq!(bound, "", "it has Roles alone");
             kubectl(cluster(), &["delete", "lease", NAME, "--namespace=ops"]);
+            since = may_own(cluster(), &space.name, ("ops", NAME)).await;
             operator(&[&namespace, "--analysis-providers=false"]).await
         }
     };

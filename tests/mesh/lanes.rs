@@ -42,9 +42,9 @@ pub async fn heard(space: &Space, header: Option<(&str, &str)>, version: &str) {
 /// Waits until the mesh's client sends copies of all requests to v2.
 pub async fn copied(space: &Space) {
     let copied = eventually(|| async {
-        let before = sent_to(space, "v2");
+        let before = sent_to(space, "v2").await;
         requests(space, None, 50).await;
-        (sent_to(space, "v2") >= before + 50).then_some(())
+        (sent_to(space, "v2").await >= before + 50).then_some(())
     });
     copied.await.expect("the mesh's client copies all requests");
 }
@@ -57,9 +57,10 @@ async fn all_go_to(space: &Space, header: Option<(&str, &str)>, version: &str) {
 }
 
 /// Requests that the mesh's client has sent to a version over HTTP so far, copies among them.
-fn sent_to(space: &Space, version: &str) -> u64 {
+async fn sent_to(space: &Space, version: &str) -> u64 {
     let subset = format!("outbound|80|{version}|{NAME}.{}.svc.cluster.local::", space.name);
-    let clusters = stage().ground.envoy_clusters(&stage().cluster).unwrap_or_default();
+    let clusters = eventually(|| async { stage().ground.envoy_clusters(&stage().cluster) });
+    let clusters = clusters.await.expect("Envoy answers");
     let own = clusters.lines().filter(|line| line.starts_with(&subset));
     own.filter_map(|line| line.split_once("::rq_total::")?.1.parse::<u64>().ok()).sum()
 }
@@ -88,9 +89,9 @@ fn what_steps_give_beside_the_weights_costs_nothing() {
         edit(&space, &two(0, 100), POLICY).await;
         pausing(&space, 1).await;
         all_go_to(&space, beta, "v2").await;
-        let before = sent_to(&space, "v2");
+        let before = sent_to(&space, "v2").await;
         all_go_to(&space, None, "v1").await;
-        assert_eq!(sent_to(&space, "v2"), before, "no step has asked for copies yet");
+        assert_eq!(sent_to(&space, "v2").await, before, "no step has asked for copies yet");
 
         ask(&space, Verb::Promote).await;
         pausing(&space, 3).await;

@@ -210,7 +210,8 @@ fn the_operator_is_killed_every_two_seconds() {
             let kills = async {
                 loop {
                     let running = operator(&space);
-                    running.says("leading").await;
+                    let served = || async { (running.get("/readyz").await? == "ok").then_some(()) };
+                    eventually(served).await.expect("it has listed everything");
                     tokio::time::sleep(Duration::from_secs(2)).await;
                     running.kill();
                 }

@@ -1,7 +1,11 @@
 //! Rights: what roles grant, and what requests use.
 
-use devcluster::AuditEvent;
-use serde_json::Value;
+use devcluster::{AuditEvent, AuditMark, Cluster};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{Api, api::PostParams};
+use serde_json::{Value, json};
+
+use super::eventually;
 
 /// Group, resource with subresource, verb, and the object's name; an empty one stands for any.
 pub type Right = (String, String, String, String);
@@ -59,4 +63,18 @@ pub fn needed_by(event: &AuditEvent) -> Vec<Right> {
 pub fn used_by(event: &AuditEvent) -> Vec<Right> {
     let needed = if event.code == 403 { Vec::new() } else { needed_by(event) };
     needed.into_iter().flat_map(|right| [to_any(&right), right]).collect()
+}
+
+/// Until an operator that has just been installed may own children by a kind that has just been defined: the admission plugin
+/// OwnerReferencesPermissionEnforcement looks for kinds every 30 s, and refuses a child by one that it has never heard of.
+/// What comes after is after the returned mark.
+pub async fn may_own(cluster: &Cluster, within: &str, (namespace, account): (&str, &str)) -> AuditMark {
+    let owner = json!({"apiVersion": "microservice-operator.dev/v1alpha1", "kind": "Microservice", "name": "a", "uid": "a",
+                       "blockOwnerDeletion": true});
+    let owned = json!({"metadata": {"name": "owned", "ownerReferences": [owner]}});
+    let owned: ServiceAccount = serde_json::from_value(owned).unwrap();
+    let api = Api::namespaced(cluster.client_for_service_account(namespace, account).await.unwrap(), within);
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    eventually(|| async { api.create(&dry, &owned).await.ok() }).await.expect("the operator may own children");
+    cluster.settled_mark().await.unwrap()
 }
