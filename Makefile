@@ -23,9 +23,6 @@ LONGEST := e2e_faults e2e_autoscaler e2e e2e_mesh
 ABREAST := $(if $(E2E_KUBECONFIG),1,3)
 # Campaigns at a time.
 CAMPAIGNS := 14
-# Half of the tests with a real mesh, by the time that they take. Each half has a cluster of its own: a test that disturbs the
-# mesh is alone in it, and mostly waits.
-MESH_HALF := rollouts:: zero_loss::
 PLAIN_TESTS := $(filter-out chart e2e% mesh peers rights sbom,$(TESTS))
 # Audit logs of the clusters of the tests, each in a folder of the target that left it.
 AUDIT := $(CURDIR)/target/audit
@@ -138,8 +135,7 @@ e2e-mesh: tools ## Run the tests with real pods, istiod and Envoy; needs Linux a
 	$(call step,Programs of the images,cargo build --release --locked --workspace --bin microservice-operator --bin workload)
 	@rm -rf '$(AUDIT)/e2e-mesh'
 	$(call step,Real nodes,cargo test --locked --package devcluster --test real)
-	$(call step,Real pods and a real mesh,cargo test --locked --test mesh --no-run && printf '%s\n' '$(MESH_HALF)' \
-		'$(MESH_HALF:%=--skip %)' | xargs -P 2 -I {} sh -c 'cargo test --locked --test mesh -- --nocapture --test-threads 2 {}')
+	$(call step,Real pods and a real mesh,cargo test --locked --test mesh -- --nocapture --test-threads 2)
 
 .PHONY: rights
 rights: ## Compare what the operator may do with what it did in e2e and then e2e-mesh, by the audit logs that these leave

@@ -48,7 +48,7 @@ async fn absent_there_and_gone(one_namespace: bool) {
 
     let space = Space::unwatched(&cluster, "mesh").await;
     let scope = if one_namespace { vec!["--namespace", space.name.as_str()] } else { Vec::new() };
-    let args = [&["--lease-namespace", "default"][..], &scope].concat();
+    let args = [&["--leader-election", "false"][..], &scope].concat();
     let operator = Operator::start(cluster.kubeconfig_path(), &args);
     operator.says("the mesh's kinds are not installed").await;
     space.apply("a", TWO).await;

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use devcluster::load::{Load, LossKind, Lost, Protocol, Report, Running, Status};
+use devcluster::load::{Load, LossKind, Lost, Protocol, Report, Running, Status, Streams};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -168,7 +168,9 @@ async fn a_late_answer_is_a_timeout() {
     let report = running.stop().await;
     assert_adds_up(&report);
     assert!(report.lost.iter().all(|lost| lost.kind == LossKind::Timeout), "{report}");
-    assert_eq!(report.streams.broken, 4, "{report}");
+    // On a busy machine some may have been late before, and opened anew.
+    let Streams { opened, broken, .. } = report.streams;
+    assert!(opened >= 4 && broken == opened, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
