@@ -286,7 +286,8 @@ async fn tell_first(
     }
 }
 
-/// Writes a status on just what was `seen`, a resourceVersion. Answers the next one; None when the Microservice has changed or is gone, as far as a conflict tells.
+/// Writes a status on just what was `seen`, a resourceVersion. Answers the next one; None when the Microservice has changed or
+/// is gone, as far as a conflict tells.
 async fn write(
     context: &Context,
     (newest, seen): (&Microservice, &str),
