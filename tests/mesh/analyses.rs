@@ -99,8 +99,8 @@ pub fn success_rate() -> &'static str {
     "{name: success-rate, kind: SuccessRate, min: 99}"
 }
 
-fn p99(max: u32) -> String {
-    format!("{{name: p99, kind: LatencyP99, max: {max}}}")
+fn p99() -> String {
+    format!("{{name: p99, kind: LatencyP99, max: {SLOW_MS}}}")
 }
 
 /// A service whose requests all go to v1, v2 at its side, and a provider for its analyses.
@@ -152,7 +152,7 @@ fn a_good_version_walks_to_the_end_by_what_is_measured() {
         let _shared = stage().shared().await;
         let good = version("v2", 0);
         let (space, provider) = begin("good", NAME, &good).await;
-        let policy = provider.policy(&format!("{}, {}", success_rate(), p99(10 * SLOW_MS)), ", failureLimit: 1");
+        let policy = provider.policy(&format!("{}, {}", success_rate(), p99()), ", failureLimit: 1");
         let traffic = Traffic::start(&space, NAME).await;
         raise(&space, NAME, &good, &policy).await;
         for step in [FIRST, "v1=75 v2=25", "v1=50 v2=50"] {
@@ -216,7 +216,7 @@ fn a_slow_version_is_rolled_back_by_its_p99() {
     run(async {
         let _shared = stage().shared().await;
         let env = format!("{{name: DELAY_MS, value: '{}'}}", SLOW_MS + 200);
-        let (told, failed, _) = turned_back("slow", &env, &p99(SLOW_MS)).await;
+        let (told, failed, _) = turned_back("slow", &env, &p99()).await;
         let value = told.strip_prefix("rolled back: v2 fails its analysis: p99 ");
         let (value, _) = value.and_then(|rest| rest.split_once(" ms > 1000 ms (2 of ")).expect(&told);
         assert!(value.parse::<f64>().unwrap() > f64::from(SLOW_MS), "{told}");
