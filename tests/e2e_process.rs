@@ -24,8 +24,8 @@ fn one_leads_and_the_other_takes_over_when_it_ends() {
         let leader = space.leader().await.expect("the lease has a holder");
         let second = start(&space);
         second.says("serving /healthz").await;
-        let ready = support::eventually(|| async { second.get("/readyz").await.filter(|it| it == "ok") }).await;
-        assert!(ready.is_some(), "a standby is ready, or an upgrade would never end");
+        // A standby is ready, or an upgrade would never end.
+        second.becomes_ready().await;
         assert!(!second.text().contains("leading"));
         assert_eq!(space.leader().await.as_deref(), Some(leader.as_str()));
         space.apply("a", ONE).await;

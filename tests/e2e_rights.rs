@@ -205,12 +205,10 @@ fn install(settings: &[&str]) {
 async fn compare(reach: Reach) {
     let space = Space::with_propagation(cluster(), "rights", std::time::Duration::from_secs(1)).await;
     let namespace = format!("--namespace={}", space.name);
-    let since;
-    let (operator, _kubeconfig) = match reach {
+    let more = match reach {
         Reach::Cluster => {
             install(&["--set=analysisProviders.secrets={webhooks}"]);
-            since = may_own(cluster(), &space.name, ("ops", NAME)).await;
-            operator(&[]).await
+            Vec::new()
         }
         Reach::Namespace => {
             let watched = format!("--set=watchNamespaces={{{}}}", space.name);
@@ -219,10 +217,11 @@ async fn compare(reach: Reach) {
             let bound = kubectl(cluster(), &["get", "clusterroles,clusterrolebindings", &selector, "--output=name"]);
             assert_eq!(bound, "", "it has Roles alone");
             kubectl(cluster(), &["delete", "lease", NAME, "--namespace=ops"]);
-            since = may_own(cluster(), &space.name, ("ops", NAME)).await;
-            operator(&[&namespace, "--analysis-providers=false"]).await
+            vec![namespace.as_str(), "--analysis-providers=false"]
         }
     };
+    let since = may_own(cluster(), &space.name, ("ops", NAME)).await;
+    let (operator, _kubeconfig) = operator(&more).await;
     operator.says("leading").await;
     a_whole_life(&space, reach).await;
     cluster().settled_mark().await.unwrap();

@@ -58,8 +58,7 @@ impl Replica {
     }
 
     async fn stands_by(&self) {
-        let ready = eventually(|| async { self.operator.get("/readyz").await.filter(|it| it == "ok") });
-        ready.await.expect("a standby is ready");
+        self.operator.becomes_ready().await;
     }
 }
 

@@ -32,9 +32,13 @@ pub fn machine() -> Option<String> {
     let mut models = processors.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = models.next()?.1.trim();
     let memory = fs::read_to_string("/proc/meminfo").ok()?;
-    let kib: u64 =
-        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok())?;
-    Some(format!("{} × {model}, {} GiB", models.count() + 1, kib.div_ceil(1 << 20)))
+    Some(format!("{} × {model}, {} GiB", models.count() + 1, kib(&memory, "MemTotal")?.div_ceil(1 << 20)))
+}
+
+/// What Linux tells under a name, in KiB.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 impl Process {
@@ -54,10 +58,7 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
         let ticks = |index: usize| fields.get(index).and_then(|it| it.parse::<f64>().ok()).unwrap_or_default();
         let status = fs::read_to_string(self.file("status"))?;
-        let kib = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|it| it.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
-        };
+        let kib = |name| kib(&status, name).unwrap_or_default();
         let cpu = Duration::from_secs_f64((ticks(11) + ticks(12)) / self.ticks);
         Ok(Use { cpu, peak: kib("VmHWM"), memory: kib("VmRSS") })
     }

@@ -212,13 +212,13 @@ async fn run(object: &DeserializeGuard<Microservice>, context: &Context) -> Resu
     let seen = context.caches.observe(&service, times::not_ahead(old.clone(), now));
     let observed = Observed { contents, replies, refused, first, ..seen };
     let mut planned = plan(&service, &spec, &observed, &context.settings, now);
-    let (mut old, mut seen) = (old, version_of(newest).to_owned());
-    if let Some(judged) = planned.judged(&old)
-        && let Some(version) = tell_first(context, newest, &identity, &judged, now).await
-    {
-        (old, seen) = (judged, version);
-    }
-    let seen = seen.as_str();
+    let judged = planned.judged(&old);
+    let told = match &judged {
+        Some(judged) => tell_first(context, newest, &identity, judged, now).await,
+        None => None,
+    };
+    let seen = told.as_deref().unwrap_or(version_of(newest));
+    let old = judged.filter(|_| told.is_some()).unwrap_or(old);
     let (applied, failed) = context.applier.apply((&identity, seen), &planned.objects, &planned.removals).await;
     let failed = match failed {
         Some(failure) if failure.first.passes() && !context.backoff.lasts(&key, now) => {

@@ -100,9 +100,10 @@ impl Plan {
 
     /// The status that is written before anything acts upon the verdict.
     pub fn judged(&self, old: &MicroserviceStatus) -> Option<MicroserviceStatus> {
-        let (verdict, rollout) = (self.verdict.clone(), old.rollout.clone()?);
-        let rollout = verdict.map(|why| RolloutStatus { verdict: Some(why), ..rollout });
-        rollout.map(|rollout| MicroserviceStatus { rollout: Some(rollout), ..old.clone() })
+        let verdict = Some(self.verdict.clone()?);
+        let mut judged = old.clone();
+        judged.rollout.as_mut()?.verdict = verdict;
+        Some(judged)
     }
 
     /// Dates what began with this plan from when it was written: until then the mesh could not learn of it, and a

@@ -124,9 +124,7 @@ impl Stage {
 
     /// Waits until the operator has listed everything.
     pub async fn is_served(&self) {
-        let operator = self.operator.as_ref().unwrap();
-        let served = eventually(|| async { (operator.get("/readyz").await? == "ok").then_some(()) }).await;
-        assert!(served.is_some(), "the operator never serves; it said:\n{}", operator.text());
+        self.operator.as_ref().unwrap().becomes_ready().await;
     }
 
     /// Waits until something was asked, not counting what is in the journal up to an entry.

@@ -210,8 +210,7 @@ fn the_operator_is_killed_every_two_seconds() {
             let kills = async {
                 loop {
                     let running = operator(&space);
-                    let served = || async { (running.get("/readyz").await? == "ok").then_some(()) };
-                    eventually(served).await.expect("it has listed everything");
+                    running.becomes_ready().await;
                     tokio::time::sleep(Duration::from_secs(2)).await;
                     running.kill();
                 }

@@ -75,21 +75,14 @@ fn the_weights_go_up_only_after_each_metric_has_passed_at_the_present_ones() {
 #[test]
 fn a_raise_outlives_an_operator_that_is_killed_before_it_writes_the_status() {
     let mut world = promoting(&policy(SUCCESS), |_| of(99.9));
-    let mut raises = 0;
-    for _ in 0..2 {
-        world.pass(29);
-        world.now = world.now.checked_add(SignedDuration::from_secs(1)).unwrap();
-        raises += world.settle_among_crashes();
-    }
+    let raises: usize = (0..2).map(|_| world.pass_among_crashes(30)).sum();
     assert_eq!((raises, world.routed().as_str()), (2, "v2=100"));
 }
 
 #[test]
 fn a_verdict_outlives_an_operator_that_is_killed_before_it_writes_the_status() {
     let mut world = promoting(&policy(SUCCESS), |_| of(97.1));
-    world.pass(29);
-    world.now = world.now.checked_add(SignedDuration::from_secs(1)).unwrap();
-    assert_eq!(world.settle_among_crashes(), 1, "v2 loses its weight");
+    assert_eq!(world.pass_among_crashes(30), 1, "v2 loses its weight");
     assert_eq!((world.routed().as_str(), rollout(&world).state), ("v1=100", RolloutState::Aborted));
     assert!(rollout(&world).message.as_ref().is_some_and(|why| why.starts_with("v2 fails its analysis: ")));
     assert_eq!(rollout(&world).verdict, None);

@@ -215,6 +215,13 @@ impl World {
         self.settle();
     }
 
+    /// Lets time pass, and at its end settles among crashes.
+    pub fn pass_among_crashes(&mut self, seconds: i64) -> usize {
+        self.pass(seconds - 1);
+        self.now = self.now.checked_add(1.seconds()).unwrap();
+        self.settle_among_crashes()
+    }
+
     /// Settles; the operator is killed after each write of other weights, before that of the status. The next one knows nothing
     /// of what was answered, and leaves the weights. Answers how often it was killed.
     pub fn settle_among_crashes(&mut self) -> usize {

@@ -92,6 +92,12 @@ impl Operator {
         answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
     }
 
+    /// Waits until it is ready: it has listed everything, or stands by.
+    pub async fn becomes_ready(&self) {
+        let ready = eventually(|| async { self.get("/readyz").await.filter(|it| it == "ok") }).await;
+        assert!(ready.is_some(), "the operator is never ready; it said:\n{}", self.text());
+    }
+
     /// Its log so far.
     pub fn text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

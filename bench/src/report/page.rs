@@ -18,16 +18,14 @@ use crate::{
 };
 
 const HEAD: &str = include_str!("head.md");
-/// Where the figures in short are put.
-const SHORT: &str = "\n(the figures in short)\n";
+const ROWS: &str = include_str!("rows.md");
 const TAIL: &str = include_str!("tail.md");
 
 /// The whole page.
 pub fn page(runs: &[Run]) -> String {
-    let (begin, rest) = HEAD.split_once(SHORT).unwrap_or((HEAD, ""));
-    let mut page = begin.to_owned();
+    let mut page = HEAD.to_owned();
     short::tables(&mut page, runs);
-    page += rest;
+    page += ROWS;
     for case in figures::cases(runs) {
         section(&mut page, runs, case);
     }
@@ -86,7 +84,7 @@ fn table(page: &mut String, runs: &[Run], case: Case, figure: Figure, controller
 }
 
 /// A title, and a column for each controller.
-fn begin_table(page: &mut String, title: &str, controllers: &[Controller]) {
+pub fn begin_table(page: &mut String, title: &str, controllers: &[Controller]) {
     let _written = writeln!(page, "\n**{title}**\n");
     let titles: Vec<_> = controllers.iter().map(|it| it.title()).collect();
     let _written = writeln!(page, "| | {} |\n|---|{}", titles.join(" | "), "---|".repeat(titles.len()));

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{
     chart::number,
     figures::{self, Case, Figure, Spread},
-    page::{measured_in, title_of},
+    page::{begin_table, measured_in, title_of},
 };
 use crate::{
     controllers::Controller,
@@ -36,14 +36,7 @@ pub fn tables(page: &mut String, runs: &[Run]) {
 }
 
 fn table(page: &mut String, runs: &[Run], case: Case, others: &[Controller]) {
-    let titles: Vec<_> = others.iter().map(|it| it.title()).collect();
-    let _written = writeln!(
-        page,
-        "\n**{}**\n\n| | {} |\n|---|{}",
-        title_of(case),
-        titles.join(" | "),
-        "---|".repeat(titles.len())
-    );
+    begin_table(page, &title_of(case), others);
     for figure in Figure::ALL {
         let cells: Vec<String> = others.iter().map(|&other| cell(runs, case, figure, other)).collect();
         let _written = writeln!(page, "| {} | {} |", figure.title(), cells.join(" | "));

@@ -31,9 +31,7 @@ impl Situation<'_> {
     /// crash it would have to be asked again, and the weights would go back until then.
     pub(super) fn has_just_opened(&self, status: &RolloutStatus) -> bool {
         let Some(old) = self.old else { return false };
-        let answered =
-            [old.analysis != status.analysis, old.step_analysis != status.step_analysis, old.calls != status.calls];
-        if !answered.contains(&true) {
+        if (&old.analysis, &old.step_analysis, &old.calls) == (&status.analysis, &status.step_analysis, &status.calls) {
             return false;
         }
         let open = |status: &RolloutStatus| [self.held(status).is_none(), self.uncounted(status).is_none()];

@@ -58,14 +58,11 @@ impl Situation<'_> {
                 Consequence::Blind(_) => {}
             }
         }
-        match known {
-            None => status.message.clone().filter(|_| !status.state.is_under_way()),
-            Some(why) if status.state.is_under_way() => {
-                self.fail(status, why);
-                None
-            }
-            Some(_) => None,
+        let Some(why) = known else { return status.message.clone().filter(|_| !status.state.is_under_way()) };
+        if status.state.is_under_way() {
+            self.fail(status, why);
         }
+        None
     }
 
     /// What is to be asked now.
